@@ -1,0 +1,95 @@
+import type { ByteReader, ByteWriter } from '../bytes.ts';
+import type { ColumnStorage, RowBlock } from '../tiles/row-block.ts';
+
+/** A finished feature value. A 64-bit integer outside ±(2⁵³ − 1) is a `bigint`. */
+export type FeatureValue = number | bigint | string | boolean | null | readonly FeatureValue[];
+
+/**
+ * The declared type of a column.
+ *
+ * - `integer`: −(2⁵³ − 1) ≤ v ≤ 2⁵³ − 1, a JavaScript number.
+ * - `long`: a signed 64-bit integer, a `number` where safe, else a `bigint`.
+ * - `double`: finite, |v| ≤ 1e140 (so that squares and sums of any window stay finite); −0 is read as 0.
+ * - `timestamp`: ms since the epoch, 0 ≤ v < 2⁴⁵ (year 3084).
+ */
+export type ColumnType = 'string' | 'integer' | 'long' | 'double' | 'boolean' | 'timestamp';
+
+/** One value of an event's column. */
+export type ColumnValue = string | number | bigint | boolean | null;
+
+/**
+ * The mergeable intermediate representation (IR) of an aggregation over one column: what a tile stores.
+ * Several aggregations share one partial: `sum`, `mean` and `var_pop` of a column all use its `exact_sum`.
+ *
+ * Laws, for any rows split anyhow into blocks (checked by `partial-aggregate.test.ts` for every kind):
+ * adding all rows = adding them in any order = encoding parts and absorbing them in any order, and `finalize`
+ * of the aggregations on top gives the same value bit for bit (kinds that promise less say so).
+ *
+ * `State` is mutated by `addRows`, `absorb` and `clear` only; `encode` leaves it unchanged.
+ */
+export interface PartialAggregate<State = unknown> {
+  /** Canonical identity: kind, column and parameters, e.g. `first_n(amount,3)`. Equal keys share one state. */
+  readonly key: string;
+  /** Index of the column in the row block, or −1 where the partial needs no column. */
+  readonly column: number;
+  create(): State;
+  /** Back to the state of `create()`. */
+  clear(state: State): void;
+  /** Adds the rows `from ≤ i < to`. Nulls of the column are skipped. */
+  addRows(state: State, rows: RowBlock, from: number, to: number): void;
+  /** Merges an encoded state of the same partial; the reader ends right behind it. */
+  absorb(state: State, r: ByteReader): void;
+  encode(state: State, w: ByteWriter): void;
+}
+
+/**
+ * How a column is kept in rows for a partial: its values, or only a 53-bit hash that tells them apart.
+ * A column needed both ways is kept as two columns.
+ */
+export type ColumnNeed = 'value' | 'hash';
+
+export interface PartialRequest {
+  /** Kind of the partial, e.g. `exact_sum`; the registry maps it to its factory. */
+  readonly kind: string;
+  /** Column name, or null where none is needed. */
+  readonly column: string | null;
+  readonly need: ColumnNeed;
+  /** Numeric parameters in a fixed order, part of the identity (e.g. k of `first_n`). */
+  readonly params: readonly number[];
+}
+
+/** Makes a partial for a column at an index of the row block. `type` is the column's declared type. */
+export type PartialFactory = (args: {
+  readonly key: string;
+  readonly column: number;
+  readonly storage: ColumnStorage;
+  readonly type: ColumnType;
+  readonly params: readonly number[];
+}) => PartialAggregate;
+
+/**
+ * An aggregation as a user names it (`mean`, `last_n`): the partials it needs and how to finish them.
+ * Pure data and pure functions; one per file, listed in `registry.ts`.
+ */
+export interface Operation {
+  /** snake_case, as it appears in the catalogue, e.g. `var_pop`. */
+  readonly name: string;
+  /** Column types it takes; null: it takes no column (`count()`). */
+  readonly accepts: readonly ColumnType[] | null;
+  /** True where the column may be left out (`count`). */
+  readonly columnOptional: boolean;
+  /** Names of the parameters with bounds, in the order of `params`. */
+  readonly params: readonly { name: string; min: number; max: number; default: number | null }[];
+  /** What an empty window answers, unless the feature declares a default. */
+  readonly empty: FeatureValue;
+  /** The partials needed for the column (`column` is null for none) and parameters. */
+  partials(column: string | null, params: readonly number[]): readonly PartialRequest[];
+  /**
+   * The value, from the states of `partials` in that order. Must not change the states.
+   * Returns `null` or the empty answer itself when nothing was aggregated; `rowCount` (nulls included) is
+   * the first state's business, not an argument.
+   */
+  finalize(states: readonly unknown[], type: ColumnType, params: readonly number[]): FeatureValue;
+  /** Type of the value as the catalogue shows it, for a column type. */
+  resultType(type: ColumnType | null): string;
+}

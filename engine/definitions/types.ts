@@ -1,0 +1,133 @@
+/**
+ * What a feature repo is made of: plain frozen data plus pure functions. The builders beside this file make
+ * these shapes and infer names and types; `compile.ts` checks a whole repo and turns it into what ingest and
+ * serve run on.
+ */
+import type { ColumnType, ColumnValue, FeatureValue } from '../aggregators/partial-aggregate.ts';
+
+/** Names of everything: sources, columns, entities, views, features, services. */
+export const NAME_PATTERN = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/;
+
+export interface Described {
+  readonly description?: string;
+  readonly owner?: string;
+  readonly tags?: readonly string[];
+}
+
+export interface Column {
+  readonly type: ColumnType;
+  /** A nullable column may be null or left out; in CSV its empty field is null. */
+  readonly nullable: boolean;
+}
+
+export type Columns = Readonly<Record<string, Column>>;
+
+/** An event after decoding: every declared column is present. */
+export type EventRow = Readonly<Record<string, ColumnValue>>;
+
+export interface StreamSource<C extends Columns = Columns> extends Described {
+  readonly kind: 'stream_source';
+  readonly name: string;
+  /** Kafka topic or embedded log; defaults to the name. */
+  readonly topic: string;
+  readonly columns: C;
+  /** A non-nullable `timestamp` column. */
+  readonly eventTime: string;
+  /** A non-nullable `string`, `integer` or `long` column; null: the log position identifies an event. */
+  readonly eventId: string | null;
+  /** How far apart in event time two events with one id are still the same event. Default 1 h. */
+  readonly dedupeHorizonMs: number;
+  /** Events further ahead of their append time than this are refused. Default 10 min. */
+  readonly maxFutureMs: number;
+  /** How long folding waits for late events. Never drops anything. Default 1 min. */
+  readonly latenessMs: number;
+}
+
+export interface Entity extends Described {
+  readonly kind: 'entity';
+  /** Also the name under which requests give the key, e.g. `customer_id`. */
+  readonly name: string;
+}
+
+export type Window =
+  /** Events with T − offset − size < time ≤ T − offset. */
+  | { readonly kind: 'sliding'; readonly sizeMs: number; readonly offsetMs: number }
+  /** Events with time ≤ T − offset. */
+  | { readonly kind: 'lifetime'; readonly offsetMs: number };
+
+/** An aggregation of a column over a window. */
+export interface Feature<Col extends string | null = string | null, V = unknown> extends Described {
+  readonly kind: 'feature';
+  /** `Operation.name`. */
+  readonly operation: string;
+  readonly column: Col;
+  readonly params: readonly number[];
+  readonly window: Window;
+  /** Answer of an empty window instead of the operation's own; undefined: the operation's own. */
+  readonly default?: FeatureValue;
+  /** Phantom: the inferred type of the value. Never set. */
+  readonly __value?: V;
+}
+
+/** A column computed from the event; must be pure. A thrown error dead-letters the event for this view. */
+export interface Projection<Row> {
+  readonly type: ColumnType;
+  /** Default false: a null is then an error. */
+  readonly nullable?: boolean;
+  readonly from: (event: Row) => ColumnValue;
+}
+
+export interface FeatureView<Fs = Readonly<Record<string, Feature>>> extends Described {
+  readonly kind: 'feature_view';
+  readonly name: string;
+  readonly source: StreamSource;
+  readonly entity: Entity;
+  /** Source column that holds the entity key; defaults to the entity's name. A null key: not counted. */
+  readonly keyColumn: string;
+  /** Pure; false: the event does not count in this view. */
+  readonly filter: ((event: EventRow) => boolean) | null;
+  readonly project: Readonly<Record<string, Projection<EventRow>>>;
+  readonly features: Fs;
+  /** Allowed error of a window's old edge, ms; null: exact. */
+  readonly resolutionMs: number | null;
+  /** How far back `at` may lie. Default 1 day. */
+  readonly asOfRetentionMs: number;
+  /** Raise when `filter` or a projection changes its meaning. Default 1. */
+  readonly version: number;
+}
+
+/** One feature of a view, as services and on-demand features refer to it. */
+export interface FeatureReference<V = unknown> {
+  readonly kind: 'feature_reference';
+  readonly view: FeatureView;
+  readonly name: string;
+  /** Phantom. */
+  readonly __value?: V;
+}
+
+/** A function of request data, the as-of time and other features; must be pure. */
+export interface OnDemandFeature<V = unknown> extends Described {
+  readonly kind: 'on_demand_feature';
+  readonly name: string;
+  readonly type: ColumnType;
+  /** Local name → feature it reads. */
+  readonly inputs: Readonly<Record<string, FeatureReference | OnDemandFeature>>;
+  /** Request data it needs. */
+  readonly request: Columns;
+  readonly compute: (args: {
+    readonly features: Readonly<Record<string, FeatureValue>>;
+    readonly request: Readonly<Record<string, ColumnValue>>;
+    readonly atMs: number;
+  }) => FeatureValue;
+  /** Phantom. */
+  readonly __value?: V;
+}
+
+export interface FeatureService extends Described {
+  readonly kind: 'feature_service';
+  readonly name: string;
+  /** In the order of the response. A whole view stands for all its features. */
+  readonly features: readonly (FeatureReference | OnDemandFeature)[];
+}
+
+export type Definition = StreamSource | Entity | FeatureView | OnDemandFeature | FeatureService;

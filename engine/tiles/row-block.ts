@@ -1,0 +1,280 @@
+import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
+
+/**
+ * How a column of rows is held in memory.
+ *
+ * - `number`: a Float64Array, null is NaN (a NaN is never accepted as a value). Doubles, integers, timestamps
+ *   (ms), booleans (0 or 1) and 53-bit hashes of values that only need to be told apart.
+ * - `long`: an array of safe integers as `number`, others as `bigint`; null is null.
+ * - `text`: an array of strings; null is null.
+ */
+export type ColumnStorage = 'number' | 'long' | 'text';
+
+export type ColumnVector = Float64Array | (number | bigint | null)[] | (string | null)[];
+
+/**
+ * Rows of one entity key as a struct of arrays, ascending in the total order of C3: (time, idHi, idLo).
+ *
+ * `times` are event times in ms, 0 ≤ t < 2⁴⁵. An id is 64 bits in two unsigned halves whose order is the
+ * order of the event ids (see `event-id.ts`).
+ */
+export interface RowBlock {
+  readonly length: number;
+  readonly times: Float64Array;
+  readonly idHi: Uint32Array;
+  readonly idLo: Uint32Array;
+  readonly columns: readonly ColumnVector[];
+}
+
+export function emptyRows(storages: readonly ColumnStorage[]): RowBlock {
+  return allocateRows(0, storages);
+}
+
+function allocateColumn(length: number, storage: ColumnStorage): ColumnVector {
+  return storage === 'number' ? new Float64Array(length) : new Array(length).fill(null);
+}
+
+export function allocateRows(length: number, storages: readonly ColumnStorage[]): RowBlock {
+  return {
+    length,
+    times: new Float64Array(length),
+    idHi: new Uint32Array(length),
+    idLo: new Uint32Array(length),
+    columns: storages.map((storage) => allocateColumn(length, storage)),
+  };
+}
+
+/** Negative, 0 or positive as row `i` of `a` comes before, equals or comes after row `j` of `b` (C3). */
+export function compareRows(a: RowBlock, i: number, b: RowBlock, j: number): number {
+  return a.times[i]! - b.times[j]! || a.idHi[i]! - b.idHi[j]! || a.idLo[i]! - b.idLo[j]!;
+}
+
+/** The first index whose time is ≥ `timeMs`; `rows.length` where there is none. */
+export function lowerBound(rows: RowBlock, timeMs: number): number {
+  let low = 0;
+  let high = rows.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (rows.times[middle]! < timeMs) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function copyRow(from: RowBlock, i: number, to: RowBlock, j: number): void {
+  to.times[j] = from.times[i]!;
+  to.idHi[j] = from.idHi[i]!;
+  to.idLo[j] = from.idLo[i]!;
+  for (let c = 0; c < from.columns.length; c++) to.columns[c]![j] = from.columns[c]![i]!;
+}
+
+/** Rows `from ≤ i < to`. */
+export function sliceRows(rows: RowBlock, from: number, to: number): RowBlock {
+  if (from === 0 && to === rows.length) return rows;
+  return {
+    length: to - from,
+    times: rows.times.slice(from, to),
+    idHi: rows.idHi.slice(from, to),
+    idLo: rows.idLo.slice(from, to),
+    columns: rows.columns.map((column) => column.slice(from, to)),
+  };
+}
+
+/** The rows named by `order`, in that order. */
+export function pickRows(rows: RowBlock, order: ArrayLike<number>, storages: readonly ColumnStorage[]): RowBlock {
+  const picked = allocateRows(order.length, storages);
+  for (let k = 0; k < order.length; k++) copyRow(rows, order[k]!, picked, k);
+  return picked;
+}
+
+/** Sorted copy of rows in any order. */
+export function sortRows(rows: RowBlock, storages: readonly ColumnStorage[]): RowBlock {
+  let sorted = true;
+  for (let i = 1; i < rows.length && sorted; i++) sorted = compareRows(rows, i - 1, rows, i) <= 0;
+  if (sorted) return rows;
+  const order = Array.from({ length: rows.length }, (_, i) => i).sort((i, j) => compareRows(rows, i, rows, j));
+  return pickRows(rows, order, storages);
+}
+
+/** Merges two sorted blocks; neither is changed. */
+export function mergeRows(a: RowBlock, b: RowBlock, storages: readonly ColumnStorage[]): RowBlock {
+  if (a.length === 0) return b;
+  if (b.length === 0) return a;
+  const merged = allocateRows(a.length + b.length, storages);
+  let i = 0;
+  let j = 0;
+  for (let k = 0; k < merged.length; k++) {
+    if (j >= b.length || (i < a.length && compareRows(a, i, b, j) <= 0)) copyRow(a, i++, merged, k);
+    else copyRow(b, j++, merged, k);
+  }
+  return merged;
+}
+
+/** Bytes a row takes at most, near enough to decide when a leaf is full. */
+export function rowWeightBytes(rows: RowBlock, i: number): number {
+  let bytes = 12;
+  for (const column of rows.columns) {
+    const value = column[i];
+    bytes += typeof value === 'string' ? 2 + 3 * value.length : 8;
+  }
+  return bytes;
+}
+
+export function rowsWeightBytes(rows: RowBlock): number {
+  let bytes = 0;
+  for (let i = 0; i < rows.length; i++) bytes += rowWeightBytes(rows, i);
+  return bytes;
+}
+
+// Encodings of a column of numbers: the smallest that gives every bit back is chosen per block.
+const RAW_F64 = 0;
+const INTEGER = 1;
+const HUNDREDTHS = 2;
+const THOUSANDTHS = 3;
+const SCALE: readonly number[] = [1, 1, 100, 1000];
+
+/** Scaled integers stay below 2⁵¹, so that `zigzag(v) + 1` (0 stands for null) is a safe varint. */
+const SCALED_MAX = 2 ** 51;
+
+function scaledExactly(value: number, scale: number): boolean {
+  const scaled = Math.round(value * scale);
+  // −0 is stored as itself only by RAW_F64; `Object.is` keeps it out of the integer encodings.
+  return Math.abs(scaled) <= SCALED_MAX && Object.is(scaled / scale, value);
+}
+
+function numberMode(column: Float64Array): number {
+  for (const mode of [INTEGER, HUNDREDTHS, THOUSANDTHS]) {
+    const scale = SCALE[mode]!;
+    let fits = true;
+    for (let i = 0; i < column.length && fits; i++) {
+      fits = Number.isNaN(column[i]!) || scaledExactly(column[i]!, scale);
+    }
+    if (fits) return mode;
+  }
+  return RAW_F64;
+}
+
+function writeNumbers(column: Float64Array, w: ByteWriter): void {
+  const mode = numberMode(column);
+  w.u8(mode);
+  if (mode === RAW_F64) {
+    for (const value of column) w.f64(value);
+    return;
+  }
+  const scale = SCALE[mode]!;
+  for (const value of column) {
+    if (Number.isNaN(value)) {
+      w.varint(0);
+    } else {
+      const scaled = Math.round(value * scale);
+      w.varint((scaled < 0 ? -2 * scaled - 1 : 2 * scaled) + 1);
+    }
+  }
+}
+
+function readNumbers(r: ByteReader, column: Float64Array): void {
+  const mode = r.u8();
+  if (mode > THOUSANDTHS) throw new CorruptBytesError(`unknown number encoding ${mode}`);
+  if (mode === RAW_F64) {
+    for (let i = 0; i < column.length; i++) column[i] = r.f64();
+    return;
+  }
+  const scale = SCALE[mode]!;
+  for (let i = 0; i < column.length; i++) {
+    const folded = r.varint() - 1;
+    column[i] = folded < 0 ? Number.NaN : (folded % 2 === 0 ? folded / 2 : -(folded + 1) / 2) / scale;
+  }
+}
+
+// A long is a tag byte and its value.
+const LONG_NULL = 0;
+const LONG_VARINT = 1;
+const LONG_FIXED = 2;
+
+function writeLongs(column: readonly (number | bigint | null)[], w: ByteWriter): void {
+  for (const value of column) {
+    if (value === null) {
+      w.u8(LONG_NULL);
+    } else if (typeof value === 'number' && Math.abs(value) <= SCALED_MAX) {
+      w.u8(LONG_VARINT);
+      w.zigzag(value);
+    } else {
+      w.u8(LONG_FIXED);
+      w.i64(BigInt(value));
+    }
+  }
+}
+
+function readLongs(r: ByteReader, column: (number | bigint | null)[]): void {
+  for (let i = 0; i < column.length; i++) {
+    const tag = r.u8();
+    if (tag === LONG_NULL) column[i] = null;
+    else if (tag === LONG_VARINT) column[i] = r.zigzag();
+    else if (tag === LONG_FIXED) {
+      const value = r.i64();
+      const asNumber = Number(value);
+      column[i] = Number.isSafeInteger(asNumber) ? asNumber : value;
+    } else throw new CorruptBytesError(`unknown long encoding ${tag}`);
+  }
+}
+
+function writeTexts(column: readonly (string | null)[], w: ByteWriter): void {
+  for (const value of column) {
+    if (value === null) {
+      w.u8(0);
+    } else {
+      w.u8(1);
+      w.text(value);
+    }
+  }
+}
+
+function readTexts(r: ByteReader, column: (string | null)[]): void {
+  for (let i = 0; i < column.length; i++) column[i] = r.u8() === 0 ? null : r.text();
+}
+
+/**
+ * Layout: varint n · varint time₀ · (n − 1) varint time deltas · n × (u32 idHi, u32 idLo) · the columns in
+ * order (`number`: mode byte, values; `long`: tag and value each; `text`: tag and value each).
+ */
+export function encodeRows(rows: RowBlock, storages: readonly ColumnStorage[], w: ByteWriter): void {
+  const n = rows.length;
+  w.varint(n);
+  let previousMs = 0;
+  for (let i = 0; i < n; i++) {
+    const timeMs = rows.times[i]!;
+    w.varint(timeMs - previousMs);
+    previousMs = timeMs;
+  }
+  for (let i = 0; i < n; i++) {
+    w.u32(rows.idHi[i]!);
+    w.u32(rows.idLo[i]!);
+  }
+  for (let c = 0; c < storages.length; c++) {
+    const column = rows.columns[c]!;
+    if (storages[c] === 'number') writeNumbers(column as Float64Array, w);
+    else if (storages[c] === 'long') writeLongs(column as (number | bigint | null)[], w);
+    else writeTexts(column as (string | null)[], w);
+  }
+}
+
+export function decodeRows(r: ByteReader, storages: readonly ColumnStorage[]): RowBlock {
+  const n = r.varint();
+  const rows = allocateRows(n, storages);
+  let timeMs = 0;
+  for (let i = 0; i < n; i++) {
+    timeMs += r.varint();
+    rows.times[i] = timeMs;
+  }
+  for (let i = 0; i < n; i++) {
+    rows.idHi[i] = r.u32();
+    rows.idLo[i] = r.u32();
+  }
+  for (let c = 0; c < storages.length; c++) {
+    const column = rows.columns[c]!;
+    if (storages[c] === 'number') readNumbers(r, column as Float64Array);
+    else if (storages[c] === 'long') readLongs(r, column as (number | bigint | null)[]);
+    else readTexts(r, column as (string | null)[]);
+  }
+  return rows;
+}
