@@ -11,7 +11,8 @@ export class CorruptBytesError extends Error {
 }
 
 const textEncoder = new TextEncoder();
-const textDecoder = new TextDecoder('utf-8', { fatal: true });
+/** `ignoreBOM`: a text that starts with U+FEFF must keep it. */
+const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export class ByteWriter {
   #bytes: Uint8Array;
@@ -127,7 +128,8 @@ export class ByteReader {
 
   #take(bytes: number): number {
     const at = this.#at;
-    if (at + bytes > this.#end) throw new CorruptBytesError(`wanted ${bytes} bytes at ${at}, end is ${this.#end}`);
+    if (at + bytes > this.#end)
+      throw new CorruptBytesError(`wanted ${bytes} bytes at ${at}, end is ${this.#end}`);
     this.#at = at + bytes;
     return at;
   }

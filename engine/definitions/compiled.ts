@@ -61,7 +61,7 @@ export interface CompiledView {
   readonly resolutionMs: number | null;
   readonly latenessMs: number;
   readonly dedupeHorizonMs: number;
-  /** The entity key as text, or null when the event has none. */
+  /** The entity key as text, or null when the event has none. @throws ProjectionError where it is longer than 1024 bytes */
   keyOf(event: EventRow): string | null;
   /** Filter and projections: the values of `columns` as stored (hashes taken), or null when filtered out. @throws what the user's function threw, as ProjectionError */
   project(event: EventRow): readonly (number | bigint | string | null)[] | null;
@@ -71,7 +71,7 @@ export interface CompiledSource {
   readonly definition: StreamSource;
   readonly name: string;
   readonly views: readonly CompiledView[];
-  /** Retention the log needs: the largest of the views' asOfRetention + longest window, ms. */
+  /** Retention the log needs: the largest of the views' asOfRetention + longest window, ms; Infinity with a lifetime window. */
   readonly retentionMs: number;
 }
 
@@ -87,7 +87,11 @@ export interface CompiledService {
   /** On-demand features to compute, inputs before users; includes those needed only as inputs. */
   readonly onDemand: readonly OnDemandFeature[];
   /** Names in the order of the response. */
-  readonly output: readonly { readonly name: string; readonly kind: 'aggregate' | 'on_demand'; readonly view: CompiledView | null }[];
+  readonly output: readonly {
+    readonly name: string;
+    readonly kind: 'aggregate' | 'on_demand';
+    readonly view: CompiledView | null;
+  }[];
 }
 
 export interface CompiledRepo {

@@ -65,6 +65,8 @@ export interface Watermark {
   readonly token: Token;
   /** Highest event time applied, ms; −1 when none. Drives the event clock. */
   readonly maxEventTimeMs: number;
+  /** Append time of the last record applied, ms; −1 when none. */
+  readonly appendedMs: number;
   /** What the log looked like when this was written (`EventLog.identity`), to notice a re-created log. */
   readonly logIdentity: string;
 }
@@ -113,12 +115,15 @@ export interface TileStore {
 
   /**
    * Takes up to `limit` entries of the shard with dueMs ≤ nowMs, earliest first, and sets each to
-   * `leaseUntilMs` under a new stamp (returned), so that another compactor gets it only if this one dies.
+   * `leaseUntilMs` under a new stamp, so that another compactor gets it only if this one dies. Returned with the
+   * new stamp and the due time they had.
    */
   leaseDue(args: { shard: number; nowMs: number; leaseUntilMs: number; limit: number }): Promise<DueEntry[]>;
 
   /** For each entry whose stamp is unchanged: removes it (`nextDueMs` null) or sets it to `nextDueMs`. */
-  finishDue(entries: readonly { readonly entry: DueEntry; readonly nextDueMs: number | null }[]): Promise<void>;
+  finishDue(
+    entries: readonly { readonly entry: DueEntry; readonly nextDueMs: number | null }[],
+  ): Promise<void>;
 
   /** Entries with dueMs ≤ nowMs: the compaction backlog. */
   countDue(shard: number, nowMs: number): Promise<number>;

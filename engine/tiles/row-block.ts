@@ -81,7 +81,11 @@ export function sliceRows(rows: RowBlock, from: number, to: number): RowBlock {
 }
 
 /** The rows named by `order`, in that order. */
-export function pickRows(rows: RowBlock, order: ArrayLike<number>, storages: readonly ColumnStorage[]): RowBlock {
+export function pickRows(
+  rows: RowBlock,
+  order: ArrayLike<number>,
+  storages: readonly ColumnStorage[],
+): RowBlock {
   const picked = allocateRows(order.length, storages);
   for (let k = 0; k < order.length; k++) copyRow(rows, order[k]!, picked, k);
   return picked;
@@ -92,7 +96,9 @@ export function sortRows(rows: RowBlock, storages: readonly ColumnStorage[]): Ro
   let sorted = true;
   for (let i = 1; i < rows.length && sorted; i++) sorted = compareRows(rows, i - 1, rows, i) <= 0;
   if (sorted) return rows;
-  const order = Array.from({ length: rows.length }, (_, i) => i).sort((i, j) => compareRows(rows, i, rows, j));
+  const order = Array.from({ length: rows.length }, (_, i) => i).sort((i, j) =>
+    compareRows(rows, i, rows, j),
+  );
   return pickRows(rows, order, storages);
 }
 

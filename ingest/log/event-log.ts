@@ -48,7 +48,12 @@ export interface EventLog {
    * of value bytes passes `maxBytes` (but at least one record if there is one). Records still unflushed are
    * never returned: what a consumer applies can not be lost by the log afterwards.
    */
-  read(args: { partition: number; fromOffset: number; maxRecords: number; maxBytes: number }): Promise<LogRecord[]>;
+  read(args: {
+    partition: number;
+    fromOffset: number;
+    maxRecords: number;
+    maxBytes: number;
+  }): Promise<LogRecord[]>;
   /** Resolves when `partition` has a durable record at or beyond `offset`, or when the signal aborts. */
   waitFor(partition: number, offset: number, signal: AbortSignal): Promise<void>;
   /**

@@ -1,0 +1,19 @@
+import type { Operation } from '../partial-aggregate.ts';
+import type { DistinctState } from '../partials/distinct.ts';
+import { ANY_TYPE } from './column-types.ts';
+import { ofHashes } from './partial-request.ts';
+
+/**
+ * How many different non-null values: exact up to `exact_up_to` of them, beyond it an estimate with a standard
+ * error of 1.6 %. A set takes about 7 bytes a value, an estimate 3 kB. Empty, or only nulls: 0.
+ */
+export const distinctCount: Operation = {
+  name: 'distinct_count',
+  accepts: ANY_TYPE,
+  columnOptional: false,
+  params: [{ name: 'exact_up_to', min: 1, max: 65_536, default: 1024 }],
+  empty: 0,
+  partials: (column, params) => [ofHashes('distinct', column, params)],
+  finalize: ([seen]) => (seen as DistinctState).count(),
+  resultType: () => 'integer',
+};

@@ -1,0 +1,31 @@
+/** Every kind of partial aggregate there is. Kinds are part of what is stored: never rename one. */
+import type { PartialFactory, PartialRequest } from './partial-aggregate.ts';
+import { count } from './partials/count.ts';
+import { distinct } from './partials/distinct.ts';
+import { exactSum } from './partials/exact-sum.ts';
+import { exactSumOfSquares } from './partials/exact-sum-of-squares.ts';
+import { max, min } from './partials/extremum.ts';
+import { firstN } from './partials/first-n.ts';
+import { lastN } from './partials/last-n.ts';
+import { rowCount } from './partials/row-count.ts';
+
+export const partialRegistry: ReadonlyMap<string, PartialFactory> = new Map([
+  ['row_count', rowCount],
+  ['count', count],
+  ['exact_sum', exactSum],
+  ['exact_sum_of_squares', exactSumOfSquares],
+  ['min', min],
+  ['max', max],
+  ['first_n', firstN],
+  ['last_n', lastN],
+  ['distinct', distinct],
+]);
+
+/**
+ * The canonical identity of a partial: `row_count()`, `exact_sum(amount)`, `first_n(amount,3)`,
+ * `distinct(#merchant,1024)`. A column needed as a hash is marked with `#`, which no column name contains.
+ */
+export function partialKey({ kind, column, need, params }: PartialRequest): string {
+  const columns = column === null ? [] : [need === 'hash' ? `#${column}` : column];
+  return `${kind}(${[...columns, ...params].join(',')})`;
+}

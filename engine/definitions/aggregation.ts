@@ -1,0 +1,144 @@
+/** Builders of aggregations: `mean('amount').over('30d')`. */
+import type { FeatureValue } from '../aggregators/partial-aggregate.ts';
+import { type Duration, parseDurationMs } from '../windows/duration.ts';
+import { DESCRIBED_OPTIONS, described, refuseUnknownOptions } from './known-options.ts';
+import type { Described, Feature, Window } from './types.ts';
+import type { OperationName } from './value-types.ts';
+
+/** A feature whose operation, column and default are known to the compiler. */
+export interface FeatureOf<
+  Op extends OperationName = OperationName,
+  Col extends string | null = string | null,
+  D extends FeatureValue = never,
+> extends Feature<Col> {
+  readonly operation: Op;
+  /** Phantom: the declared default's type. Never set. */
+  readonly __default?: (empty: D) => D;
+}
+
+export interface FeatureOptions<D extends FeatureValue> extends Described {
+  /** The window ends this long before the as-of time. @default 0 */
+  readonly offset?: Duration;
+  /** Answer of an empty window. @default the operation's own: 0 for counts and sums, otherwise null */
+  readonly default?: D;
+}
+
+/** An operation on a column, waiting for its window. */
+export interface Aggregation<Op extends OperationName, Col extends string | null> {
+  readonly kind: 'aggregation';
+  readonly operation: Op;
+  readonly column: Col;
+  readonly params: readonly number[];
+  /**
+   * Over the events of (T − offset − window, T − offset].
+   *
+   * @example sum('amount').over('7d', { offset: '7d', default: 0 })
+   * @throws DurationError
+   */
+  over<const D extends FeatureValue = never>(
+    window: Duration,
+    options?: FeatureOptions<D>,
+  ): FeatureOf<Op, Col, D>;
+  /** Over all events up to T − offset. */
+  lifetime<const D extends FeatureValue = never>(options?: FeatureOptions<D>): FeatureOf<Op, Col, D>;
+}
+
+const KNOWN = ['offset', 'default', ...DESCRIBED_OPTIONS];
+
+function feature<Op extends OperationName, Col extends string | null, D extends FeatureValue>(
+  aggregation: Aggregation<Op, Col>,
+  window: (offsetMs: number) => Window,
+  options: FeatureOptions<D>,
+): FeatureOf<Op, Col, D> {
+  refuseUnknownOptions(`aggregation ${aggregation.operation}`, options, KNOWN);
+  const { operation, column, params } = aggregation;
+  return Object.freeze({
+    kind: 'feature',
+    operation,
+    column,
+    params,
+    window: Object.freeze(window(parseDurationMs(options.offset ?? 0))),
+    ...(options.default === undefined
+      ? {}
+      : { default: Array.isArray(options.default) ? Object.freeze([...options.default]) : options.default }),
+    ...described(options),
+  }) as FeatureOf<Op, Col, D>;
+}
+
+/** Params left out at the end take the operation's defaults when the repo is compiled. */
+function aggregation<Op extends OperationName, Col extends string | null>(
+  operation: Op,
+  column: Col,
+  params: readonly number[] = [],
+): Aggregation<Op, Col> {
+  const self: Aggregation<Op, Col> = {
+    kind: 'aggregation',
+    operation,
+    column,
+    params: Object.freeze([...params]),
+    over(window, options = {}) {
+      const sizeMs = parseDurationMs(window);
+      return feature(self, (offsetMs) => ({ kind: 'sliding', sizeMs, offsetMs }), options);
+    },
+    lifetime(options = {}) {
+      return feature(self, (offsetMs) => ({ kind: 'lifetime', offsetMs }), options);
+    },
+  };
+  return Object.freeze(self);
+}
+
+/** Number of events, or of events whose column is not null. Empty: 0. */
+export function count(): Aggregation<'count', null>;
+export function count<const Col extends string>(column: Col): Aggregation<'count', Col>;
+export function count(column: string | null = null): Aggregation<'count', string | null> {
+  return aggregation('count', column);
+}
+
+const ofColumn =
+  <Op extends OperationName>(operation: Op) =>
+  <const Col extends string>(column: Col): Aggregation<Op, Col> =>
+    aggregation(operation, column);
+
+/** Exact for integers; compensated for doubles. Empty: 0. */
+export const sum = ofColumn('sum');
+/** Empty: null. */
+export const mean = ofColumn('mean');
+/** Empty: null. */
+export const min = ofColumn('min');
+/** Empty: null. */
+export const max = ofColumn('max');
+/** Population variance, Σ(x − mean)² / n. Empty: null. */
+export const varPop = ofColumn('var_pop');
+/** Sample variance, Σ(x − mean)² / (n − 1). Fewer than two values: null. */
+export const varSamp = ofColumn('var_samp');
+/** Square root of `varPop`. Empty: null. */
+export const stddevPop = ofColumn('stddev_pop');
+/** Square root of `varSamp`. Fewer than two values: null. */
+export const stddevSamp = ofColumn('stddev_samp');
+/** The value of the earliest event that has one, in the total order of events. Empty: null. */
+export const first = ofColumn('first');
+/** The value of the latest event that has one, in the total order of events. Empty: null. */
+export const last = ofColumn('last');
+
+/** The values of the `n` earliest events that have one, earliest first. Empty: null. */
+export function firstN<const Col extends string>(column: Col, n: number): Aggregation<'first_n', Col> {
+  return aggregation('first_n', column, [n]);
+}
+
+/** The values of the `n` latest events that have one, in event order. Empty: null. */
+export function lastN<const Col extends string>(column: Col, n: number): Aggregation<'last_n', Col> {
+  return aggregation('last_n', column, [n]);
+}
+
+/**
+ * Number of different values: exact up to `exactUpTo`, a HyperLogLog estimate beyond. Empty: 0.
+ *
+ * @example distinctCount('merchant', { exactUpTo: 256 }).over('1d')
+ */
+export function distinctCount<const Col extends string>(
+  column: Col,
+  options: { readonly exactUpTo?: number } = {},
+): Aggregation<'distinct_count', Col> {
+  refuseUnknownOptions('aggregation distinct_count', options, ['exactUpTo']);
+  return aggregation('distinct_count', column, options.exactUpTo === undefined ? [] : [options.exactUpTo]);
+}

@@ -1,0 +1,131 @@
+import { describe, expect, it } from 'vitest';
+import { DurationError } from '../windows/duration.ts';
+import { count, distinctCount, firstN, mean, sum } from './aggregation.ts';
+import { double, string, timestamp } from './column.ts';
+import { DefinitionError } from './definition-error.ts';
+import { entity } from './entity.ts';
+import { featureService } from './feature-service.ts';
+import { featureView } from './feature-view.ts';
+import { onDemandFeature } from './on-demand-feature.ts';
+import { streamSource } from './stream-source.ts';
+
+const source = streamSource({
+  name: 'swipes',
+  columns: { at: timestamp(), card: string(), price: double() },
+  eventTime: 'at',
+});
+const view = featureView({
+  name: 'spend',
+  source,
+  entity: entity('card'),
+  project: { twice: { type: 'double', from: (event) => event.price * 2 } },
+  features: { n: count().over('1d', { tags: ['a'] }), constructor: mean('twice').over('7d') },
+});
+const half = onDemandFeature({
+  name: 'half',
+  type: 'double',
+  inputs: { n: view.feature.n },
+  request: { amount: double() },
+  compute: ({ features }) => features.n / 2,
+});
+const service = featureService({ name: 'decision', features: [view, half], tags: ['x'] });
+
+function frozenDeep(value: unknown, path: string, seen = new Set<unknown>()): void {
+  if (typeof value !== 'object' || value === null || seen.has(value)) return;
+  seen.add(value);
+  expect(Object.isFrozen(value), path).toBe(true);
+  for (const key of Reflect.ownKeys(value)) frozenDeep((value as never)[key], `${path}.${String(key)}`, seen);
+}
+
+describe('definitions', () => {
+  it('are plain data, frozen all the way down', () => {
+    frozenDeep(service, 'service');
+    frozenDeep(source, 'source');
+    for (const definition of [source, view, half, service, view.entity]) {
+      expect(Object.getPrototypeOf(definition)).toBe(Object.prototype);
+    }
+    expect(JSON.parse(JSON.stringify(source))).toEqual(source);
+  });
+
+  it('do not follow later changes of the options they were made from', () => {
+    const columns = { at: timestamp(), a: string() };
+    const tags = ['x'];
+    const made = streamSource({ name: 's', columns, eventTime: 'at', tags });
+    Object.assign(columns, { b: string() });
+    tags.push('y');
+    expect(Object.keys(made.columns)).toEqual(['at', 'a']);
+    expect(made.tags).toEqual(['x']);
+  });
+
+  it('have the documented defaults', () => {
+    expect(source).toEqual({
+      kind: 'stream_source',
+      name: 'swipes',
+      topic: 'swipes',
+      columns: source.columns,
+      eventTime: 'at',
+      eventId: null,
+      dedupeHorizonMs: 3_600_000,
+      maxFutureMs: 600_000,
+      latenessMs: 60_000,
+    });
+    expect(view).toMatchObject({
+      keyColumn: 'card',
+      filter: null,
+      resolutionMs: null,
+      asOfRetentionMs: 86_400_000,
+      version: 1,
+    });
+    expect(string()).toEqual({ type: 'string', nullable: false });
+    expect(string({ nullable: true })).toEqual({ type: 'string', nullable: true });
+  });
+
+  it('take durations as text or milliseconds', () => {
+    expect(count().over('7d', { offset: 1000 }).window).toEqual({
+      kind: 'sliding',
+      sizeMs: 604_800_000,
+      offsetMs: 1000,
+    });
+    expect(count().lifetime({ offset: '1h' }).window).toEqual({ kind: 'lifetime', offsetMs: 3_600_000 });
+    expect(() => count().over('7 days' as '7d')).toThrow(DurationError);
+  });
+
+  it('name operation, column, parameters and default of a feature', () => {
+    expect(sum('price').over('1d', { default: 0, description: 'd' })).toEqual({
+      kind: 'feature',
+      operation: 'sum',
+      column: 'price',
+      params: [],
+      window: { kind: 'sliding', sizeMs: 86_400_000, offsetMs: 0 },
+      default: 0,
+      description: 'd',
+    });
+    expect(firstN('price', 3).lifetime().params).toEqual([3]);
+    expect(distinctCount('card', { exactUpTo: 9 }).lifetime().params).toEqual([9]);
+    expect(distinctCount('card').lifetime().params).toEqual([]);
+    expect(count().lifetime().column).toBeNull();
+    expect('default' in count().lifetime()).toBe(false);
+  });
+
+  it('refer to features of a view by name, inherited names included', () => {
+    expect(view.feature.n).toEqual({ kind: 'feature_reference', view, name: 'n' });
+    expect(view.feature.constructor.name).toBe('constructor');
+    expect((view.feature as Record<string, unknown>).toString).toBeUndefined();
+    expect(Object.keys(view)).not.toContain('feature');
+  });
+
+  it('expand a view in a service', () => {
+    expect(service.features.map(({ name }) => name)).toEqual(['n', 'constructor', 'half']);
+  });
+
+  it('refuse options they do not know, each by name', () => {
+    const options = { name: 's', columns: {}, eventTime: 'at', lateness_ms: 5, watermark: 1 };
+    expect(() => streamSource(options as never)).toThrow(DefinitionError);
+    expect(() => streamSource(options as never)).toThrow(/'lateness_ms'.*\n.*'watermark'/);
+    expect(() => entity('card', { keys: 1 } as never)).toThrow(
+      /unknown option 'keys'; known: description, owner, tags/,
+    );
+    expect(() => count().over('1d', { ofset: '1d' } as never)).toThrow(/unknown option 'ofset'/);
+    expect(() => featureView(null as never)).toThrow(DefinitionError);
+  });
+});

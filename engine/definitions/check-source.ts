@@ -1,0 +1,80 @@
+import {
+  checkColumns,
+  checkDescribed,
+  checkDuration,
+  checkName,
+  isColumn,
+  isObject,
+  type Loose,
+  show,
+} from './check-parts.ts';
+import type { Report } from './definition-error.ts';
+import type { Column } from './types.ts';
+
+/** Kafka's rule for topic names. */
+const TOPIC_PATTERN = /^[A-Za-z0-9._-]{1,249}$/;
+
+const ID_TYPES: readonly unknown[] = ['string', 'integer', 'long'];
+
+/** The readable columns of a source, or null where it has none to speak of. */
+export function columnsOfSource(source: unknown): Map<string, Column> | null {
+  if (!isObject(source) || !isObject(source.columns)) return null;
+  const columns = new Map<string, Column>();
+  for (const name of Object.keys(source.columns)) {
+    const column = source.columns[name];
+    if (isColumn(column)) columns.set(name, column as Column);
+  }
+  return columns;
+}
+
+export function checkSource(source: Loose, report: Report): void {
+  checkName(source.name, 'source name', report);
+  checkDescribed(source, report);
+  if (typeof source.topic !== 'string' || !TOPIC_PATTERN.test(source.topic) || /^\.\.?$/.test(source.topic)) {
+    report(`topic ${show(source.topic)} is not a topic name: 1 to 249 letters, digits, '.', '_' and '-'`);
+  }
+  checkDuration(source.dedupeHorizonMs, 'dedupeHorizon', 0, report);
+  checkDuration(source.maxFutureMs, 'maxFuture', 0, report);
+  checkDuration(source.latenessMs, 'lateness', 0, report);
+  if (!isObject(source.columns)) {
+    report('columns must be an object of columns by name');
+    return;
+  }
+  if (Object.keys(source.columns).length === 0) report('has no columns');
+  checkColumns(source.columns, 'column', report);
+  checkEventTime(source, source.columns, report);
+  checkEventId(source, source.columns, report);
+}
+
+function ownColumn(columns: Loose, name: string): Loose | null {
+  const column = Object.hasOwn(columns, name) ? columns[name] : null;
+  return isObject(column) ? column : null;
+}
+
+function checkEventTime(source: Loose, columns: Loose, report: Report): void {
+  const { eventTime } = source;
+  if (typeof eventTime !== 'string' || !Object.hasOwn(columns, eventTime)) {
+    report(`eventTime ${show(eventTime)} is not a column of the source`);
+    return;
+  }
+  const column = ownColumn(columns, eventTime);
+  if (column === null) return;
+  if (column.type !== 'timestamp')
+    report(`eventTime '${eventTime}' must be a timestamp, not ${show(column.type)}`);
+  if (column.nullable === true) report(`eventTime '${eventTime}' must not be nullable`);
+}
+
+function checkEventId(source: Loose, columns: Loose, report: Report): void {
+  const { eventId } = source;
+  if (eventId === null) return;
+  if (typeof eventId !== 'string' || !Object.hasOwn(columns, eventId)) {
+    report(`eventId ${show(eventId)} is not a column of the source`);
+    return;
+  }
+  const column = ownColumn(columns, eventId);
+  if (column === null) return;
+  if (!ID_TYPES.includes(column.type)) {
+    report(`eventId '${eventId}' must be a string, integer or long, not ${show(column.type)}`);
+  }
+  if (column.nullable === true) report(`eventId '${eventId}' must not be nullable`);
+}

@@ -1,0 +1,267 @@
+import { operationRegistry } from '../aggregators/operation-registry.ts';
+import type { ColumnType, FeatureValue, Operation } from '../aggregators/partial-aggregate.ts';
+import { formatDuration } from '../windows/duration.ts';
+import {
+  checkDescribed,
+  checkDuration,
+  checkName,
+  isObject,
+  kindOf,
+  type Loose,
+  placeName,
+  show,
+} from './check-parts.ts';
+import { columnsOfSource } from './check-source.ts';
+import { COLUMN_TYPES } from './column-value.ts';
+import type { ProblemList, Report } from './definition-error.ts';
+import type { Column } from './types.ts';
+
+export const WINDOW_MIN_MS = 1000;
+
+const KEY_TYPES: readonly unknown[] = ['string', 'integer', 'long'];
+
+/** Source and projected columns by name, or null where the source's cannot be read. */
+export function columnsOfView(view: Loose): Map<string, Column> | null {
+  const columns = columnsOfSource(view.source);
+  if (columns === null) return null;
+  if (isObject(view.project)) {
+    for (const name of Object.keys(view.project)) {
+      const projection = view.project[name];
+      if (isObject(projection) && COLUMN_TYPES.includes(projection.type as ColumnType)) {
+        columns.set(name, { type: projection.type as ColumnType, nullable: projection.nullable === true });
+      }
+    }
+  }
+  return columns;
+}
+
+export function checkView(view: Loose, problems: ProblemList): void {
+  const place = `view ${placeName(view.name)}`;
+  const report = problems.at(place);
+  checkName(view.name, 'view name', report);
+  checkDescribed(view, report);
+  if (kindOf(view.source) !== 'stream_source') report('source must be made with streamSource()');
+  if (kindOf(view.entity) !== 'entity') report('entity must be made with entity()');
+  if (view.filter !== null && typeof view.filter !== 'function') report('filter must be a function or null');
+  checkKeyColumn(view, report);
+  checkProjections(view, report);
+  if (view.resolutionMs !== null) checkDuration(view.resolutionMs, 'resolution', 1, report);
+  checkDuration(view.asOfRetentionMs, 'asOfRetention', 0, report);
+  if (!Number.isSafeInteger(view.version) || (view.version as number) < 1) {
+    report(`version must be a positive integer, not ${show(view.version)}`);
+  }
+  if (!isObject(view.features)) {
+    report('features must be an object of features by name');
+    return;
+  }
+  const names = Object.keys(view.features);
+  if (names.length === 0) report('has no features');
+  const columns = columnsOfView(view);
+  for (const name of names) {
+    const featureReport = problems.at(`${place}, feature ${placeName(name)}`);
+    checkName(name, 'feature name', featureReport);
+    checkFeature(view.features[name], columns, view.resolutionMs, featureReport);
+  }
+}
+
+function checkKeyColumn(view: Loose, report: Report): void {
+  const columns = columnsOfSource(view.source);
+  if (columns === null) return;
+  const { keyColumn } = view;
+  if (typeof keyColumn !== 'string' || !Object.hasOwn((view.source as Loose).columns as Loose, keyColumn)) {
+    report(
+      `keyColumn ${show(keyColumn)} is not a column of source ${placeName((view.source as Loose).name)}`,
+    );
+    return;
+  }
+  const column = columns.get(keyColumn);
+  if (column !== undefined && !KEY_TYPES.includes(column.type)) {
+    report(`keyColumn '${keyColumn}' must be a string, integer or long, not '${column.type}'`);
+  }
+}
+
+function checkProjections(view: Loose, report: Report): void {
+  if (!isObject(view.project)) {
+    report('project must be an object of projections by name');
+    return;
+  }
+  const sourceColumns = isObject(view.source) && isObject(view.source.columns) ? view.source.columns : {};
+  for (const name of Object.keys(view.project)) {
+    checkName(name, 'projected column', report);
+    if (Object.hasOwn(sourceColumns, name)) {
+      report(`projected column '${name}' has the name of a column of the source`);
+    }
+    const projection = view.project[name];
+    if (!isObject(projection)) {
+      report(`projected column '${name}' must be { type, from }`);
+      continue;
+    }
+    if (!COLUMN_TYPES.includes(projection.type as ColumnType)) {
+      report(
+        `projected column '${name}' has unknown type ${show(projection.type)}; types are ${COLUMN_TYPES.join(', ')}`,
+      );
+    }
+    if (projection.nullable !== undefined && typeof projection.nullable !== 'boolean') {
+      report(`projected column '${name}': nullable must be true or false`);
+    }
+    if (typeof projection.from !== 'function') report(`projected column '${name}': from must be a function`);
+  }
+}
+
+function checkFeature(
+  feature: unknown,
+  columns: Map<string, Column> | null,
+  resolutionMs: unknown,
+  report: Report,
+): void {
+  if (!isObject(feature) || feature.kind !== 'feature') {
+    report(
+      kindOf(feature) === 'aggregation'
+        ? 'has no window: add .over(…) or .lifetime()'
+        : "must be an aggregation over a window, e.g. count().over('1d')",
+    );
+    return;
+  }
+  checkDescribed(feature, report);
+  checkWindow(feature.window, resolutionMs, report);
+  const operation =
+    typeof feature.operation === 'string' ? operationRegistry.get(feature.operation) : undefined;
+  if (operation === undefined) {
+    report(
+      `unknown operation ${show(feature.operation)}; operations are ${[...operationRegistry.keys()].join(', ')}`,
+    );
+    checkColumnExists(feature.column, columns, report);
+    return;
+  }
+  checkParams(feature.params, operation, report);
+  const type = checkOperand(feature.column, operation, columns, report);
+  if (feature.default !== undefined && type !== undefined) {
+    checkDefault(feature.default, operation.resultType(type), report);
+  }
+}
+
+function checkWindow(window: unknown, resolutionMs: unknown, report: Report): void {
+  if (!isObject(window) || (window.kind !== 'sliding' && window.kind !== 'lifetime')) {
+    report('window must be { kind: sliding, sizeMs, offsetMs } or { kind: lifetime, offsetMs }');
+    return;
+  }
+  checkDuration(window.offsetMs, 'offset', 0, report);
+  if (window.kind === 'lifetime') return;
+  if (!checkDuration(window.sizeMs, 'window', WINDOW_MIN_MS, report)) return;
+  if (typeof resolutionMs === 'number' && (window.sizeMs as number) < resolutionMs) {
+    report(
+      `window ${formatDuration(window.sizeMs as number)} is shorter than the view's resolution of ${formatDuration(resolutionMs)}`,
+    );
+  }
+}
+
+function checkColumnExists(
+  column: unknown,
+  columns: Map<string, Column> | null,
+  report: Report,
+): Column | null {
+  if (column === null || columns === null) return null;
+  const found = typeof column === 'string' ? columns.get(column) : undefined;
+  if (found === undefined) {
+    report(`column ${show(column)} does not exist: it is neither a column of the source nor a projected one`);
+    return null;
+  }
+  return found;
+}
+
+/** The type of the column aggregated, null where there is none, undefined where that is not known. */
+function checkOperand(
+  column: unknown,
+  operation: Operation,
+  columns: Map<string, Column> | null,
+  report: Report,
+): ColumnType | null | undefined {
+  if (column === null) {
+    if (operation.accepts === null || operation.columnOptional) return null;
+    report(`${operation.name} needs a column`);
+    return undefined;
+  }
+  if (operation.accepts === null) {
+    report(`${operation.name} takes no column`);
+    return undefined;
+  }
+  const found = checkColumnExists(column, columns, report);
+  if (found === null) return undefined;
+  if (!operation.accepts.includes(found.type)) {
+    report(
+      `${operation.name} does not take column '${String(column)}' of type ${found.type}; it takes ${operation.accepts.join(', ')}`,
+    );
+    return undefined;
+  }
+  return found.type;
+}
+
+/** Params with the defaults of those left out at the end; null where one has no default. */
+export function completeParams(params: readonly number[], operation: Operation): number[] | null {
+  const complete = [...params];
+  for (const declared of operation.params.slice(params.length)) {
+    if (declared.default === null) return null;
+    complete.push(declared.default);
+  }
+  return complete;
+}
+
+function checkParams(params: unknown, operation: Operation, report: Report): void {
+  if (!Array.isArray(params)) {
+    report('params must be a list of numbers');
+    return;
+  }
+  if (params.length > operation.params.length) {
+    report(`${operation.name} takes ${operation.params.length} parameters, not ${params.length}`);
+  }
+  for (const [index, declared] of operation.params.entries()) {
+    const value: unknown = index < params.length ? params[index] : declared.default;
+    if (
+      !Number.isSafeInteger(value) ||
+      (value as number) < declared.min ||
+      (value as number) > declared.max
+    ) {
+      const given = value === null || value === undefined ? 'it is missing' : `not ${show(value)}`;
+      report(
+        `parameter ${declared.name} of ${operation.name} must be an integer from ${declared.min} to ${declared.max}, ${given}`,
+      );
+    }
+  }
+}
+
+function fitsType(value: unknown, type: string): boolean {
+  if (value === null) return true;
+  if (type.endsWith('[]')) {
+    return Array.isArray(value) && value.every((item) => item !== null && fitsType(item, type.slice(0, -2)));
+  }
+  switch (type) {
+    case 'string':
+    case 'boolean':
+      return typeof value === type;
+    case 'integer':
+    case 'timestamp':
+      return Number.isSafeInteger(value);
+    case 'long':
+      return typeof value === 'bigint' || Number.isSafeInteger(value);
+    case 'double':
+      return Number.isFinite(value);
+    default:
+      return isFeatureValue(value);
+  }
+}
+
+function isFeatureValue(value: unknown): value is FeatureValue {
+  return (
+    value === null ||
+    typeof value === 'string' ||
+    typeof value === 'boolean' ||
+    typeof value === 'bigint' ||
+    Number.isFinite(value) ||
+    (Array.isArray(value) && value.every(isFeatureValue))
+  );
+}
+
+function checkDefault(value: unknown, resultType: string, report: Report): void {
+  if (!fitsType(value, resultType))
+    report(`default must be ${resultType} or null, as the feature is, not ${show(value)}`);
+}

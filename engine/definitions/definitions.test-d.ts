@@ -1,0 +1,334 @@
+/**
+ * Type tests, checked by `tsc --noEmit` alone: what the compiler infers, and that each mistake is an error where
+ * it is made. The wording of the readable errors is checked through the types that hold it.
+ */
+import {
+  count,
+  distinctCount,
+  first,
+  firstN,
+  last,
+  lastN,
+  max,
+  mean,
+  min,
+  stddevSamp,
+  sum,
+  varPop,
+} from './aggregation.ts';
+import { boolean, double, integer, long, type RowOf, string, timestamp } from './column.ts';
+import { entity } from './entity.ts';
+import { featureService } from './feature-service.ts';
+import { featureView } from './feature-view.ts';
+import { onDemandFeature, type ValueOfInput } from './on-demand-feature.ts';
+import { streamSource } from './stream-source.ts';
+import type { FeatureReference, FeatureView, OnDemandFeature, StreamSource } from './types.ts';
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+declare function expectType<A, B>(same: Equal<A, B>): void;
+type ValueOf<R> = R extends FeatureReference | OnDemandFeature ? ValueOfInput<R> : never;
+
+const source = streamSource({
+  name: 'card_transactions',
+  columns: {
+    id: long(),
+    at: timestamp(),
+    customer_id: string(),
+    merchant: string({ nullable: true }),
+    quantity: integer(),
+    tx_amount: double(),
+    tip: double({ nullable: true }),
+    online: boolean(),
+    seen: timestamp({ nullable: true }),
+  },
+  eventTime: 'at',
+  eventId: 'id',
+});
+const customer = entity('customer_id');
+const base = { name: 'v', source, entity: customer } as const;
+const n = count().over('1d');
+
+// --- Rows -----------------------------------------------------------------------------------------------
+type Row = RowOf<(typeof source)['columns']>;
+expectType<Row['id'], number | bigint>(true);
+expectType<Row['at'], number>(true);
+expectType<Row['customer_id'], string>(true);
+expectType<Row['merchant'], string | null>(true);
+expectType<Row['tip'], number | null>(true);
+expectType<Row['online'], boolean>(true);
+expectType<Row['seen'], number | null>(true);
+
+// --- Sources --------------------------------------------------------------------------------------------
+const columns = { id: integer(), at: timestamp(), later: timestamp({ nullable: true }), price: double() };
+// @ts-expect-error a misspelt eventTime
+streamSource({ name: 's', columns, eventTime: 'att' });
+// @ts-expect-error eventTime of another type
+streamSource({ name: 's', columns, eventTime: 'price' });
+// @ts-expect-error a nullable eventTime
+streamSource({ name: 's', columns, eventTime: 'later' });
+// @ts-expect-error a misspelt eventId
+streamSource({ name: 's', columns, eventTime: 'at', eventId: 'idd' });
+// @ts-expect-error an eventId of a type that identifies nothing
+streamSource({ name: 's', columns, eventTime: 'at', eventId: 'price' });
+// @ts-expect-error a misspelt option
+streamSource({ name: 's', columns, eventTime: 'at', latenes: '1m' });
+// @ts-expect-error a duration without a unit
+streamSource({ name: 's', columns, eventTime: 'at', lateness: '1' });
+// @ts-expect-error no eventTime
+streamSource({ name: 's', columns });
+streamSource({ name: 's', columns, eventTime: 'at', eventId: 'id', lateness: 1000, dedupeHorizon: '2h' });
+
+// --- Columns in features --------------------------------------------------------------------------------
+// @ts-expect-error column 'tx_amuont' does not exist here
+featureView({ ...base, features: { x: mean('tx_amuont').over('1d') } });
+// @ts-expect-error mean does not take column 'customer_id' of type string
+featureView({ ...base, features: { x: mean('customer_id').over('1d') } });
+// @ts-expect-error sum does not take column 'online' of type boolean
+featureView({ ...base, features: { x: sum('online').over('1d') } });
+// @ts-expect-error sum does not take column 'at' of type timestamp
+featureView({ ...base, features: { x: sum('at').over('1d') } });
+// @ts-expect-error max does not take column 'merchant' of type string
+featureView({ ...base, features: { x: max('merchant').over('1d') } });
+// @ts-expect-error the wrong one of several is found
+featureView({ ...base, features: { n, x: count('merchnat').over('1d') } });
+// @ts-expect-error a feature without a window
+featureView({ ...base, features: { x: count() } });
+// @ts-expect-error a misspelt option of the view
+featureView({ ...base, features: { n }, asOfRetnetion: '1d' });
+// @ts-expect-error a duration that is none
+count().over('7 days');
+// @ts-expect-error a misspelt option of an aggregation
+count().over('7d', { ofset: '7d' });
+// @ts-expect-error mean needs a column
+mean();
+// @ts-expect-error first_n needs a number
+firstN('tx_amount');
+
+/** The readable error itself: what `featureView` demands of a feature it cannot have. */
+const wrongColumn = { x: mean('tx_amuont').over('1d') };
+const wrongType = { x: mean('merchant').over('1d') };
+type Demand<Fs extends Parameters<typeof featureView>[0]['features']> = NonNullable<
+  Parameters<
+    typeof featureView<(typeof source)['columns'], 'customer_id', Fs, { amount: 'double' }, { amount: false }>
+  >[0]
+>['features'];
+// The error text is intersected with the feature; `&` with a literal type is what it is compared by.
+expectType<
+  Demand<
+    typeof wrongColumn
+  >['x'] extends "column 'tx_amuont' does not exist here; it is neither a column of the source nor a projected one"
+    ? true
+    : false,
+  true
+>(true);
+expectType<
+  Demand<typeof wrongType>['x'] extends "mean does not take column 'merchant' of type string" ? true : false,
+  true
+>(true);
+
+// --- Key columns ----------------------------------------------------------------------------------------
+featureView({ ...base, features: { n } });
+featureView({ name: 'v', source, entity: entity('card'), keyColumn: 'customer_id', features: { n } });
+featureView({ name: 'v', source, entity: entity('card'), keyColumn: 'merchant', features: { n } });
+// @ts-expect-error the source has no column 'card' to take the entity key from
+featureView({ name: 'v', source, entity: entity('card'), features: { n } });
+// @ts-expect-error a misspelt keyColumn
+featureView({ name: 'v', source, entity: customer, keyColumn: 'customer', features: { n } });
+// @ts-expect-error column 'tx_amount' cannot be an entity key
+featureView({ name: 'v', source, entity: customer, keyColumn: 'tx_amount', features: { n } });
+// @ts-expect-error nor can a timestamp
+featureView({ name: 'v', source, entity: entity('at'), features: { n } });
+
+// --- Filters and projections ----------------------------------------------------------------------------
+featureView({
+  ...base,
+  filter: (event) => {
+    expectType<typeof event, Row>(true);
+    return event.merchant !== null && event.tx_amount > 0;
+  },
+  features: { n },
+});
+// @ts-expect-error a misspelt column in a filter
+featureView({ ...base, filter: (event) => event.amuont > 0, features: { n } });
+// @ts-expect-error a filter must answer true or false
+featureView({ ...base, filter: (event) => event.tx_amount, features: { n } });
+// @ts-expect-error nor may it be asynchronous
+featureView({ ...base, filter: async () => true, features: { n } });
+
+const projecting = featureView({
+  ...base,
+  project: {
+    amount: { type: 'double', from: (event) => event.quantity * event.tx_amount },
+    shop: { type: 'string', nullable: true, from: (event) => event.merchant },
+    big: { type: 'long', from: (event) => event.id },
+    weekday: { type: 'integer', from: (event) => new Date(event.at).getUTCDay() },
+  },
+  features: {
+    total: sum('amount').over('1d'),
+    last_shop: last('shop').over('1d'),
+    last_big: last('big').over('1d'),
+    weekdays: distinctCount('weekday').over('7d'),
+    still_source: mean('tx_amount').over('1d'),
+  },
+});
+expectType<ValueOf<typeof projecting.feature.total>, number>(true);
+expectType<ValueOf<typeof projecting.feature.last_shop>, string | null>(true);
+expectType<ValueOf<typeof projecting.feature.last_big>, number | bigint | null>(true);
+
+featureView({
+  ...base,
+  // @ts-expect-error a number where the column is text
+  project: { x: { type: 'string', from: (event) => event.quantity } },
+  features: { n },
+});
+featureView({
+  ...base,
+  // @ts-expect-error null where the column is not nullable
+  project: { x: { type: 'string', from: (event) => event.merchant } },
+  features: { n },
+});
+featureView({
+  ...base,
+  // @ts-expect-error a misspelt column in a projection
+  project: { x: { type: 'double', from: (event) => event.quantiti * 2 } },
+  features: { n },
+});
+featureView({
+  ...base,
+  // @ts-expect-error an unknown type
+  project: { x: { type: 'decimal', from: () => 1 } },
+  features: { n },
+});
+featureView({
+  ...base,
+  project: { amount: { type: 'double', from: (event) => event.quantity } },
+  // @ts-expect-error a misspelt projected column
+  features: { x: sum('amonut').over('1d') },
+});
+featureView({
+  ...base,
+  project: { label: { type: 'string', from: () => 'x' } },
+  // @ts-expect-error sum does not take a projected text
+  features: { x: sum('label').over('1d') },
+});
+
+// --- Values ---------------------------------------------------------------------------------------------
+const values = featureView({
+  ...base,
+  features: {
+    count: count().over('1d'),
+    count_tip: count('tip').over('1d'),
+    sum_double: sum('tx_amount').over('1d'),
+    sum_integer: sum('quantity').over('1d'),
+    sum_long: sum('id').over('1d'),
+    mean: mean('tx_amount').over('1d'),
+    mean_or_0: mean('tx_amount').over('1d', { default: 0 }),
+    mean_or_null: mean('tx_amount').over('1d', { default: null }),
+    var_pop: varPop('tip').lifetime({ default: 0 }),
+    stddev_samp: stddevSamp('tx_amount').over('1d', { default: 0 }),
+    min: min('seen').over('1d'),
+    max: max('id').over('1d'),
+    first: first('online').over('1d'),
+    last: last('customer_id').over('1d', { offset: '1d' }),
+    last_or_text: last('customer_id').over('1d', { default: 'nobody' }),
+    first_n: firstN('tx_amount', 3).over('1d'),
+    last_n: lastN('customer_id', 3).over('1d', { default: [] }),
+    distinct: distinctCount('merchant', { exactUpTo: 10 }).over('1d'),
+    constructor: count().over('1d'),
+  },
+});
+type Value<K extends keyof typeof values.feature> = ValueOf<(typeof values.feature)[K]>;
+expectType<Value<'count'>, number>(true);
+expectType<Value<'count_tip'>, number>(true);
+expectType<Value<'sum_double'>, number>(true);
+expectType<Value<'sum_integer'>, number | bigint>(true);
+expectType<Value<'sum_long'>, number | bigint>(true);
+expectType<Value<'mean'>, number | null>(true);
+expectType<Value<'mean_or_0'>, number>(true);
+expectType<Value<'mean_or_null'>, number | null>(true);
+expectType<Value<'var_pop'>, number>(true);
+expectType<Value<'stddev_samp'>, number | null>(true);
+expectType<Value<'min'>, number | null>(true);
+expectType<Value<'max'>, number | bigint | null>(true);
+expectType<Value<'first'>, boolean | null>(true);
+expectType<Value<'last'>, string | null>(true);
+expectType<Value<'last_or_text'>, string>(true);
+expectType<Value<'first_n'>, readonly number[] | null>(true);
+expectType<Value<'last_n'>, readonly string[] | readonly []>(true);
+expectType<Value<'distinct'>, number>(true);
+expectType<Value<'constructor'>, number>(true);
+
+// --- References -----------------------------------------------------------------------------------------
+// @ts-expect-error a misspelt feature
+values.feature.maen;
+// @ts-expect-error a column is not a feature
+values.feature.tx_amount;
+// @ts-expect-error a name that objects inherit is not a feature
+projecting.feature.hasOwnProperty.view;
+
+// --- On-demand features ---------------------------------------------------------------------------------
+const ratio = onDemandFeature({
+  name: 'ratio',
+  type: 'double',
+  inputs: { mean: values.feature.mean, count: values.feature.count },
+  request: { amount: double(), channel: string({ nullable: true }) },
+  compute: ({ features, request, atMs }) => {
+    expectType<typeof features.mean, number | null>(true);
+    expectType<typeof features.count, number>(true);
+    expectType<typeof request.amount, number>(true);
+    expectType<typeof request.channel, string | null>(true);
+    expectType<typeof atMs, number>(true);
+    return features.mean === null ? null : request.amount / features.mean;
+  },
+});
+expectType<ValueOf<typeof ratio>, number | null>(true);
+const constant = onDemandFeature({ name: 'c', type: 'integer', compute: ({ atMs }) => (atMs > 5 ? 1 : 0) });
+expectType<ValueOf<typeof constant>, 0 | 1>(true);
+onDemandFeature({
+  name: 'chained',
+  type: 'double',
+  inputs: { ratio, constant },
+  compute: ({ features }) => {
+    expectType<typeof features.ratio, number | null>(true);
+    return (features.ratio ?? 0) * features.constant;
+  },
+});
+
+const inputs = { mean: values.feature.mean };
+const request = { amount: double() };
+// @ts-expect-error a misspelt input
+onDemandFeature({ name: 'x', type: 'double', inputs, compute: ({ features }) => features.maen });
+// @ts-expect-error a feature that is no input
+onDemandFeature({ name: 'x', type: 'double', inputs, compute: ({ features }) => features.count });
+// @ts-expect-error a mean may be null
+onDemandFeature({ name: 'x', type: 'double', inputs, compute: ({ features }) => features.mean * 2 });
+// @ts-expect-error a misspelt request column
+onDemandFeature({ name: 'x', type: 'double', request, compute: ({ request }) => request.amuont });
+// @ts-expect-error a value of another type than declared
+onDemandFeature({ name: 'x', type: 'string', request, compute: ({ request }) => request.amount });
+// @ts-expect-error a promise is no value
+onDemandFeature({ name: 'x', type: 'double', request, compute: async ({ request }) => request.amount });
+// @ts-expect-error a view is no input
+onDemandFeature({ name: 'x', type: 'double', inputs: { values }, compute: () => 1 });
+// @ts-expect-error an unknown type
+onDemandFeature({ name: 'x', type: 'number', compute: () => 1 });
+
+// --- Services -------------------------------------------------------------------------------------------
+featureService({ name: 's', features: [values, projecting.feature.total, ratio] });
+// @ts-expect-error a source is no feature
+featureService({ name: 's', features: [source] });
+// @ts-expect-error a name is no feature
+featureService({ name: 's', features: ['mean'] });
+// @ts-expect-error no features
+featureService({ name: 's' });
+
+// --- Definitions are data -------------------------------------------------------------------------------
+const generalSource: StreamSource = source;
+const generalView: FeatureView = values;
+void [generalSource, generalView];
+// @ts-expect-error frozen
+source.name = 'x';
+// @ts-expect-error frozen
+source.columns.id = integer();
+// @ts-expect-error frozen
+values.features.count = n;

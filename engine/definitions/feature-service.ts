@@ -1,0 +1,44 @@
+import { DESCRIBED_OPTIONS, described, refuseUnknownOptions } from './known-options.ts';
+import type { Described, FeatureReference, FeatureService, FeatureView, OnDemandFeature } from './types.ts';
+
+export interface FeatureServiceOptions extends Described {
+  readonly name: string;
+  /** In the order of the response; a whole view stands for all its features in their order. */
+  readonly features: readonly (FeatureView | FeatureReference | OnDemandFeature)[];
+}
+
+const KNOWN = ['name', 'features', ...DESCRIBED_OPTIONS];
+
+/** The features of a view, in its order. */
+export function referencesOf(view: FeatureView): FeatureReference[] {
+  return Object.keys(view.features).map((name) => Object.freeze({ kind: 'feature_reference', view, name }));
+}
+
+function isView(value: unknown): value is FeatureView {
+  return typeof value === 'object' && value !== null && (value as { kind?: unknown }).kind === 'feature_view';
+}
+
+/**
+ * Features that are served together.
+ *
+ * @example featureService({ name: 'decision', features: [spend, terminals.feature.risk_7d, ratio] })
+ */
+export function featureService(options: FeatureServiceOptions): FeatureService {
+  refuseUnknownOptions('a feature service', options, KNOWN);
+  const features = options.features as unknown;
+  return Object.freeze({
+    kind: 'feature_service',
+    name: options.name,
+    features: (Array.isArray(features)
+      ? Object.freeze(
+          features.flatMap((item: unknown) =>
+            // A view without features is left as it is for `compileRepo` to refuse.
+            isView(item) && typeof item.features === 'object' && item.features !== null
+              ? referencesOf(item)
+              : [item],
+          ),
+        )
+      : features) as FeatureService['features'],
+    ...described(options),
+  });
+}

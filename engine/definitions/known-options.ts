@@ -1,0 +1,46 @@
+import { DefinitionError } from './definition-error.ts';
+
+/**
+ * Refuses options a builder does not know, so that a typo in plain JavaScript is not dropped silently.
+ * @throws DefinitionError naming every unknown option
+ */
+export function refuseUnknownOptions(place: string, options: unknown, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new DefinitionError([{ place, message: 'options must be an object' }]);
+  }
+  const unknown = Object.keys(options).filter((name) => !known.includes(name));
+  if (unknown.length === 0) return;
+  throw new DefinitionError(
+    unknown.map((name) => ({ place, message: `unknown option '${name}'; known: ${known.join(', ')}` })),
+  );
+}
+
+/** The parts of `Described` that are given; absent ones stay absent. */
+export const DESCRIBED_OPTIONS = ['description', 'owner', 'tags'] as const;
+
+interface DescribedOptions {
+  readonly description?: string | undefined;
+  readonly owner?: string | undefined;
+  readonly tags?: readonly string[] | undefined;
+}
+
+export function described(options: DescribedOptions): {
+  description?: string;
+  owner?: string;
+  tags?: readonly string[];
+} {
+  return {
+    ...(options.description === undefined ? {} : { description: options.description }),
+    ...(options.owner === undefined ? {} : { owner: options.owner }),
+    ...(options.tags === undefined
+      ? {}
+      : { tags: Array.isArray(options.tags) ? Object.freeze([...options.tags]) : options.tags }),
+  };
+}
+
+/** A frozen copy of a record; what is no record is passed through for `compileRepo` to refuse. */
+export function frozenCopy<T>(record: T): T {
+  return typeof record === 'object' && record !== null && !Array.isArray(record)
+    ? Object.freeze({ ...record })
+    : record;
+}

@@ -1,0 +1,60 @@
+/**
+ * What each operation takes and answers, for the compiler's eyes. `value-types.test.ts` holds this table
+ * against the operation registry, which is what runs.
+ */
+import type { ColumnType, FeatureValue } from '../aggregators/partial-aggregate.ts';
+import type { ValueOfType } from './column.ts';
+
+const ANY = ['string', 'integer', 'long', 'double', 'boolean', 'timestamp'] as const;
+const NUMERIC = ['integer', 'long', 'double'] as const;
+const ORDERED = ['integer', 'long', 'double', 'timestamp'] as const;
+
+/** Column types per operation. */
+export const OPERATION_ACCEPTS = {
+  count: ANY,
+  sum: NUMERIC,
+  mean: NUMERIC,
+  min: ORDERED,
+  max: ORDERED,
+  var_pop: NUMERIC,
+  var_samp: NUMERIC,
+  stddev_pop: NUMERIC,
+  stddev_samp: NUMERIC,
+  first: ANY,
+  last: ANY,
+  first_n: ANY,
+  last_n: ANY,
+  distinct_count: ANY,
+} as const satisfies Record<string, readonly ColumnType[]>;
+
+export type OperationName = keyof typeof OPERATION_ACCEPTS;
+
+/** Column types that an operation takes. */
+export type AcceptedBy<Op extends OperationName> = (typeof OPERATION_ACCEPTS)[Op][number];
+
+/** The value of an operation over a column of type `T`. */
+export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = Op extends
+  | 'count'
+  | 'distinct_count'
+  ? number
+  : Op extends 'sum'
+    ? T extends 'double'
+      ? number
+      : number | bigint
+    : Op extends 'min' | 'max' | 'first' | 'last'
+      ? ValueOfType[T] | null
+      : Op extends 'first_n' | 'last_n'
+        ? readonly ValueOfType[T][] | null
+        : number | null;
+
+/** Operations that answer null for some windows that are not empty: a default does not remove their null. */
+type NullBeyondEmpty = 'var_samp' | 'stddev_samp';
+
+/** The value with the declared default in place of the empty answer; `D` is never where there is none. */
+export type WithDefault<Op extends OperationName, V, D extends FeatureValue> = [D] extends [never]
+  ? V
+  : Op extends NullBeyondEmpty
+    ? V | Widen<D>
+    : Exclude<V, null> | Widen<D>;
+
+type Widen<D> = D extends number ? number : D extends string ? string : D extends boolean ? boolean : D;

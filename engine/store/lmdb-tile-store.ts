@@ -1,0 +1,455 @@
+/**
+ * The tile store of embedded mode, on lmdb: one environment, several shards if asked for.
+ *
+ * Reads are synchronous point lookups in one snapshot, so one call is of one instant. Writes go through lmdb's
+ * batched transactions: concurrent calls share a commit, the checks run on this thread inside the transaction,
+ * the commit and the flush on lmdb's. A promise resolves when its writes are visible. They are flushed right
+ * after, in order (`overlappingSync`): a power failure may lose the newest transactions, which is the suffix the
+ * watermark protocol allows, and never damages older ones; a crash of this process alone loses nothing.
+ *
+ * Databases: `states` (see lmdb-keys.ts; the head's value is token 8 bytes · head), `watermarks`, `due` (ordered
+ * by due time, values empty), `due-of-state` (state → due time u64 · stamp UTF-8), `meta`.
+ */
+import { randomBytes } from 'node:crypto';
+import { ByteReader, ByteWriter } from '../bytes.ts';
+import { ByteArena } from './byte-arena.ts';
+import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
+import {
+  type BytesDatabase,
+  causeOf,
+  type Environment,
+  isOutOfSpace,
+  openDatabase,
+  openEnvironment,
+  usedBytes,
+  valueView,
+} from './lmdb-environment.ts';
+import {
+  decodeDueKey,
+  decodeStateKey,
+  dueKey,
+  dueKeyBound,
+  endOfState,
+  readHex,
+  readU64,
+  StateKeyWriter,
+  watermarkKey,
+  writeHex,
+  writeU64,
+} from './lmdb-keys.ts';
+import { checkShard, checkTimeMs, checkToken } from './state-address.ts';
+import { StoreClosedError, StoreFormatError, StoreFullError } from './store-errors.ts';
+import type {
+  CompareAndSet,
+  DueEntry,
+  MoveWatermark,
+  ReadRequest,
+  ReadState,
+  StateAddress,
+  TileStore,
+  Token,
+  Watermark,
+  WatermarkName,
+} from './tile-store.ts';
+
+export interface LmdbTileStoreOptions {
+  /** The directory, created if missing. It belongs to one process at a time. */
+  readonly path: string;
+  /**
+   * Size limit of the pages in use; the file also holds free pages and may be larger. A write that would grow
+   * the store beyond it fails with `StoreFullError`; deleting and shrinking stay possible. @default none: the disk
+   */
+  readonly maxBytes?: number;
+  /** Makes stamps and the incarnation. @default 8 random bytes as hex */
+  readonly random?: () => string;
+}
+
+const FORMAT = '1';
+const FORMAT_KEY = new TextEncoder().encode('format');
+const TOKEN_BYTES = 8;
+const NO_BYTES = new Uint8Array(0);
+/** lmdb gives a value of half a page or more pages of its own; smaller ones share pages that are at least half full. */
+const PAGE_BYTES = 4096;
+const ENTRY_OVERHEAD_BYTES = 128;
+const MAX_READ_LIMIT = 2 ** 31 - 1;
+
+const textEncoder = new TextEncoder();
+const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** A write with everything encoded and checked: inside the transaction nothing of ours can fail half-way. */
+interface PreparedWrite {
+  readonly stateKey: Uint8Array;
+  readonly expected: Token | null;
+  /** token · head; null deletes the state. */
+  readonly base: Uint8Array | null;
+  readonly changes: readonly { readonly key: Uint8Array; readonly value: Uint8Array | null }[];
+}
+
+export class LmdbTileStore implements TileStore {
+  readonly #environment: Environment;
+  readonly #lock: DirectoryLock;
+  readonly #path: string;
+  readonly #states: BytesDatabase;
+  readonly #watermarks: BytesDatabase;
+  readonly #due: BytesDatabase;
+  readonly #dueOfState: BytesDatabase;
+  readonly #random: () => string;
+  readonly #incarnation: string;
+  readonly #maxBytes: number;
+  readonly #keys = new StateKeyWriter();
+  readonly #arena = new ByteArena();
+  /** Upper bound of the bytes in use; made exact again only when it reaches the limit. */
+  #usedBytesMax = 0;
+  #inFlightBytes = 0;
+  #closing: Promise<void> | undefined;
+
+  /** Throws `DirectoryLockedError` where another process has it open. */
+  static async open(options: LmdbTileStoreOptions): Promise<LmdbTileStore> {
+    const lock = await lockDirectory(options.path);
+    const environment = openEnvironment({ path: options.path, overlappingSync: true });
+    try {
+      checkFormat(openDatabase(environment, 'meta'), options.path);
+      return new LmdbTileStore(options, environment, lock);
+    } catch (error) {
+      await environment.close();
+      await lock.release();
+      throw error;
+    }
+  }
+
+  private constructor(options: LmdbTileStoreOptions, environment: Environment, lock: DirectoryLock) {
+    this.#environment = environment;
+    this.#lock = lock;
+    this.#path = options.path;
+    this.#random = options.random ?? (() => randomBytes(8).toString('hex'));
+    this.#incarnation = this.#random();
+    this.#maxBytes = options.maxBytes ?? Number.POSITIVE_INFINITY;
+    this.#states = openDatabase(this.#environment, 'states');
+    this.#watermarks = openDatabase(this.#environment, 'watermarks');
+    this.#due = openDatabase(this.#environment, 'due');
+    this.#dueOfState = openDatabase(this.#environment, 'due-of-state');
+    this.#usedBytesMax = this.#usedBytes();
+  }
+
+  async incarnation(shard: number): Promise<string> {
+    checkShard(shard);
+    return this.#incarnation;
+  }
+
+  async read(requests: readonly ReadRequest[]): Promise<ReadState[]> {
+    this.#assertOpen();
+    const transaction = this.#environment.useReadTransaction();
+    try {
+      const options = { transaction };
+      const arena = this.#arena;
+      return requests.map(({ address, fields, watermarks = [] }) => {
+        const base = this.#states.getBinaryFast(this.#keys.state(address), options);
+        // lmdb overwrites what a get returned in the next get: everything is copied at once.
+        const copy = base === undefined ? null : arena.copy(valueView(base));
+        return {
+          token: copy === null ? null : readHex(copy, 0),
+          head: copy === null ? null : copy.subarray(TOKEN_BYTES),
+          fields: fields.map((field) => {
+            const key = this.#keys.field(field);
+            const value = copy === null ? undefined : this.#states.getBinaryFast(key, options);
+            return value === undefined ? null : arena.copy(valueView(value));
+          }),
+          watermarks: watermarks.map((name) => {
+            const value = this.#watermarks.getBinaryFast(watermarkKey(address.shard, name), options);
+            return value === undefined ? null : decodeWatermark(valueView(value));
+          }),
+        };
+      });
+    } finally {
+      transaction.done();
+    }
+  }
+
+  async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
+    const prepared = writes.map((write) => this.#prepare(write, this.#arena));
+    const bytes = this.#bytesMax(prepared);
+    const mayGrow = this.#hasRoom(bytes);
+    const reservedBytes = mayGrow ? bytes : 0;
+    this.#usedBytesMax += reservedBytes;
+    this.#inFlightBytes += reservedBytes;
+    try {
+      return await this.#transact(() => {
+        if (!mayGrow) this.#refuseGrowth(prepared);
+        return prepared.map((write) => this.#apply(write));
+      });
+    } finally {
+      this.#inFlightBytes -= reservedBytes;
+    }
+  }
+
+  async readWatermarks(shard: number, names: readonly WatermarkName[]): Promise<(Watermark | null)[]> {
+    this.#assertOpen();
+    checkShard(shard);
+    const transaction = this.#environment.useReadTransaction();
+    try {
+      return names.map((name) => {
+        const value = this.#watermarks.getBinaryFast(watermarkKey(shard, name), { transaction });
+        return value === undefined ? null : decodeWatermark(valueView(value));
+      });
+    } finally {
+      transaction.done();
+    }
+  }
+
+  async moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
+    const prepared = moves.map(({ shard, name, expected, incarnation, next }) => {
+      checkShard(shard);
+      if (expected !== null) checkToken(expected);
+      checkToken(next.token);
+      return { key: watermarkKey(shard, name), expected, incarnation, value: encodeWatermark(next) };
+    });
+    return this.#transact(() =>
+      prepared.map(({ key, expected, incarnation, value }) => {
+        if (incarnation !== this.#incarnation) return false;
+        const present = this.#watermarks.getBinaryFast(key);
+        if ((present === undefined ? null : readHex(present, 0)) !== expected) return false;
+        this.#watermarks.put(key, value);
+        return true;
+      }),
+    );
+  }
+
+  async enterDue(
+    entries: readonly { readonly address: StateAddress; readonly dueMs: number }[],
+  ): Promise<void> {
+    const prepared = entries.map(({ address, dueMs }) => {
+      checkTimeMs('due time', dueMs);
+      return { stateKey: this.#keys.state(address).slice(), shard: address.shard, dueMs };
+    });
+    await this.#transact(() => {
+      for (const { stateKey, shard, dueMs } of prepared) {
+        const present = this.#dueOf(stateKey);
+        this.#setDue(shard, stateKey, present, present === null ? dueMs : Math.min(present.dueMs, dueMs));
+      }
+    });
+  }
+
+  async leaseDue(args: {
+    shard: number;
+    nowMs: number;
+    leaseUntilMs: number;
+    limit: number;
+  }): Promise<DueEntry[]> {
+    checkTimeMs('lease end', args.leaseUntilMs);
+    const range = { ...dueUpTo(args.shard, args.nowMs), limit: Math.min(args.limit, MAX_READ_LIMIT) };
+    if (args.limit <= 0) return [];
+    return this.#transact(() =>
+      [...this.#due.getKeys(range)].map((key) => {
+        const { dueMs, state } = decodeDueKey(key);
+        const stamp = this.#setDue(args.shard, state, { dueMs }, args.leaseUntilMs);
+        return { address: decodeStateKey(state), dueMs, stamp };
+      }),
+    );
+  }
+
+  async finishDue(
+    entries: readonly { readonly entry: DueEntry; readonly nextDueMs: number | null }[],
+  ): Promise<void> {
+    const prepared = entries.map(({ entry, nextDueMs }) => {
+      if (nextDueMs !== null) checkTimeMs('due time', nextDueMs);
+      return {
+        stateKey: this.#keys.state(entry.address).slice(),
+        shard: entry.address.shard,
+        stamp: entry.stamp,
+        nextDueMs,
+      };
+    });
+    await this.#transact(() => {
+      for (const { stateKey, shard, stamp, nextDueMs } of prepared) {
+        const present = this.#dueOf(stateKey);
+        if (present === null || present.stamp !== stamp) continue;
+        if (nextDueMs !== null) {
+          this.#setDue(shard, stateKey, present, nextDueMs);
+        } else {
+          this.#due.remove(dueKey(shard, present.dueMs, stateKey));
+          this.#dueOfState.remove(stateKey);
+        }
+      }
+    });
+  }
+
+  async countDue(shard: number, nowMs: number): Promise<number> {
+    this.#assertOpen();
+    return this.#due.getKeysCount(dueUpTo(shard, nowMs));
+  }
+
+  /** Resolves when everything written so far is on disk: for a clean shutdown and for backups. */
+  async flush(): Promise<void> {
+    this.#assertOpen();
+    await this.#environment.flushed;
+  }
+
+  /** Finishes what is in flight, flushes and gives the directory free. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#environment.close();
+    await this.#lock.release();
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw new StoreClosedError('the tile store is closed');
+  }
+
+  async #transact<T>(work: () => T): Promise<T> {
+    this.#assertOpen();
+    try {
+      return await this.#environment.transaction(work);
+    } catch (error) {
+      const cause = await causeOf(error);
+      if (!(await isOutOfSpace(cause, this.#path))) throw cause;
+      throw new StoreFullError('the disk of the tile store is full: free space on it, then try again', {
+        cause,
+      });
+    }
+  }
+
+  #prepare(write: CompareAndSet, arena: ByteArena): PreparedWrite {
+    const { address, expected, next, changes } = write;
+    if (expected !== null) checkToken(expected);
+    const stateKey = arena.copy(this.#keys.state(address));
+    let base: Uint8Array | null = null;
+    if (next !== null) {
+      checkToken(next.token);
+      base = arena.allocate(TOKEN_BYTES + next.head.length);
+      writeHex(base, 0, next.token);
+      base.set(next.head, TOKEN_BYTES);
+    }
+    const prepared: { key: Uint8Array; value: Uint8Array | null }[] = [];
+    for (const [field, value] of changes) prepared.push({ key: arena.copy(this.#keys.field(field)), value });
+    return { stateKey, expected, base, changes: prepared };
+  }
+
+  #apply({ stateKey, expected, base, changes }: PreparedWrite): boolean {
+    const present = this.#states.getBinaryFast(stateKey);
+    if ((present === undefined ? null : readHex(present, 0)) !== expected) return false;
+    if (base === null) {
+      const keys = [...this.#states.getKeys({ start: stateKey, end: endOfState(stateKey) })];
+      for (const key of keys) this.#states.remove(key);
+      return true;
+    }
+    this.#states.put(stateKey, base);
+    for (const { key, value } of changes) {
+      if (value === null) this.#states.remove(key);
+      else this.#states.put(key, value);
+    }
+    return true;
+  }
+
+  #usedBytes(): number {
+    return usedBytes([this.#states, this.#watermarks, this.#due, this.#dueOfState]);
+  }
+
+  /** What the writes add at most, whatever they replace; 0 where there is no limit. */
+  #bytesMax(writes: readonly PreparedWrite[]): number {
+    if (this.#maxBytes === Number.POSITIVE_INFINITY) return 0;
+    let bytes = 0;
+    for (const { base, changes } of writes) {
+      if (base !== null) bytes += pageBytesMax(base.length);
+      for (const { value } of changes) if (value !== null) bytes += pageBytesMax(value.length);
+    }
+    return bytes;
+  }
+
+  /** Pages are counted only when the estimate is used up. */
+  #hasRoom(bytes: number): boolean {
+    this.#assertOpen();
+    if (this.#usedBytesMax + bytes <= this.#maxBytes) return true;
+    this.#usedBytesMax = this.#usedBytes() + this.#inFlightBytes;
+    return this.#usedBytesMax + bytes <= this.#maxBytes;
+  }
+
+  /** Near the limit: refuses a call that adds more bytes than it replaces, before anything of it is written. */
+  #refuseGrowth(writes: readonly PreparedWrite[]): void {
+    let grownBytes = 0;
+    for (const { stateKey, base, changes } of writes) {
+      if (base === null) continue;
+      grownBytes += base.length - (this.#states.getBinaryFast(stateKey)?.length ?? 0);
+      for (const { key, value } of changes) {
+        grownBytes += (value?.length ?? 0) - (this.#states.getBinaryFast(key)?.length ?? 0);
+      }
+    }
+    if (grownBytes <= 0) return;
+    throw new StoreFullError(
+      `the tile store has reached its limit of ${this.#maxBytes} bytes: raise maxBytes, ` +
+        'let compaction expire idle keys, or shorten windows and retention',
+    );
+  }
+
+  #dueOf(stateKey: Uint8Array): { dueMs: number; stamp: string } | null {
+    const value = this.#dueOfState.getBinaryFast(stateKey);
+    if (value === undefined) return null;
+    const bytes = valueView(value);
+    return { dueMs: readU64(bytes, 0), stamp: textDecoder.decode(bytes.subarray(8)) };
+  }
+
+  #setDue(shard: number, stateKey: Uint8Array, present: { dueMs: number } | null, dueMs: number): string {
+    if (present !== null && present.dueMs !== dueMs) this.#due.remove(dueKey(shard, present.dueMs, stateKey));
+    if (present?.dueMs !== dueMs) this.#due.put(dueKey(shard, dueMs, stateKey), NO_BYTES);
+    const stamp = this.#random();
+    const stampBytes = textEncoder.encode(stamp);
+    const value = new Uint8Array(8 + stampBytes.length);
+    writeU64(value, 0, dueMs);
+    value.set(stampBytes, 8);
+    this.#dueOfState.put(stateKey, value);
+    return stamp;
+  }
+}
+
+function pageBytesMax(valueBytes: number): number {
+  return valueBytes < PAGE_BYTES / 2 ? 2 * (valueBytes + ENTRY_OVERHEAD_BYTES) : valueBytes + 2 * PAGE_BYTES;
+}
+
+function checkFormat(meta: BytesDatabase, path: string): void {
+  const present = meta.getBinaryFast(FORMAT_KEY);
+  if (present === undefined) {
+    meta.putSync(FORMAT_KEY, textEncoder.encode(FORMAT));
+    return;
+  }
+  const format = textDecoder.decode(valueView(present));
+  if (format !== FORMAT) {
+    throw new StoreFormatError(
+      `the tile store in ${path} has format ${format}; this version reads format ${FORMAT}`,
+    );
+  }
+}
+
+/** Entries of the shard with due time ≤ nowMs. */
+function dueUpTo(shard: number, nowMs: number): { start: Uint8Array; end: Uint8Array } {
+  checkShard(shard);
+  const end = Math.max(0, Math.min(Math.floor(nowMs) + 1, Number.MAX_SAFE_INTEGER));
+  return { start: dueKeyBound(shard, 0), end: dueKeyBound(shard, end) };
+}
+
+/** token 8 bytes · next offset · highest event time f64 · log identity */
+function encodeWatermark(watermark: Watermark): Uint8Array {
+  const writer = new ByteWriter(64);
+  const token = new Uint8Array(TOKEN_BYTES);
+  writeHex(token, 0, watermark.token);
+  writer.raw(token);
+  writer.varint(watermark.nextOffset);
+  writer.f64(watermark.maxEventTimeMs);
+  writer.f64(watermark.appendedMs);
+  writer.text(watermark.logIdentity);
+  return writer.finish();
+}
+
+function decodeWatermark(bytes: Uint8Array): Watermark {
+  const reader = new ByteReader(bytes);
+  const token = readHex(reader.raw(TOKEN_BYTES), 0);
+  return {
+    token,
+    nextOffset: reader.varint(),
+    maxEventTimeMs: reader.f64(),
+    appendedMs: reader.f64(),
+    logIdentity: reader.text(),
+  };
+}

@@ -1,0 +1,314 @@
+/**
+ * The tile store in memory: an honest second implementation for tests and for the simulator, which makes it
+ * fail the way a real store does. Deterministic: stamps and incarnations come from the given `random`.
+ *
+ * Each shard keeps a history of its mutations. One mutation is what a remote store does in one atomic step: one
+ * applied compare-and-set, one moved watermark, one due entry entered, leased or finished.
+ */
+import { createHash } from 'node:crypto';
+import { ByteWriter } from '../bytes.ts';
+import {
+  checkAddress,
+  checkFieldName,
+  checkShard,
+  checkTimeMs,
+  checkToken,
+  checkWatermarkName,
+} from './state-address.ts';
+import { StoreClosedError } from './store-errors.ts';
+import type {
+  CompareAndSet,
+  DueEntry,
+  FieldName,
+  MoveWatermark,
+  ReadRequest,
+  ReadState,
+  StateAddress,
+  TileStore,
+  Token,
+  Watermark,
+  WatermarkName,
+} from './tile-store.ts';
+
+export interface MemoryTileStoreOptions {
+  /** Makes stamps and incarnations; no two answers may be equal. */
+  readonly random: () => string;
+  /** At least this many mutations per shard can be rolled back, at most twice as many. @default 10000 */
+  readonly historyLimit?: number;
+}
+
+interface State {
+  readonly token: Token;
+  readonly head: Uint8Array;
+  readonly fields: ReadonlyMap<FieldName, Uint8Array>;
+}
+
+/** Values are never changed once stored, so that the history need only keep references. */
+interface Shard {
+  incarnation: string;
+  readonly states: Map<string, State>;
+  readonly watermarks: Map<string, Watermark>;
+  readonly due: Map<string, DueEntry>;
+  /** Oldest first; running one takes its mutation back, in reverse order only. */
+  history: (() => void)[];
+}
+
+export class MemoryTileStore implements TileStore {
+  readonly #random: () => string;
+  readonly #historyLimit: number;
+  readonly #shards = new Map<number, Shard>();
+  #closed = false;
+
+  constructor(options: MemoryTileStoreOptions) {
+    this.#random = options.random;
+    this.#historyLimit = options.historyLimit ?? 10_000;
+  }
+
+  /** Mutations of the shard that can be rolled back. */
+  historyLength(shard: number): number {
+    return this.#shard(shard).history.length;
+  }
+
+  /**
+   * Takes back the newest mutations of one shard, as a restart that lost the end of its log does; the incarnation
+   * changes. Returns how many were taken back: fewer than asked where the history does not reach that far.
+   */
+  rollback(mutations: number, { shard = 0 }: { shard?: number } = {}): number {
+    const target = this.#shard(shard);
+    const count = Math.min(mutations, target.history.length);
+    for (let i = 0; i < count; i++) target.history.pop()!();
+    target.incarnation = this.#random();
+    return count;
+  }
+
+  /** Everything gone, also the history, and the incarnation unchanged: what FLUSHALL does to Redis. */
+  wipe(): void {
+    for (const shard of this.#shards.values()) {
+      shard.states.clear();
+      shard.watermarks.clear();
+      shard.due.clear();
+      shard.history = [];
+    }
+  }
+
+  /** Hash of the whole content, tokens and stamps included; independent of the order of writes. 16 hex digits. */
+  stateHash(): string {
+    const writer = new ByteWriter(4096);
+    const shards = [...this.#shards].filter(
+      ([, shard]) => shard.states.size + shard.watermarks.size + shard.due.size,
+    );
+    for (const [number, shard] of shards.sort(([a], [b]) => a - b)) {
+      writer.varint(number);
+      writer.varint(shard.states.size);
+      for (const [key, state] of sorted(shard.states)) {
+        writer.text(key);
+        writer.text(state.token);
+        writer.blob(state.head);
+        writer.varint(state.fields.size);
+        for (const [field, bytes] of sorted(state.fields)) {
+          writer.text(field);
+          writer.blob(bytes);
+        }
+      }
+      writer.varint(shard.watermarks.size);
+      for (const [key, watermark] of sorted(shard.watermarks)) {
+        writer.text(key);
+        writer.varint(watermark.nextOffset);
+        writer.text(watermark.token);
+        writer.f64(watermark.maxEventTimeMs);
+        writer.f64(watermark.appendedMs);
+        writer.text(watermark.logIdentity);
+      }
+      writer.varint(shard.due.size);
+      for (const [key, entry] of sorted(shard.due)) {
+        writer.text(key);
+        writer.varint(entry.dueMs);
+        writer.text(entry.stamp);
+      }
+    }
+    return createHash('sha256').update(writer.finish()).digest('hex').slice(0, 16);
+  }
+
+  async incarnation(shard: number): Promise<string> {
+    return this.#shard(shard).incarnation;
+  }
+
+  async read(requests: readonly ReadRequest[]): Promise<ReadState[]> {
+    return requests.map(({ address, fields, watermarks = [] }) => {
+      checkAddress(address);
+      for (const field of fields) checkFieldName(field);
+      for (const name of watermarks) checkWatermarkName(name);
+      const shard = this.#shard(address.shard);
+      const state = shard.states.get(stateId(address));
+      return {
+        token: state?.token ?? null,
+        head: state?.head ?? null,
+        fields: fields.map((field) => state?.fields.get(field) ?? null),
+        watermarks: watermarks.map((name) => shard.watermarks.get(watermarkId(name)) ?? null),
+      };
+    });
+  }
+
+  async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
+    for (const { address, expected, next, changes } of writes) {
+      checkAddress(address);
+      if (expected !== null) checkToken(expected);
+      if (next !== null) checkToken(next.token);
+      for (const field of changes.keys()) checkFieldName(field);
+    }
+    return writes.map(({ address, expected, next, changes }) => {
+      const shard = this.#shard(address.shard);
+      const id = stateId(address);
+      const present = shard.states.get(id);
+      if ((present?.token ?? null) !== expected) return false;
+      if (next === null) {
+        this.#change(shard, shard.states, id, undefined);
+        return true;
+      }
+      // `new Uint8Array` copies; `slice` of a Buffer would not.
+      const fields = new Map(present?.fields);
+      for (const [field, bytes] of changes) {
+        if (bytes === null) fields.delete(field);
+        else fields.set(field, new Uint8Array(bytes));
+      }
+      this.#change(shard, shard.states, id, { token: next.token, head: new Uint8Array(next.head), fields });
+      return true;
+    });
+  }
+
+  async readWatermarks(shard: number, names: readonly WatermarkName[]): Promise<(Watermark | null)[]> {
+    for (const name of names) checkWatermarkName(name);
+    const { watermarks } = this.#shard(shard);
+    return names.map((name) => watermarks.get(watermarkId(name)) ?? null);
+  }
+
+  async moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
+    for (const { shard, name, expected, next } of moves) {
+      checkShard(shard);
+      checkWatermarkName(name);
+      if (expected !== null) checkToken(expected);
+      checkToken(next.token);
+    }
+    return moves.map(({ shard: number, name, expected, incarnation, next }) => {
+      const shard = this.#shard(number);
+      const id = watermarkId(name);
+      if (incarnation !== shard.incarnation) return false;
+      if ((shard.watermarks.get(id)?.token ?? null) !== expected) return false;
+      this.#change(shard, shard.watermarks, id, { ...next });
+      return true;
+    });
+  }
+
+  async enterDue(
+    entries: readonly { readonly address: StateAddress; readonly dueMs: number }[],
+  ): Promise<void> {
+    for (const { address, dueMs } of entries) {
+      checkAddress(address);
+      checkTimeMs('due time', dueMs);
+    }
+    for (const { address, dueMs } of entries) {
+      const shard = this.#shard(address.shard);
+      const present = shard.due.get(stateId(address));
+      this.#setDue(shard, address, present === undefined ? dueMs : Math.min(present.dueMs, dueMs));
+    }
+  }
+
+  async leaseDue(args: {
+    shard: number;
+    nowMs: number;
+    leaseUntilMs: number;
+    limit: number;
+  }): Promise<DueEntry[]> {
+    checkTimeMs('lease end', args.leaseUntilMs);
+    const shard = this.#shard(args.shard);
+    const ready = [...shard.due].filter(([, entry]) => entry.dueMs <= args.nowMs);
+    ready.sort(([idA, a], [idB, b]) => a.dueMs - b.dueMs || compareText(idA, idB));
+    return ready.slice(0, Math.max(0, args.limit)).map(([, entry]) => {
+      const stamp = this.#setDue(shard, entry.address, args.leaseUntilMs);
+      return { address: entry.address, dueMs: entry.dueMs, stamp };
+    });
+  }
+
+  async finishDue(
+    entries: readonly { readonly entry: DueEntry; readonly nextDueMs: number | null }[],
+  ): Promise<void> {
+    for (const { entry, nextDueMs } of entries) {
+      checkAddress(entry.address);
+      if (nextDueMs !== null) checkTimeMs('due time', nextDueMs);
+    }
+    for (const { entry, nextDueMs } of entries) {
+      const shard = this.#shard(entry.address.shard);
+      const id = stateId(entry.address);
+      if (shard.due.get(id)?.stamp !== entry.stamp) continue;
+      if (nextDueMs === null) this.#change(shard, shard.due, id, undefined);
+      else this.#setDue(shard, entry.address, nextDueMs);
+    }
+  }
+
+  async countDue(shard: number, nowMs: number): Promise<number> {
+    let count = 0;
+    for (const entry of this.#shard(shard).due.values()) if (entry.dueMs <= nowMs) count++;
+    return count;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
+
+  #shard(number: number): Shard {
+    if (this.#closed) throw new StoreClosedError('the tile store is closed');
+    checkShard(number);
+    let shard = this.#shards.get(number);
+    if (shard === undefined) {
+      shard = {
+        incarnation: this.#random(),
+        states: new Map(),
+        watermarks: new Map(),
+        due: new Map(),
+        history: [],
+      };
+      this.#shards.set(number, shard);
+    }
+    return shard;
+  }
+
+  #setDue(shard: Shard, address: StateAddress, dueMs: number): string {
+    const stamp = this.#random();
+    this.#change(shard, shard.due, stateId(address), { address: { ...address }, dueMs, stamp });
+    return stamp;
+  }
+
+  /** One mutation: sets, or deletes where `next` is undefined, and remembers what was there. */
+  #change<V>(shard: Shard, map: Map<string, V>, id: string, next: V | undefined): void {
+    const before = map.get(id);
+    if (before === undefined && next === undefined) return;
+    set(map, id, next);
+    shard.history.push(() => set(map, id, before));
+    // Dropping half at once keeps the cost per mutation constant.
+    if (shard.history.length > 2 * this.#historyLimit)
+      shard.history = shard.history.slice(-this.#historyLimit);
+  }
+}
+
+function set<V>(map: Map<string, V>, id: string, value: V | undefined): void {
+  if (value === undefined) map.delete(id);
+  else map.set(id, value);
+}
+
+/** Namespaces have a fixed length, so gluing is injective. */
+function stateId(address: StateAddress): string {
+  return address.namespace + address.key;
+}
+
+function watermarkId(name: WatermarkName): string {
+  return `${name.namespace}${name.partition}:${name.source}`;
+}
+
+/** By UTF-16 unit: does not depend on a locale. */
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function sorted<V>(map: ReadonlyMap<string, V>): [string, V][] {
+  return [...map].sort(([a], [b]) => compareText(a, b));
+}

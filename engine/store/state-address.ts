@@ -1,0 +1,77 @@
+/**
+ * What every tile store refuses, in one place, so that a key one store takes is never a key another one
+ * collapses. Entity keys are hostile input: any well-formed Unicode is legal, including the empty key, `}` and
+ * NUL; a lone surrogate is not, because UTF-8 has no form for it and two such keys would become one.
+ */
+import type { FieldName, StateAddress, Token, WatermarkName } from './tile-store.ts';
+
+/** Longest entity key and source name, in UTF-8 bytes. */
+export const MAX_ENTITY_KEY_BYTES = 1024;
+export const MAX_SOURCE_BYTES = 255;
+export const MAX_SHARD = 0xffff;
+export const MAX_PARTITION = 0xffff;
+
+/** An address, field, token or name that no store accepts. Never retryable. Does not echo the key: it may be personal data. */
+export class InvalidAddressError extends Error {
+  override readonly name = 'InvalidAddressError';
+}
+
+const LONE_SURROGATE = /\p{Surrogate}/u;
+const HEX_16 = /^[0-9a-f]{16}$/;
+const FIELD_NAME = /^[A-Za-z0-9:]{1,16}$/;
+
+export function checkText(what: string, text: string, maxBytes: number): void {
+  if (typeof text !== 'string') throw new InvalidAddressError(`${what} must be a string`);
+  if (LONE_SURROGATE.test(text)) {
+    throw new InvalidAddressError(
+      `${what} has a lone surrogate: it is not Unicode text and has no UTF-8 form`,
+    );
+  }
+  // A UTF-16 unit takes at most three bytes: only texts that might be too long are measured.
+  if (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes) {
+    throw new InvalidAddressError(
+      `${what} has ${Buffer.byteLength(text)} UTF-8 bytes; at most ${maxBytes} are allowed`,
+    );
+  }
+}
+
+export function checkShard(shard: number): void {
+  checkInteger('shard', shard, MAX_SHARD);
+}
+
+export function checkAddress(address: StateAddress): void {
+  checkShard(address.shard);
+  checkNamespace(address.namespace);
+  checkText('entity key', address.key, MAX_ENTITY_KEY_BYTES);
+}
+
+export function checkFieldName(field: FieldName): void {
+  if (!FIELD_NAME.test(field)) {
+    throw new InvalidAddressError('a field name is 1 to 16 ASCII letters, digits and colons');
+  }
+}
+
+export function checkWatermarkName(name: WatermarkName): void {
+  checkNamespace(name.namespace);
+  checkInteger('partition', name.partition, MAX_PARTITION);
+  checkText('source', name.source, MAX_SOURCE_BYTES);
+}
+
+export function checkToken(token: Token): void {
+  if (!HEX_16.test(token)) throw new InvalidAddressError('a token is 16 lower-case hex digits');
+}
+
+/** A processing time, ms: an integer, 0 ≤ value ≤ 2⁵³ − 1. */
+export function checkTimeMs(what: string, timeMs: number): void {
+  checkInteger(what, timeMs, Number.MAX_SAFE_INTEGER);
+}
+
+function checkNamespace(namespace: string): void {
+  if (!HEX_16.test(namespace)) throw new InvalidAddressError('a namespace is 16 lower-case hex digits');
+}
+
+function checkInteger(what: string, value: number, max: number): void {
+  if (!Number.isSafeInteger(value) || value < 0 || value > max) {
+    throw new InvalidAddressError(`${what} must be an integer from 0 to ${max}, not ${value}`);
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * The grid of time that tiles lie on.
+ *
+ * A node of the tile tree covers one aligned interval [bucket · 2^shift, (bucket + 1) · 2^shift) of event time
+ * in ms. Levels from the top: 2³⁰ ms (12.4 days), 2²⁵ (9.3 h), 2²⁰ (17.5 min), 2¹⁵ (33 s), 2¹⁰ (1 s), 2⁵ and
+ * 2⁰ (1 ms). Below the root every level splits into 32, so the size of a node and the work at a window's edge
+ * are bounded alike at every level, and a field's name follows from a time by a division. The root has no
+ * interval: its children are all buckets of the top level.
+ */
+import type { FieldName } from '../store/tile-store.ts';
+
+/** Depth 0 is the root; depth d ≥ 1 has the shift SHIFTS[d − 1]. Each is 5 less than the one above. */
+export const SHIFTS: readonly number[] = [30, 25, 20, 15, 10, 5, 0];
+export const DEPTH_MAX = SHIFTS.length;
+const SPANS: readonly number[] = SHIFTS.map((shift) => 2 ** shift);
+
+/** Event times are 0 ≤ t < TIME_END_MS (year 3084), so that a name's bucket stays short. */
+export const TIME_END_MS = 2 ** 45;
+
+/** Length of the interval of a node at depth 1 ≤ depth ≤ DEPTH_MAX, ms. */
+export function spanMs(depth: number): number {
+  return SPANS[depth - 1]!;
+}
+
+/** The bucket at `depth` that holds `timeMs`: bucket · span ≤ timeMs < (bucket + 1) · span. */
+export function bucketOf(depth: number, timeMs: number): number {
+  return Math.floor(timeMs / SPANS[depth - 1]!);
+}
+
+const LEVEL_LETTERS = 'abcdefg';
+
+/** Field of the node at `depth` and `bucket`: a level letter (`a` is the top) and the bucket in base 36. */
+export function nodeField(depth: number, bucket: number): FieldName {
+  return LEVEL_LETTERS[depth - 1]! + bucket.toString(36);
+}
+
+/** Fields of all nodes on the path of a time, top first. */
+export function pathFields(timeMs: number): FieldName[] {
+  const fields: FieldName[] = [];
+  for (let depth = 1; depth <= DEPTH_MAX; depth++) fields.push(nodeField(depth, bucketOf(depth, timeMs)));
+  return fields;
+}
+
+export const ROOT_FIELD: FieldName = 'R';
+export const IDS_FIELD: FieldName = 'I';

@@ -1,0 +1,136 @@
+/**
+ * Nodes of the tile tree and their bytes.
+ *
+ * A *leaf* holds rows. An *inner* node holds its children in time order; a child is
+ *
+ * - `inline`: few rows, kept here; no partial aggregate is needed, it is computed from the rows;
+ * - `node`: more rows, in a field of its own; its partial aggregates (a tile) are kept here;
+ * - `collapsed`: its rows are gone (coarsened); only its tile is left.
+ *
+ * A child that is not listed has no rows, so an absent field is never ambiguous.
+ *
+ *     node  := u8 LEAF rows | u8 INNER varint n, n × child
+ *     child := varint bucket − previous bucket · u8 kind · varint row count · varint length · length bytes
+ *              (inline: rows; node, collapsed: the partials in the view's order)
+ *     root  := u8 VERSION · varint lowMs · varint coarseBeforeMs · varint prefix row count
+ *              · varint length, prefix partials (length 0: none) · node
+ */
+import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
+import { type ColumnStorage, decodeRows, emptyRows, encodeRows, type RowBlock } from './row-block.ts';
+
+export type Child =
+  | { readonly kind: 'inline'; readonly bucket: number; rows: RowBlock }
+  | { readonly kind: 'node'; readonly bucket: number; rowCount: number; tile: Uint8Array }
+  | { readonly kind: 'collapsed'; readonly bucket: number; rowCount: number; tile: Uint8Array };
+
+export type TileNode =
+  | { readonly kind: 'leaf'; rows: RowBlock }
+  | { readonly kind: 'inner'; children: Child[] };
+
+export interface Root {
+  /** Rows with time < lowMs are gone: dropped, or merged into the prefix where the view has lifetime windows. */
+  lowMs: number;
+  /** Nodes that end at or before this were coarsened to the view's resolution. */
+  coarseBeforeMs: number;
+  /** Everything older than lowMs, for lifetime windows. */
+  prefixRowCount: number;
+  prefix: Uint8Array | null;
+  node: TileNode;
+}
+
+const VERSION = 1;
+const LEAF = 0;
+const INNER = 1;
+const CHILD_KINDS = ['inline', 'node', 'collapsed'] as const;
+
+export function emptyRoot(storages: readonly ColumnStorage[]): Root {
+  return {
+    lowMs: 0,
+    coarseBeforeMs: 0,
+    prefixRowCount: 0,
+    prefix: null,
+    node: { kind: 'leaf', rows: emptyRows(storages) },
+  };
+}
+
+export function encodeNode(
+  node: TileNode,
+  storages: readonly ColumnStorage[],
+  w: ByteWriter,
+  scratch: ByteWriter,
+): void {
+  if (node.kind === 'leaf') {
+    w.u8(LEAF);
+    encodeRows(node.rows, storages, w);
+    return;
+  }
+  w.u8(INNER);
+  w.varint(node.children.length);
+  let previous = 0;
+  for (const child of node.children) {
+    w.varint(child.bucket - previous);
+    previous = child.bucket;
+    w.u8(CHILD_KINDS.indexOf(child.kind));
+    if (child.kind === 'inline') {
+      w.varint(child.rows.length);
+      scratch.clear();
+      encodeRows(child.rows, storages, scratch);
+      w.blob(scratch.finish());
+    } else {
+      w.varint(child.rowCount);
+      w.blob(child.tile);
+    }
+  }
+}
+
+export function decodeNode(r: ByteReader, storages: readonly ColumnStorage[]): TileNode {
+  const kind = r.u8();
+  if (kind === LEAF) return { kind: 'leaf', rows: decodeRows(r, storages) };
+  if (kind !== INNER) throw new CorruptBytesError(`unknown node kind ${kind}`);
+  const children: Child[] = new Array(r.varint());
+  let bucket = 0;
+  for (let i = 0; i < children.length; i++) {
+    bucket += r.varint();
+    const childKind = CHILD_KINDS[r.u8()];
+    if (childKind === undefined) throw new CorruptBytesError('unknown child kind');
+    const rowCount = r.varint();
+    if (childKind === 'inline') {
+      r.varint();
+      children[i] = { kind: childKind, bucket, rows: decodeRows(r, storages) };
+    } else {
+      children[i] = { kind: childKind, bucket, rowCount, tile: r.blob().slice() };
+    }
+  }
+  return { kind: 'inner', children };
+}
+
+export function encodeRoot(
+  root: Root,
+  storages: readonly ColumnStorage[],
+  w: ByteWriter,
+  scratch: ByteWriter,
+): void {
+  w.u8(VERSION);
+  w.varint(root.lowMs);
+  w.varint(root.coarseBeforeMs);
+  w.varint(root.prefixRowCount);
+  if (root.prefix === null) w.varint(0);
+  else w.blob(root.prefix);
+  encodeNode(root.node, storages, w, scratch);
+}
+
+/** The root's own fields; the reader is left at the node. A prefix of no bytes is none. */
+export function decodeRootHeader(r: ByteReader): Omit<Root, 'node'> {
+  const version = r.u8();
+  if (version !== VERSION)
+    throw new CorruptBytesError(`root of version ${version}, this build reads ${VERSION}`);
+  const lowMs = r.varint();
+  const coarseBeforeMs = r.varint();
+  const prefixRowCount = r.varint();
+  const prefix = r.blob();
+  return { lowMs, coarseBeforeMs, prefixRowCount, prefix: prefix.length === 0 ? null : prefix.slice() };
+}
+
+export function decodeRoot(r: ByteReader, storages: readonly ColumnStorage[]): Root {
+  return { ...decodeRootHeader(r), node: decodeNode(r, storages) };
+}

@@ -1,0 +1,39 @@
+/** The partial aggregates of one view together: what a tile holds. */
+import type { PartialAggregate } from '../aggregators/partial-aggregate.ts';
+import { ByteReader, ByteWriter } from '../bytes.ts';
+import type { RowBlock } from './row-block.ts';
+
+const writer = new ByteWriter();
+
+export class PartialSet {
+  readonly #partials: readonly PartialAggregate[];
+  /** In the order of the view's partials; read by `Operation.finalize`. */
+  readonly states: readonly unknown[];
+
+  constructor(partials: readonly PartialAggregate[]) {
+    this.#partials = partials;
+    this.states = partials.map((partial) => partial.create());
+  }
+
+  clear(): void {
+    for (let p = 0; p < this.#partials.length; p++) this.#partials[p]!.clear(this.states[p]);
+  }
+
+  addRows(rows: RowBlock, from: number, to: number): void {
+    if (from >= to) return;
+    for (let p = 0; p < this.#partials.length; p++)
+      this.#partials[p]!.addRows(this.states[p], rows, from, to);
+  }
+
+  /** Merges what `encode` wrote. */
+  absorb(bytes: Uint8Array): void {
+    const reader = new ByteReader(bytes);
+    for (let p = 0; p < this.#partials.length; p++) this.#partials[p]!.absorb(this.states[p], reader);
+  }
+
+  encode(): Uint8Array {
+    writer.clear();
+    for (let p = 0; p < this.#partials.length; p++) this.#partials[p]!.encode(this.states[p], writer);
+    return writer.finish();
+  }
+}

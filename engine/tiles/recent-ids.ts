@@ -1,0 +1,133 @@
+/**
+ * Ids of the events a state has taken within the dedupe horizon, in a field of their own: folding and expiry
+ * of rows do not touch them.
+ *
+ *     ids := varint fromMs · varint n · n × (varint time − previous time, u32 hi, u32 lo), ascending in time
+ *            · varint m · m × (varint time, u32 hi, u32 lo, varint append time), ascending in append time
+ *
+ * The first list is complete for event times ≥ fromMs; an older event is looked for among the rows themselves.
+ * The second, used where rows can be merged for good (lifetime windows, coarsening), holds events that were
+ * older than that when they came, for a while of append time: their rows may be gone at once, and a repeat of
+ * a delivery comes soon after it.
+ */
+import type { ByteReader, ByteWriter } from '../bytes.ts';
+import type { EventId } from '../event-id.ts';
+
+/** Late ids kept at most: the newest by append time. */
+const LATE_MAX = 1024;
+
+interface LateId {
+  readonly timeMs: number;
+  readonly hi: number;
+  readonly lo: number;
+  readonly appendedMs: number;
+}
+
+export class RecentIds {
+  #fromMs: number;
+  #times: number[] = [];
+  #hi: number[] = [];
+  #lo: number[] = [];
+  #late: LateId[] = [];
+
+  private constructor(fromMs: number) {
+    this.#fromMs = fromMs;
+  }
+
+  static empty(): RecentIds {
+    return new RecentIds(0);
+  }
+
+  static decode(r: ByteReader): RecentIds {
+    const ids = new RecentIds(r.varint());
+    const n = r.varint();
+    let timeMs = 0;
+    for (let i = 0; i < n; i++) {
+      timeMs += r.varint();
+      ids.#times.push(timeMs);
+      ids.#hi.push(r.u32());
+      ids.#lo.push(r.u32());
+    }
+    const m = r.varint();
+    for (let i = 0; i < m; i++) {
+      ids.#late.push({ timeMs: r.varint(), hi: r.u32(), lo: r.u32(), appendedMs: r.varint() });
+    }
+    return ids;
+  }
+
+  /** Ids with a time before this are forgotten. */
+  get fromMs(): number {
+    return this.#fromMs;
+  }
+
+  /** Newest event time among the ids; −1 when there are none. */
+  newestMs(): number {
+    let newest = -1;
+    for (const timeMs of this.#times) if (timeMs > newest) newest = timeMs;
+    return newest;
+  }
+
+  /** Whether an event with this id and |Δ event time| ≤ horizonMs was taken. A scan: no index to build per read. */
+  has(id: EventId, timeMs: number, horizonMs: number): boolean {
+    for (let i = 0; i < this.#lo.length; i++) {
+      if (this.#lo[i] === id.lo && this.#hi[i] === id.hi && Math.abs(this.#times[i]! - timeMs) <= horizonMs) {
+        return true;
+      }
+    }
+    return this.#late.some(
+      (late) => late.lo === id.lo && late.hi === id.hi && Math.abs(late.timeMs - timeMs) <= horizonMs,
+    );
+  }
+
+  add(id: EventId, timeMs: number): void {
+    this.#times.push(timeMs);
+    this.#hi.push(id.hi);
+    this.#lo.push(id.lo);
+  }
+
+  /** Remembers an id by its append time: for events older than `fromMs`. */
+  addLate(id: EventId, timeMs: number, appendedMs: number): void {
+    this.#late.push({ timeMs, hi: id.hi, lo: id.lo, appendedMs });
+  }
+
+  /**
+   * Forgets ids with time < newest − horizonMs, and late ones appended more than 2 · horizonMs before
+   * `appendedMs`, the append time of the newest record at hand.
+   */
+  prune(horizonMs: number, appendedMs: number): void {
+    this.#late = this.#late
+      .filter((late) => late.appendedMs >= appendedMs - 2 * horizonMs)
+      .sort((a, b) => a.appendedMs - b.appendedMs || a.timeMs - b.timeMs || a.hi - b.hi || a.lo - b.lo)
+      .slice(-LATE_MAX);
+    const fromMs = this.newestMs() - horizonMs;
+    if (fromMs <= this.#fromMs) return;
+    this.#fromMs = fromMs;
+    const kept = [...this.#times.keys()].filter((i) => this.#times[i]! >= fromMs);
+    this.#times = kept.map((i) => this.#times[i]!);
+    this.#hi = kept.map((i) => this.#hi[i]!);
+    this.#lo = kept.map((i) => this.#lo[i]!);
+  }
+
+  encode(w: ByteWriter): void {
+    const order = [...this.#times.keys()].sort(
+      (i, j) =>
+        this.#times[i]! - this.#times[j]! || this.#hi[i]! - this.#hi[j]! || this.#lo[i]! - this.#lo[j]!,
+    );
+    w.varint(this.#fromMs);
+    w.varint(order.length);
+    let previousMs = 0;
+    for (const i of order) {
+      w.varint(this.#times[i]! - previousMs);
+      w.u32(this.#hi[i]!);
+      w.u32(this.#lo[i]!);
+      previousMs = this.#times[i]!;
+    }
+    w.varint(this.#late.length);
+    for (const { timeMs, hi, lo, appendedMs } of this.#late) {
+      w.varint(timeMs);
+      w.u32(hi);
+      w.u32(lo);
+      w.varint(appendedMs);
+    }
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * Adds the rows of a stretch of event time to partial aggregates, from the fields of one state as they were
+ * read: whole tiles where a node lies inside the stretch, rows at its edges.
+ *
+ * A stretch is lo ≤ time < hi. Nodes are parsed once per state and only as far as they are needed.
+ */
+import { ByteReader, CorruptBytesError } from '../bytes.ts';
+import type { EventId } from '../event-id.ts';
+import type { FieldName } from '../store/tile-store.ts';
+import { bucketOf, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
+import { decodeHead, emptyHead, type Head } from './head.ts';
+import { decodeRootHeader, type Root } from './node.ts';
+import type { PartialSet } from './partial-set.ts';
+import { type ColumnStorage, decodeRows, lowerBound, type RowBlock } from './row-block.ts';
+
+const LEAF = 0;
+const INLINE = 0;
+const NODE = 1;
+
+interface ParsedInner {
+  readonly rows: null;
+  readonly bytes: Uint8Array;
+  readonly buckets: number[];
+  readonly kinds: number[];
+  readonly rowCounts: number[];
+  readonly starts: number[];
+  readonly ends: number[];
+  /** Inline rows, decoded when first met. */
+  readonly inline: (RowBlock | undefined)[];
+}
+
+type ParsedNode = { readonly rows: RowBlock } | ParsedInner;
+
+/** Rows at exactly `timeMs` count only while their id is ≤ `last` (C6). */
+export interface TieLimit {
+  readonly timeMs: number;
+  readonly last: EventId;
+}
+
+export class StateReader {
+  readonly #storages: readonly ColumnStorage[];
+  readonly #fields: ReadonlyMap<FieldName, Uint8Array | null>;
+  readonly #parsed = new Map<FieldName, ParsedNode>();
+  readonly #rootNode: ParsedNode | null;
+  readonly head: Head;
+  readonly rootHeader: Omit<Root, 'node'>;
+
+  /** Rows added since the last reset, nulls included. */
+  rowCount = 0;
+  /** Older end of the oldest collapsed tile that straddled `lo` and was counted whole; null: none did. */
+  widenedToMs: number | null = null;
+
+  constructor(
+    storages: readonly ColumnStorage[],
+    tail: readonly ColumnStorage[],
+    head: Uint8Array | null,
+    fields: ReadonlyMap<FieldName, Uint8Array | null>,
+  ) {
+    this.#storages = storages;
+    this.#fields = fields;
+    this.head = head === null ? emptyHead(tail) : decodeHead(new ByteReader(head), tail);
+    const root = fields.get(ROOT_FIELD) ?? null;
+    if (root === null) {
+      this.rootHeader = { lowMs: 0, coarseBeforeMs: 0, prefixRowCount: 0, prefix: null };
+      this.#rootNode = null;
+    } else {
+      const reader = new ByteReader(root);
+      this.rootHeader = decodeRootHeader(reader);
+      this.#rootNode = this.#parse(root, reader);
+    }
+  }
+
+  resetCounts(): void {
+    this.rowCount = 0;
+    this.widenedToMs = null;
+  }
+
+  /** Whether the event is among the rows; its path of fields must have been read. */
+  contains(timeMs: number, id: EventId): boolean {
+    if (findRow(this.head.tail, timeMs, id)) return true;
+    let node = this.#rootNode;
+    for (let depth = 0; node !== null; depth++) {
+      if (node.rows !== null) return findRow(node.rows, timeMs, id);
+      const at = node.buckets.indexOf(bucketOf(depth + 1, timeMs));
+      if (at < 0) return false;
+      if (node.kinds[at] === INLINE) return findRow(this.#inlineRows(node, at), timeMs, id);
+      if (node.kinds[at] !== NODE) return false;
+      node = this.#child(depth + 1, node.buckets[at]!);
+    }
+    return false;
+  }
+
+  /** Adds the prefix: everything older than the root's lowMs. */
+  addPrefix(into: PartialSet): void {
+    if (this.rootHeader.prefix === null) return;
+    into.absorb(this.rootHeader.prefix);
+    this.rowCount += this.rootHeader.prefixRowCount;
+  }
+
+  /** Adds rows with lo ≤ time < hi, those at the tie's time only up to its id. */
+  addRange(lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
+    if (lo >= hi) return;
+    if (tie === null || tie.timeMs < lo || tie.timeMs >= hi) {
+      this.#addBlock(this.head.tail, lo, hi, null, into);
+      if (this.#rootNode !== null) this.#addNode(this.#rootNode, 0, lo, hi, null, into);
+      return;
+    }
+    // Three stretches: before the millisecond of the tie, that millisecond, after it.
+    this.addRange(lo, tie.timeMs, null, into);
+    this.#addBlock(this.head.tail, tie.timeMs, tie.timeMs + 1, tie.last, into);
+    if (this.#rootNode !== null) this.#addNode(this.#rootNode, 0, tie.timeMs, tie.timeMs + 1, tie.last, into);
+    this.addRange(tie.timeMs + 1, hi, null, into);
+  }
+
+  #addBlock(rows: RowBlock, lo: number, hi: number, last: EventId | null, into: PartialSet): void {
+    const from = lowerBound(rows, lo);
+    let to = lowerBound(rows, hi);
+    if (last !== null) {
+      while (to > from && (rows.idHi[to - 1]! - last.hi || rows.idLo[to - 1]! - last.lo) > 0) to--;
+    }
+    into.addRows(rows, from, to);
+    this.rowCount += to - from;
+  }
+
+  #addNode(
+    node: ParsedNode,
+    depth: number,
+    lo: number,
+    hi: number,
+    last: EventId | null,
+    into: PartialSet,
+  ): void {
+    if (node.rows !== null) {
+      this.#addBlock(node.rows, lo, hi, last, into);
+      return;
+    }
+    const span = spanMs(depth + 1);
+    for (let i = 0; i < node.buckets.length; i++) {
+      const startMs = node.buckets[i]! * span;
+      const endMs = startMs + span;
+      if (endMs <= lo) continue;
+      if (startMs >= hi) return;
+      const kind = node.kinds[i]!;
+      if (kind === INLINE) {
+        this.#addBlock(this.#inlineRows(node, i), lo, hi, last, into);
+      } else if (lo <= startMs && endMs <= hi && last === null) {
+        into.absorb(node.bytes.subarray(node.starts[i]!, node.ends[i]!));
+        this.rowCount += node.rowCounts[i]!;
+      } else if (kind === NODE) {
+        this.#addNode(this.#child(depth + 1, node.buckets[i]!), depth + 1, lo, hi, last, into);
+      } else if (endMs <= hi) {
+        // A collapsed tile across the old edge counts whole: the window reaches back to the tile's start.
+        into.absorb(node.bytes.subarray(node.starts[i]!, node.ends[i]!));
+        this.rowCount += node.rowCounts[i]!;
+        this.widenedToMs = this.widenedToMs === null ? startMs : Math.min(this.widenedToMs, startMs);
+      }
+      // A collapsed tile across the new edge belongs to the newer stretch and was counted there.
+    }
+  }
+
+  #child(depth: number, bucket: number): ParsedNode {
+    const field = nodeField(depth, bucket);
+    const known = this.#parsed.get(field);
+    if (known !== undefined) return known;
+    const bytes = this.#fields.get(field);
+    if (bytes === undefined) throw new Error(`field ${field} is on no path that was read`);
+    if (bytes === null) throw new CorruptBytesError(`node ${field} is named by its parent but absent`);
+    const parsed = this.#parse(bytes, new ByteReader(bytes));
+    this.#parsed.set(field, parsed);
+    return parsed;
+  }
+
+  #inlineRows(node: ParsedInner, i: number): RowBlock {
+    let rows = node.inline[i];
+    if (rows === undefined) {
+      rows = decodeRows(new ByteReader(node.bytes, node.starts[i]!, node.ends[i]!), this.#storages);
+      node.inline[i] = rows;
+    }
+    return rows;
+  }
+
+  #parse(bytes: Uint8Array, r: ByteReader): ParsedNode {
+    if (r.u8() === LEAF) return { rows: decodeRows(r, this.#storages) };
+    const n = r.varint();
+    const node: ParsedInner = {
+      rows: null,
+      bytes,
+      buckets: [],
+      kinds: [],
+      rowCounts: [],
+      starts: [],
+      ends: [],
+      inline: [],
+    };
+    let bucket = 0;
+    for (let i = 0; i < n; i++) {
+      bucket += r.varint();
+      node.buckets.push(bucket);
+      node.kinds.push(r.u8());
+      node.rowCounts.push(r.varint());
+      const length = r.varint();
+      node.starts.push(r.position);
+      r.skip(length);
+      node.ends.push(r.position);
+      node.inline.push(undefined);
+    }
+    return node;
+  }
+}
+
+function findRow(rows: RowBlock, timeMs: number, id: EventId): boolean {
+  for (let i = lowerBound(rows, timeMs); i < rows.length && rows.times[i] === timeMs; i++) {
+    if (rows.idHi[i] === id.hi && rows.idLo[i] === id.lo) return true;
+  }
+  return false;
+}

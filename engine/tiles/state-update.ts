@@ -1,0 +1,414 @@
+/**
+ * Changes to the state of one (view, entity key), as pure functions from what was read to what is to be written
+ * by one compare-and-set. Ingest, late events, compaction and erasure all go through here.
+ *
+ * Why an event counts exactly once, also when the store rolls back: see "Storage protocol" in ARCHITECTURE.md.
+ * In short: a record is skipped iff its offset is below the floor of its partition or it is among the tail's
+ * rows; rows leave the tail (and the floor rises) only up to a watermark that was read at the same instant as
+ * the state; and a state's content is identified by its random token.
+ */
+import { ByteReader, ByteWriter } from '../bytes.ts';
+import type { EventId } from '../event-id.ts';
+import type { FieldName, Token, Watermark } from '../store/tile-store.ts';
+import { IDS_FIELD, pathFields, ROOT_FIELD } from './grid.ts';
+import {
+  decodeHead,
+  emptyHead,
+  encodeHead,
+  type Head,
+  tailOffset,
+  tailPartition,
+  tailStorages,
+} from './head.ts';
+import { RecentIds } from './recent-ids.ts';
+import { allocateRows, mergeRows, pickRows, type RowBlock, sortRows } from './row-block.ts';
+import type { TileShape } from './tile-shape.ts';
+import type { TileView } from './tile-view.ts';
+import { TreeEditor } from './tree-editor.ts';
+
+/** A view as far as its stored state is concerned; `CompiledView` is one. */
+export interface StateView extends TileView {
+  readonly longestWindowMs: number;
+  readonly lifetimeOffsetMs: number;
+  readonly asOfRetentionMs: number;
+  readonly resolutionMs: number | null;
+  readonly latenessMs: number;
+  readonly dedupeHorizonMs: number;
+  readonly features: readonly { readonly window: { readonly offsetMs: number } }[];
+}
+
+/**
+ * The decisions that make up exactly-once. Production code uses `PROTOCOL`; the simulator replaces one at a
+ * time to show that it would notice.
+ */
+export interface ProtocolRules {
+  /** Whether the record was applied to the state before. */
+  isApplied(head: Head, partition: number, offset: number): boolean;
+  /** Tail rows of a partition with offset < this may be folded, and become its floor. */
+  foldBelow(watermark: Watermark | null, tail: RowBlock, partition: number): number;
+  /** Whether events with an id that was seen are skipped. */
+  readonly dedupe: boolean;
+}
+
+export const PROTOCOL: ProtocolRules = {
+  isApplied(head, partition, offset) {
+    if (offset < (head.floors.get(partition) ?? 0)) return true;
+    for (let i = 0; i < head.tail.length; i++) {
+      if (tailOffset(head.tail, i) === offset && tailPartition(head.tail, i) === partition) return true;
+    }
+    return false;
+  },
+  foldBelow(watermark) {
+    return watermark === null ? 0 : watermark.nextOffset;
+  },
+  dedupe: true,
+};
+
+/** An accepted event as a row of one view. */
+export interface IncomingRow {
+  readonly partition: number;
+  readonly offset: number;
+  /** Processing time of the record's append, ms. */
+  readonly appendedMs: number;
+  readonly timeMs: number;
+  readonly id: EventId;
+  /** Identity for the dedupe; null: the event has none. */
+  readonly dedupeId: EventId | null;
+  /** In the order of the view's columns. */
+  readonly values: readonly (number | bigint | string | null)[];
+}
+
+/** A state as it was read: head and the fields asked for. */
+export interface StateSnapshot {
+  readonly token: Token | null;
+  readonly head: Uint8Array | null;
+  /** Every field that was asked for; null where absent. */
+  readonly fields: ReadonlyMap<FieldName, Uint8Array | null>;
+  /** Watermark per partition, read at the same instant; null: not asked for. */
+  readonly watermarks: ReadonlyMap<number, Watermark | null> | null;
+}
+
+export interface IngestCounts {
+  applied: number;
+  /** Skipped because the record had been applied before (redelivery). */
+  redelivered: number;
+  /** Skipped because an event with the same id had been applied. */
+  duplicate: number;
+  /** Older than every window: dropped. */
+  tooLate: number;
+}
+
+export type UpdatePlan =
+  /** More must be read (everything again, these included, at one instant) before a decision is possible. */
+  | { readonly kind: 'read'; readonly fields: readonly FieldName[]; readonly watermarks: boolean }
+  /** Nothing to write. */
+  | { readonly kind: 'unchanged'; readonly counts: IngestCounts }
+  | {
+      readonly kind: 'write';
+      /** null: the state ends and all its fields are deleted. */
+      readonly head: Uint8Array | null;
+      readonly changes: ReadonlyMap<FieldName, Uint8Array | null>;
+      /** The due index must have an entry at or before this time before the write is made; null: it has. */
+      readonly enterDueMs: number | null;
+      readonly counts: IngestCounts;
+    };
+
+const writer = new ByteWriter(1024);
+
+/** Time before which no edge of any window the view may still be asked for can lie. */
+export function retentionLowMs(view: StateView, nowMs: number): number {
+  return Math.max(0, nowMs - view.asOfRetentionMs - Math.max(view.longestWindowMs, view.lifetimeOffsetMs));
+}
+
+/** What ingest asks for at first: the ids, where there is a dedupe. */
+export const INGEST_FIELDS: readonly FieldName[] = [IDS_FIELD];
+
+/** How long after a change a state is looked at by compaction. */
+export interface CompactionPacing {
+  /** A tail is folded this long after it was started, ms of processing time. Default 10 min. */
+  readonly foldAfterMs: number;
+  /**
+   * A state this much overdue is entered into the due index again by the next write: its entry may have been
+   * removed while a stalled writer still held the state's first write. Default 1 h.
+   */
+  readonly overdueMs: number;
+}
+
+export const DEFAULT_PACING: CompactionPacing = { foldAfterMs: 600_000, overdueMs: 3_600_000 };
+
+/**
+ * Applies incoming rows. They are taken in the given order; those of one partition must ascend in offset.
+ */
+export function planIngest(args: {
+  view: StateView;
+  shape: TileShape;
+  rules: ProtocolRules;
+  pacing: CompactionPacing;
+  state: StateSnapshot;
+  incoming: readonly IncomingRow[];
+  nowMs: number;
+}): UpdatePlan {
+  const { view, shape, rules, pacing, state, incoming, nowMs } = args;
+  const storages = tailStorages(view.storages);
+  const head = state.head === null ? emptyHead(storages) : decodeHead(new ByteReader(state.head), storages);
+  const idBytes = state.fields.get(IDS_FIELD) ?? null;
+  const ids = idBytes === null ? RecentIds.empty() : RecentIds.decode(new ByteReader(idBytes));
+  const counts: IngestCounts = { applied: 0, redelivered: 0, duplicate: 0, tooLate: 0 };
+  const lowMs = view.hasLifetime ? 0 : retentionLowMs(view, nowMs);
+  const taken: IncomingRow[] = [];
+  const wanted = new Set<FieldName>();
+  let tree: TreeEditor | null = null;
+  let idsChanged = false;
+  /** Where the ids will begin once this batch is in: an older event is told by its row. */
+  let idsFromMs = Math.max(ids.fromMs, ids.newestMs() - view.dedupeHorizonMs);
+  let appendedMs = 0;
+
+  const seenBefore = (row: IncomingRow, dedupeId: EventId): boolean => {
+    if (ids.has(dedupeId, row.timeMs, view.dedupeHorizonMs)) return true;
+    if (row.timeMs >= idsFromMs) return false;
+    // Ids that old are forgotten; the event itself may still be there as a row.
+    if (tailContains(head.tail, row) || taken.some((other) => sameEvent(other, row))) return true;
+    if (state.head === null) return false;
+    if (state.fields.has(ROOT_FIELD)) {
+      tree ??= new TreeEditor(view, shape, state.fields);
+      const found = tree.contains(row.timeMs, row.id.hi, row.id.lo);
+      for (const field of tree.missing) wanted.add(field);
+      return found;
+    }
+    wanted.add(ROOT_FIELD);
+    return false;
+  };
+
+  for (const row of incoming) {
+    if (rules.isApplied(head, row.partition, row.offset)) {
+      counts.redelivered++;
+    } else if (row.timeMs < lowMs) {
+      counts.tooLate++;
+    } else if (rules.dedupe && row.dedupeId !== null && seenBefore(row, row.dedupeId)) {
+      counts.duplicate++;
+    } else {
+      taken.push(row);
+      if (row.dedupeId !== null && rules.dedupe) {
+        if (row.timeMs >= idsFromMs) {
+          ids.add(row.dedupeId, row.timeMs);
+          idsFromMs = Math.max(idsFromMs, row.timeMs - view.dedupeHorizonMs);
+        } else if (mergesForGood(view)) {
+          ids.addLate(row.dedupeId, row.timeMs, row.appendedMs);
+        }
+        appendedMs = Math.max(appendedMs, row.appendedMs);
+        idsChanged = true;
+      }
+    }
+  }
+  if (wanted.size > 0)
+    return { kind: 'read', fields: [...INGEST_FIELDS, ...state.fields.keys(), ...wanted], watermarks: false };
+  counts.applied = taken.length;
+  if (taken.length === 0) return { kind: 'unchanged', counts };
+
+  const changes = new Map<FieldName, Uint8Array | null>();
+  let tail = head.tail;
+  if (tail.length > 0 && tail.length + taken.length > shape.tailRowsMax) {
+    if (state.watermarks === null) {
+      const newestMs = tail.times[tail.length - 1]!;
+      const fields = [...INGEST_FIELDS, ...state.fields.keys(), ROOT_FIELD, ...pathFields(newestMs)];
+      return { kind: 'read', fields, watermarks: true };
+    }
+    const folded = foldTail({ view, shape, rules, state, head, olderThanMs: Number.POSITIVE_INFINITY });
+    if (folded.kind === 'read') return { ...folded, fields: [...INGEST_FIELDS, ...folded.fields] };
+    if (folded.kind === 'folded') {
+      tail = folded.tail;
+      for (const [field, bytes] of folded.tree.changes()) changes.set(field, bytes);
+    }
+  }
+  head.tail = mergeRows(tail, incomingRows(taken, view, storages), storages);
+
+  let enterDueMs: number | null = null;
+  const dueMs = nowMs + pacing.foldAfterMs;
+  if (head.dueMs === null || head.dueMs > dueMs || head.dueMs < nowMs - pacing.overdueMs) {
+    head.dueMs = dueMs;
+    enterDueMs = dueMs;
+  }
+  if (idsChanged) {
+    ids.prune(view.dedupeHorizonMs, appendedMs);
+    writer.clear();
+    ids.encode(writer);
+    changes.set(IDS_FIELD, writer.finish());
+  }
+  writer.clear();
+  encodeHead(head, storages, writer);
+  return { kind: 'write', head: writer.finish(), changes, enterDueMs, counts };
+}
+
+/** Whether compaction ever gives up rows that a window still counts. */
+export function mergesForGood(view: StateView): boolean {
+  return view.hasLifetime || view.resolutionMs !== null;
+}
+
+/** What compaction asks for at first; the watermarks of the head's partitions come in the second read. */
+export const COMPACTION_FIELDS: readonly FieldName[] = [ROOT_FIELD, IDS_FIELD];
+
+/** Partitions whose watermark a fold of this state needs. */
+export function tailPartitions(view: StateView, head: Uint8Array): number[] {
+  const { tail } = decodeHead(new ByteReader(head), tailStorages(view.storages));
+  const partitions = new Set<number>();
+  for (let i = 0; i < tail.length; i++) partitions.add(tailPartition(tail, i));
+  return [...partitions];
+}
+
+/**
+ * Compaction of one state: folds tail rows that lateness has passed, expires what no window reaches, coarsens
+ * to the view's resolution, and ends the state when nothing is left.
+ *
+ * The state's next due time is in the head written; null in `nextDueMs` when it ended.
+ */
+export function planCompaction(args: {
+  view: StateView;
+  shape: TileShape;
+  rules: ProtocolRules;
+  pacing: CompactionPacing;
+  state: StateSnapshot;
+  nowMs: number;
+  /**
+   * Whether every partition is applied up to a dedupe horizon ago: see `compaction/completeness.ts`. During a
+   * replay no row is merged for good (prefix, coarsening): a duplicate that is still to come, perhaps from
+   * another partition, can be told only from the row.
+   */
+  live: boolean;
+}): Exclude<UpdatePlan, { kind: 'unchanged' }> & { readonly nextDueMs?: number | null } {
+  const { view, shape, rules, pacing, state, nowMs } = args;
+  if (state.head === null) throw new Error('there is no state to compact');
+  const storages = tailStorages(view.storages);
+  const head = decodeHead(new ByteReader(state.head), storages);
+  if (state.watermarks === null) {
+    return { kind: 'read', fields: COMPACTION_FIELDS, watermarks: true };
+  }
+  const folded = foldTail({ view, shape, rules, state, head, olderThanMs: nowMs - view.latenessMs });
+  if (folded.kind === 'read') return { ...folded, fields: [...COMPACTION_FIELDS, ...folded.fields] };
+  const tree = folded.kind === 'folded' ? folded.tree : new TreeEditor(view, shape, state.fields);
+  if (folded.kind === 'folded') head.tail = folded.tail;
+
+  const lowMs = retentionLowMs(view, nowMs);
+  if (args.live || !view.hasLifetime) tree.expire(lowMs);
+  if (args.live && view.resolutionMs !== null) {
+    // The new edge of every window, offsets included, stays exact.
+    tree.coarsen(Math.max(0, nowMs - view.asOfRetentionMs - largestOffsetMs(view)), view.resolutionMs);
+  }
+  if (tree.missing.size > 0) {
+    const fields = [...COMPACTION_FIELDS, ...state.fields.keys(), ...tree.missing];
+    return { kind: 'read', fields, watermarks: true };
+  }
+  const changes = tree.changes();
+  const counts: IngestCounts = { applied: 0, redelivered: 0, duplicate: 0, tooLate: 0 };
+
+  const idBytes = state.fields.get(IDS_FIELD) ?? null;
+  const newestIdMs = idBytes === null ? -1 : RecentIds.decode(new ByteReader(idBytes)).newestMs();
+  if (tree.empty && head.tail.length === 0 && newestIdMs + view.dedupeHorizonMs < lowMs) {
+    if (idBytes !== null) changes.set(IDS_FIELD, null);
+    return { kind: 'write', head: null, changes, enterDueMs: null, counts, nextDueMs: null };
+  }
+
+  const nextDueMs = nextDue(view, pacing, head, tree, newestIdMs, nowMs);
+  head.dueMs = nextDueMs;
+  writer.clear();
+  encodeHead(head, storages, writer);
+  return { kind: 'write', head: writer.finish(), changes, enterDueMs: null, counts, nextDueMs };
+}
+
+/** Expiry runs in strides, so that a key with a steady trickle is not rewritten for every row that leaves. */
+function nextDue(
+  view: StateView,
+  pacing: CompactionPacing,
+  head: Head,
+  tree: TreeEditor,
+  newestIdMs: number,
+  nowMs: number,
+): number {
+  if (head.tail.length > 0) return nowMs + pacing.foldAfterMs;
+  const retentionMs = view.asOfRetentionMs + Math.max(view.longestWindowMs, view.lifetimeOffsetMs);
+  const strideMs = Math.max(pacing.foldAfterMs, retentionMs / 16);
+  const oldestMs = tree.oldestMs() ?? newestIdMs + view.dedupeHorizonMs;
+  let dueMs = oldestMs + retentionMs + strideMs;
+  if (view.resolutionMs !== null) dueMs = Math.min(dueMs, nowMs + Math.max(strideMs, view.resolutionMs));
+  return Math.ceil(Math.max(dueMs, nowMs + pacing.foldAfterMs));
+}
+
+function largestOffsetMs(view: StateView): number {
+  let largest = 0;
+  for (const { window } of view.features) largest = Math.max(largest, window.offsetMs);
+  return largest;
+}
+
+type Fold =
+  | { readonly kind: 'read'; readonly fields: readonly FieldName[]; readonly watermarks: true }
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'folded'; readonly tree: TreeEditor; readonly tail: RowBlock };
+
+/** Moves tail rows at or below the watermarks, and older than `olderThanMs`, into the tree; raises floors. */
+function foldTail(args: {
+  view: StateView;
+  shape: TileShape;
+  rules: ProtocolRules;
+  state: StateSnapshot;
+  head: Head;
+  olderThanMs: number;
+}): Fold {
+  const { view, shape, rules, state, head, olderThanMs } = args;
+  const { tail } = head;
+  const below = new Map<number, number>();
+  const folded: number[] = [];
+  const kept: number[] = [];
+  for (let i = 0; i < tail.length; i++) {
+    const partition = tailPartition(tail, i);
+    let bound = below.get(partition);
+    if (bound === undefined) {
+      bound = rules.foldBelow(state.watermarks!.get(partition) ?? null, tail, partition);
+      below.set(partition, bound);
+    }
+    (tailOffset(tail, i) < bound && tail.times[i]! < olderThanMs ? folded : kept).push(i);
+  }
+  if (folded.length === 0) return { kind: 'nothing' };
+  const storages = tailStorages(view.storages);
+  const tree = new TreeEditor(view, shape, state.fields);
+  const rows = pickRows(tail, folded, storages);
+  tree.insert({ ...rows, columns: rows.columns.slice(0, view.storages.length) });
+  if (tree.missing.size > 0) {
+    return { kind: 'read', fields: [...state.fields.keys(), ...tree.missing], watermarks: true };
+  }
+  for (const i of folded) {
+    const partition = tailPartition(tail, i);
+    head.floors.set(partition, Math.max(head.floors.get(partition) ?? 0, below.get(partition)!));
+  }
+  return { kind: 'folded', tree, tail: pickRows(tail, kept, storages) };
+}
+
+function tailContains(tail: RowBlock, row: IncomingRow): boolean {
+  for (let i = 0; i < tail.length; i++) {
+    if (tail.times[i] === row.timeMs && tail.idHi[i] === row.id.hi && tail.idLo[i] === row.id.lo) return true;
+  }
+  return false;
+}
+
+function sameEvent(a: IncomingRow, b: IncomingRow): boolean {
+  return a.timeMs === b.timeMs && a.id.hi === b.id.hi && a.id.lo === b.id.lo;
+}
+
+function incomingRows(
+  rows: readonly IncomingRow[],
+  view: StateView,
+  storages: ReturnType<typeof tailStorages>,
+): RowBlock {
+  const block = allocateRows(rows.length, storages);
+  const width = view.storages.length;
+  rows.forEach((row, i) => {
+    block.times[i] = row.timeMs;
+    block.idHi[i] = row.id.hi;
+    block.idLo[i] = row.id.lo;
+    for (let c = 0; c < width; c++) {
+      const value = row.values[c]!;
+      block.columns[c]![i] = value === null && view.storages[c] === 'number' ? Number.NaN : value;
+    }
+    block.columns[width]![i] = row.partition;
+    block.columns[width + 1]![i] = row.offset;
+  });
+  return sortRows(block, storages);
+}

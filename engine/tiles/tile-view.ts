@@ -1,0 +1,9 @@
+import type { PartialAggregate } from '../aggregators/partial-aggregate.ts';
+import type { ColumnStorage } from './row-block.ts';
+
+/** What the tile tree needs to know of a feature view; `CompiledView` is one. */
+export interface TileView {
+  readonly storages: readonly ColumnStorage[];
+  readonly partials: readonly PartialAggregate[];
+  readonly hasLifetime: boolean;
+}

@@ -1,0 +1,409 @@
+/**
+ * Changes to the tile tree of one state: insert rows, expire old ones, coarsen. Works on fields that were read
+ * and says which further ones it needs; touches nothing but its own memory, so that one compare-and-set can
+ * carry the whole change.
+ *
+ * Invariants, for every inner node: children ascend in bucket; a child of kind `node` has a field of its own,
+ * and its tile and row count are those of all rows below it; the rows kept inline weigh at most
+ * `leafBytesMax` together; a node at the lowest depth is a leaf.
+ */
+import { ByteReader, ByteWriter } from '../bytes.ts';
+import type { FieldName } from '../store/tile-store.ts';
+import { bucketOf, DEPTH_MAX, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
+import {
+  type Child,
+  decodeNode,
+  decodeRoot,
+  emptyRoot,
+  encodeNode,
+  encodeRoot,
+  type Root,
+  type TileNode,
+} from './node.ts';
+import { PartialSet } from './partial-set.ts';
+import {
+  type ColumnStorage,
+  lowerBound,
+  mergeRows,
+  type RowBlock,
+  rowsWeightBytes,
+  sliceRows,
+} from './row-block.ts';
+import type { TileShape } from './tile-shape.ts';
+import type { TileView } from './tile-view.ts';
+
+const writer = new ByteWriter(4096);
+const scratch = new ByteWriter(4096);
+
+interface Loaded {
+  readonly depth: number;
+  readonly bucket: number;
+  node: TileNode;
+}
+
+export class TreeEditor {
+  readonly #view: TileView;
+  readonly #shape: TileShape;
+  readonly #fetched: ReadonlyMap<FieldName, Uint8Array | null>;
+  readonly #storages: readonly ColumnStorage[];
+  /** Nodes of other fields as they will be written; null: deleted. */
+  readonly #nodes = new Map<FieldName, Loaded | null>();
+  readonly #changed = new Set<FieldName>();
+  readonly #missing = new Set<FieldName>();
+  readonly root: Root;
+
+  /** @param fetched every field read so far, null where absent; must contain ROOT_FIELD */
+  constructor(view: TileView, shape: TileShape, fetched: ReadonlyMap<FieldName, Uint8Array | null>) {
+    this.#view = view;
+    this.#shape = shape;
+    this.#fetched = fetched;
+    this.#storages = view.storages;
+    const bytes = fetched.get(ROOT_FIELD);
+    if (bytes === undefined) throw new Error('TreeEditor needs the root field');
+    this.root =
+      bytes === null ? emptyRoot(this.#storages) : decodeRoot(new ByteReader(bytes), this.#storages);
+  }
+
+  /**
+   * Fields the operations so far would have needed but were not given. When not empty the editor's content is
+   * meaningless: read these too and start again with a new editor.
+   */
+  get missing(): ReadonlySet<FieldName> {
+    return this.#missing;
+  }
+
+  /** Whether nothing is held: no rows, no tiles, no prefix. */
+  get empty(): boolean {
+    const { node, prefix } = this.root;
+    return prefix === null && (node.kind === 'leaf' ? node.rows.length === 0 : node.children.length === 0);
+  }
+
+  /** Fields to write or delete so that the store holds this tree. The root is always among them. */
+  changes(): Map<FieldName, Uint8Array | null> {
+    if (this.#missing.size > 0) throw new Error('changes of an incomplete edit');
+    const changes = new Map<FieldName, Uint8Array | null>();
+    for (const field of this.#changed) {
+      const loaded = this.#nodes.get(field);
+      if (loaded === undefined) throw new Error(`changed field ${field} is not loaded`);
+      if (loaded === null) {
+        changes.set(field, null);
+      } else {
+        writer.clear();
+        encodeNode(loaded.node, this.#storages, writer, scratch);
+        changes.set(field, writer.finish());
+      }
+    }
+    if (this.empty) {
+      changes.set(ROOT_FIELD, null);
+    } else {
+      writer.clear();
+      encodeRoot(this.root, this.#storages, writer, scratch);
+      changes.set(ROOT_FIELD, writer.finish());
+    }
+    return changes;
+  }
+
+  #load(depth: number, bucket: number): Loaded | null {
+    const field = nodeField(depth, bucket);
+    const known = this.#nodes.get(field);
+    if (known !== undefined) {
+      if (known === null) throw new Error(`node ${field} was deleted and is read again`);
+      return known;
+    }
+    const bytes = this.#fetched.get(field);
+    if (bytes === undefined) {
+      this.#missing.add(field);
+      return null;
+    }
+    if (bytes === null) throw new Error(`node ${field} is named by its parent but absent`);
+    const loaded = { depth, bucket, node: decodeNode(new ByteReader(bytes), this.#storages) };
+    this.#nodes.set(field, loaded);
+    return loaded;
+  }
+
+  #put(depth: number, bucket: number, node: TileNode): void {
+    const field = nodeField(depth, bucket);
+    this.#nodes.set(field, { depth, bucket, node });
+    this.#changed.add(field);
+  }
+
+  #delete(depth: number, bucket: number): void {
+    const field = nodeField(depth, bucket);
+    this.#nodes.set(field, null);
+    this.#changed.add(field);
+  }
+
+  // ---- insert
+
+  /**
+   * Adds sorted rows. Rows before `root.lowMs` go to the prefix where the view has lifetime windows and are
+   * dropped otherwise: no window reaches them.
+   */
+  insert(rows: RowBlock): void {
+    const live = lowerBound(rows, this.root.lowMs);
+    if (live > 0) this.#addToPrefix((set) => set.addRows(rows, 0, live), live);
+    if (live < rows.length)
+      this.root.node = this.#insertInto(this.root.node, 0, sliceRows(rows, live, rows.length));
+  }
+
+  #insertInto(node: TileNode, depth: number, rows: RowBlock): TileNode {
+    if (node.kind === 'leaf') {
+      return this.#build(mergeRows(node.rows, rows, this.#storages), depth);
+    }
+    let at = 0;
+    while (at < rows.length) {
+      const bucket = bucketOf(depth + 1, rows.times[at]!);
+      const end = lowerBound(rows, (bucket + 1) * spanMs(depth + 1));
+      this.#insertIntoChild(node.children, depth + 1, bucket, sliceRows(rows, at, end));
+      at = end;
+    }
+    this.#spill(node.children, depth + 1);
+    return node;
+  }
+
+  #insertIntoChild(children: Child[], depth: number, bucket: number, rows: RowBlock): void {
+    let at = children.length;
+    while (at > 0 && children[at - 1]!.bucket > bucket) at--;
+    const child = children[at - 1];
+    if (child === undefined || child.bucket !== bucket) {
+      children.splice(at, 0, { kind: 'inline', bucket, rows });
+      return;
+    }
+    if (child.kind === 'inline') {
+      child.rows = mergeRows(child.rows, rows, this.#storages);
+      return;
+    }
+    child.tile = this.#combine((set) => {
+      set.absorb(child.tile);
+      set.addRows(rows, 0, rows.length);
+    });
+    child.rowCount += rows.length;
+    if (child.kind === 'node') {
+      const loaded = this.#load(depth, bucket);
+      if (loaded !== null) this.#put(depth, bucket, this.#insertInto(loaded.node, depth, rows));
+    }
+  }
+
+  /** A node over sorted rows: a leaf while they fit, else an inner one. */
+  #build(rows: RowBlock, depth: number): TileNode {
+    if (depth === DEPTH_MAX || rowsWeightBytes(rows) <= this.#shape.leafBytesMax)
+      return { kind: 'leaf', rows };
+    const children: Child[] = [];
+    for (let at = 0; at < rows.length; ) {
+      const bucket = bucketOf(depth + 1, rows.times[at]!);
+      const end = lowerBound(rows, (bucket + 1) * spanMs(depth + 1));
+      children.push({ kind: 'inline', bucket, rows: sliceRows(rows, at, end) });
+      at = end;
+    }
+    this.#spill(children, depth + 1);
+    return { kind: 'inner', children };
+  }
+
+  /** Moves the heaviest inline children to fields of their own until the rest fits. */
+  #spill(children: Child[], depth: number): void {
+    let total = 0;
+    const weights = children.map((child) => {
+      const weight = child.kind === 'inline' ? rowsWeightBytes(child.rows) : 0;
+      total += weight;
+      return weight;
+    });
+    while (total > this.#shape.leafBytesMax) {
+      let heaviest = 0;
+      for (let i = 1; i < weights.length; i++) if (weights[i]! > weights[heaviest]!) heaviest = i;
+      const child = children[heaviest]!;
+      if (child.kind !== 'inline') throw new Error('a child without rows of its own weighs nothing');
+      const { bucket, rows } = child;
+      this.#put(depth, bucket, this.#build(rows, depth));
+      const tile = this.#combine((set) => set.addRows(rows, 0, rows.length));
+      children[heaviest] = { kind: 'node', bucket, rowCount: rows.length, tile };
+      total -= weights[heaviest]!;
+      weights[heaviest] = 0;
+    }
+  }
+
+  #combine(fill: (set: PartialSet) => void): Uint8Array {
+    const set = new PartialSet(this.#view.partials);
+    fill(set);
+    return set.encode();
+  }
+
+  // ---- look up
+
+  /** Whether a row with this time and id is held as a row (not only within a tile). */
+  contains(timeMs: number, idHi: number, idLo: number): boolean {
+    let node = this.root.node;
+    for (let depth = 0; ; depth++) {
+      if (node.kind === 'leaf') return findRow(node.rows, timeMs, idHi, idLo);
+      const bucket = bucketOf(depth + 1, timeMs);
+      const child = node.children.find((candidate) => candidate.bucket === bucket);
+      if (child === undefined || child.kind === 'collapsed') return false;
+      if (child.kind === 'inline') return findRow(child.rows, timeMs, idHi, idLo);
+      const loaded = this.#load(depth + 1, bucket);
+      if (loaded === null) return false;
+      node = loaded.node;
+    }
+  }
+
+  /** Event time of the oldest row or tile still held; null when there is none. May be as early as its tile's start. */
+  oldestMs(): number | null {
+    const { node } = this.root;
+    if (node.kind === 'leaf') return node.rows.length === 0 ? null : node.rows.times[0]!;
+    const first = node.children[0];
+    if (first === undefined) return null;
+    return first.kind === 'inline'
+      ? first.rows.times[0]!
+      : Math.max(this.root.lowMs, first.bucket * spanMs(1));
+  }
+
+  // ---- expire
+
+  /** Drops everything with time < lowMs (into the prefix where the view has lifetime windows). */
+  expire(lowMs: number): void {
+    if (lowMs <= this.root.lowMs) return;
+    this.root.node = this.#expireNode(this.root.node, 0, lowMs);
+    this.root.lowMs = lowMs;
+  }
+
+  #addToPrefix(fill: (set: PartialSet) => void, rowCount: number): void {
+    if (!this.#view.hasLifetime) return;
+    const { prefix } = this.root;
+    this.root.prefix = this.#combine((set) => {
+      if (prefix !== null) set.absorb(prefix);
+      fill(set);
+    });
+    this.root.prefixRowCount += rowCount;
+  }
+
+  #expireNode(node: TileNode, depth: number, lowMs: number): TileNode {
+    if (node.kind === 'leaf') return { kind: 'leaf', rows: this.#expireRows(node.rows, lowMs) };
+    const kept: Child[] = [];
+    const span = spanMs(depth + 1);
+    for (const child of node.children) {
+      const startMs = child.bucket * span;
+      if (startMs >= lowMs) {
+        kept.push(child);
+      } else if (child.kind === 'inline') {
+        child.rows = this.#expireRows(child.rows, lowMs);
+        if (child.rows.length > 0) kept.push(child);
+      } else if (startMs + span <= lowMs) {
+        this.#addToPrefix((set) => set.absorb(child.tile), child.rowCount);
+        if (child.kind === 'node') this.#deleteSubtree(depth + 1, child.bucket);
+      } else if (child.kind === 'collapsed') {
+        // It straddles the edge and cannot be cut: it stays until it has passed as a whole.
+        kept.push(child);
+      } else {
+        const loaded = this.#load(depth + 1, child.bucket);
+        if (loaded === null) continue;
+        const rest = this.#expireNode(loaded.node, depth + 1, lowMs);
+        const rowCount = nodeRowCount(rest);
+        if (rowCount === 0) {
+          this.#delete(depth + 1, child.bucket);
+        } else {
+          this.#put(depth + 1, child.bucket, rest);
+          child.rowCount = rowCount;
+          child.tile = this.#combine((set) => addNode(set, rest));
+          kept.push(child);
+        }
+      }
+    }
+    return { kind: 'inner', children: kept };
+  }
+
+  #expireRows(rows: RowBlock, lowMs: number): RowBlock {
+    const live = lowerBound(rows, lowMs);
+    if (live === 0) return rows;
+    this.#addToPrefix((set) => set.addRows(rows, 0, live), live);
+    return sliceRows(rows, live, rows.length);
+  }
+
+  #deleteSubtree(depth: number, bucket: number): void {
+    const loaded = this.#load(depth, bucket);
+    if (loaded === null) return;
+    if (loaded.node.kind === 'inner') {
+      for (const child of loaded.node.children) {
+        if (child.kind === 'node') this.#deleteSubtree(depth + 1, child.bucket);
+      }
+    }
+    this.#delete(depth, bucket);
+  }
+
+  // ---- coarsen
+
+  /**
+   * Replaces the rows of every node that ends at or before `beforeMs` and spans at most `resolutionMs` by its
+   * tile, where that saves bytes. Nodes before `root.coarseBeforeMs` were done before and are not visited.
+   */
+  coarsen(beforeMs: number, resolutionMs: number): void {
+    if (beforeMs <= this.root.coarseBeforeMs) return;
+    this.#coarsenNode(this.root.node, 0, this.root.coarseBeforeMs, beforeMs, resolutionMs);
+    this.root.coarseBeforeMs = beforeMs;
+  }
+
+  #coarsenNode(
+    node: TileNode,
+    depth: number,
+    fromMs: number,
+    beforeMs: number,
+    resolutionMs: number,
+  ): boolean {
+    if (node.kind === 'leaf') return false;
+    const span = spanMs(depth + 1);
+    let changed = false;
+    for (let i = 0; i < node.children.length; i++) {
+      const child = node.children[i]!;
+      const startMs = child.bucket * span;
+      const endMs = startMs + span;
+      if (startMs >= beforeMs || endMs <= fromMs || child.kind === 'collapsed') continue;
+      if (span <= resolutionMs && endMs <= beforeMs) {
+        if (child.kind === 'node') {
+          this.#deleteSubtree(depth + 1, child.bucket);
+          node.children[i] = {
+            kind: 'collapsed',
+            bucket: child.bucket,
+            rowCount: child.rowCount,
+            tile: child.tile,
+          };
+          changed = true;
+        } else {
+          const { rows } = child;
+          const tile = this.#combine((set) => set.addRows(rows, 0, rows.length));
+          if (tile.length < rowsWeightBytes(rows)) {
+            node.children[i] = { kind: 'collapsed', bucket: child.bucket, rowCount: rows.length, tile };
+            changed = true;
+          }
+        }
+      } else if (child.kind === 'node') {
+        const loaded = this.#load(depth + 1, child.bucket);
+        if (loaded !== null && this.#coarsenNode(loaded.node, depth + 1, fromMs, beforeMs, resolutionMs)) {
+          this.#put(depth + 1, child.bucket, loaded.node);
+        }
+      }
+    }
+    return changed;
+  }
+}
+
+function findRow(rows: RowBlock, timeMs: number, idHi: number, idLo: number): boolean {
+  for (let i = lowerBound(rows, timeMs); i < rows.length && rows.times[i] === timeMs; i++) {
+    if (rows.idHi[i] === idHi && rows.idLo[i] === idLo) return true;
+  }
+  return false;
+}
+
+function nodeRowCount(node: TileNode): number {
+  if (node.kind === 'leaf') return node.rows.length;
+  let count = 0;
+  for (const child of node.children) count += child.kind === 'inline' ? child.rows.length : child.rowCount;
+  return count;
+}
+
+function addNode(set: PartialSet, node: TileNode): void {
+  if (node.kind === 'leaf') {
+    set.addRows(node.rows, 0, node.rows.length);
+    return;
+  }
+  for (const child of node.children) {
+    if (child.kind === 'inline') set.addRows(child.rows, 0, child.rows.length);
+    else set.absorb(child.tile);
+  }
+}

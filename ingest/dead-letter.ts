@@ -1,0 +1,34 @@
+/** Events that provably cannot be used (C4), with reason and origin. */
+
+export const DEAD_LETTER_REASONS = [
+  { reason: 'undecodable', meaning: 'The record is not JSON, or not an object.' },
+  { reason: 'breaks_schema', meaning: 'A column is missing or has a value its type does not admit.' },
+  {
+    reason: 'too_far_in_future',
+    meaning: 'The event time is further ahead of the append time than `maxFuture`.',
+  },
+  {
+    reason: 'filter_or_projection',
+    meaning: 'A filter or projection of a view threw; other views count the event.',
+  },
+] as const;
+
+export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]['reason'];
+
+export interface DeadLetter {
+  readonly reason: DeadLetterReason;
+  /** What is wrong; never holds values of the event. */
+  readonly message: string;
+  readonly source: string;
+  readonly partition: number;
+  readonly offset: number;
+  /** The view that could not use it; null: no view could. */
+  readonly view: string | null;
+  /** The record as it was. */
+  readonly value: Uint8Array;
+}
+
+export interface DeadLetters {
+  /** Resolves when the letters are durable. A letter may be written again after a crash. */
+  write(letters: readonly DeadLetter[]): Promise<void>;
+}

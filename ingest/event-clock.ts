@@ -1,0 +1,32 @@
+import type { Clock } from '../engine/clock.ts';
+
+/**
+ * The clock of replays: now is the least of the highest event times applied, over all partitions that have
+ * events. 0 before the first event. Never goes back while the process runs; after a restart it is made again from
+ * the stored watermarks.
+ */
+export class EventClock implements Clock {
+  readonly #highest = new Map<string, number>();
+  #nowMs = 0;
+
+  /** @param maxEventTimeMs highest event time applied to the partition; −1 when none */
+  applied(source: string, partition: number, maxEventTimeMs: number): void {
+    this.restore(source, partition, maxEventTimeMs);
+    this.advance();
+  }
+
+  /** As `applied`, for all partitions at start before the clock is first advanced: time must not run ahead. */
+  restore(source: string, partition: number, maxEventTimeMs: number): void {
+    if (maxEventTimeMs < 0) return;
+    const name = `${source}/${partition}`;
+    this.#highest.set(name, Math.max(this.#highest.get(name) ?? 0, maxEventTimeMs));
+  }
+
+  advance(): void {
+    if (this.#highest.size > 0) this.#nowMs = Math.max(this.#nowMs, Math.min(...this.#highest.values()));
+  }
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * How far each view has applied the log, as known in this process: what `wait=applied` waits for, what the
+ * status `catching_up` and the lag metrics are made of, and how far retention may truncate.
+ */
+import type { Clock } from '../engine/clock.ts';
+import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+
+interface Position {
+  nextOffset: number;
+  /** Where the log ended when the view started, or was set back: from there on it counts as caught up. */
+  targetOffset: number;
+  /** Processing time up to which everything appended had been applied. */
+  freshAsOfMs: number;
+}
+
+interface PartitionState {
+  endOffset: number;
+  readonly positions: Map<CompiledView, Position>;
+}
+
+interface Waiter {
+  readonly source: string;
+  readonly ends: ReadonlyMap<number, number>;
+  readonly resolve: () => void;
+}
+
+export interface PartitionLag {
+  readonly source: string;
+  readonly partition: number;
+  /** Records the view furthest behind has still to apply. */
+  readonly records: number;
+  /** For how long that view has not been at the log's end, s. */
+  readonly seconds: number;
+}
+
+export class IngestProgress {
+  readonly #clock: Clock;
+  readonly #lagBoundMs: number;
+  readonly #sources = new Map<string, PartitionState[]>();
+  readonly #waiters = new Set<Waiter>();
+
+  /** @param args.clock processing time */
+  constructor(args: { clock: Clock; lagBoundMs: number }) {
+    this.#clock = args.clock;
+    this.#lagBoundMs = args.lagBoundMs;
+  }
+
+  /** Makes a partition known, with the end of its log and the views' stored positions. Partitions in order. */
+  track(
+    source: CompiledSource,
+    partition: number,
+    endOffset: number,
+    nextOffsets: ReadonlyMap<CompiledView, number>,
+  ): void {
+    const freshAsOfMs = this.#clock.nowMs();
+    const positions = new Map(
+      source.views.map((view) => [
+        view,
+        { nextOffset: nextOffsets.get(view) ?? 0, targetOffset: endOffset, freshAsOfMs },
+      ]),
+    );
+    const partitions = this.#sources.get(source.name) ?? [];
+    partitions[partition] = { endOffset, positions };
+    this.#sources.set(source.name, partitions);
+  }
+
+  /** Records up to `endOffset` are durable. */
+  appended(source: string, partition: number, endOffset: number): void {
+    const state = this.#partition(source, partition);
+    if (endOffset <= state.endOffset) return;
+    const nowMs = this.#clock.nowMs();
+    for (const position of state.positions.values()) {
+      if (position.nextOffset >= state.endOffset) position.freshAsOfMs = nowMs;
+    }
+    state.endOffset = endOffset;
+  }
+
+  /** A view has applied everything below `nextOffset`, the last record of which was appended at `appendedMs`. */
+  applied(view: CompiledView, partition: number, nextOffset: number, appendedMs: number | null): void {
+    const state = this.#partition(view.source.name, partition);
+    const position = state.positions.get(view)!;
+    // A lane of several views starts at the lowest of their positions: some are ahead of it.
+    position.nextOffset = Math.max(position.nextOffset, nextOffset);
+    state.endOffset = Math.max(state.endOffset, nextOffset);
+    if (appendedMs !== null) position.freshAsOfMs = Math.max(position.freshAsOfMs, appendedMs);
+    if (position.nextOffset >= state.endOffset) position.freshAsOfMs = this.#clock.nowMs();
+    for (const waiter of this.#waiters) {
+      if (waiter.source === view.source.name && this.#isApplied(waiter.source, waiter.ends)) {
+        this.#waiters.delete(waiter);
+        waiter.resolve();
+      }
+    }
+  }
+
+  /** A view goes on at `nextOffset`; before where it was if the store lost its newest writes. */
+  positioned(view: CompiledView, partition: number, nextOffset: number): void {
+    const state = this.#partition(view.source.name, partition);
+    const position = state.positions.get(view)!;
+    if (nextOffset < position.nextOffset) position.targetOffset = state.endOffset;
+    position.nextOffset = nextOffset;
+  }
+
+  /** Whether the view has not reached the log's end since it started, or is behind beyond the bound (C9). */
+  isCatchingUp(view: CompiledView): boolean {
+    for (const { endOffset, positions } of this.#sources.get(view.source.name) ?? []) {
+      const position = positions.get(view)!;
+      if (position.nextOffset < position.targetOffset) return true;
+      if (position.nextOffset < endOffset && this.#clock.nowMs() - position.freshAsOfMs > this.#lagBoundMs) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** The durable ends of a source's partitions, as far as known. */
+  ends(source: string): Map<number, number> {
+    const partitions = this.#sources.get(source) ?? [];
+    return new Map(partitions.map(({ endOffset }, partition) => [partition, endOffset]));
+  }
+
+  /** Resolves when every view of the source has applied the partitions below these ends, or the signal aborts. */
+  async waitUntilApplied(
+    source: string,
+    ends: ReadonlyMap<number, number>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (this.#isApplied(source, ends) || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const waiter = { source, ends, resolve };
+      this.#waiters.add(waiter);
+      signal.addEventListener(
+        'abort',
+        () => {
+          this.#waiters.delete(waiter);
+          resolve();
+        },
+        { once: true },
+      );
+    });
+  }
+
+  /** Below this offset every view has applied the partition; its end where the source has no views. */
+  appliedOffset(source: string, partition: number): number {
+    const { endOffset, positions } = this.#partition(source, partition);
+    let lowest = endOffset;
+    for (const { nextOffset } of positions.values()) lowest = Math.min(lowest, nextOffset);
+    return lowest;
+  }
+
+  lags(): PartitionLag[] {
+    const nowMs = this.#clock.nowMs();
+    const lags: PartitionLag[] = [];
+    for (const [source, partitions] of this.#sources) {
+      partitions.forEach(({ endOffset, positions }, partition) => {
+        let records = 0;
+        let lagMs = 0;
+        for (const { nextOffset, freshAsOfMs } of positions.values()) {
+          records = Math.max(records, endOffset - nextOffset);
+          if (nextOffset < endOffset) lagMs = Math.max(lagMs, nowMs - freshAsOfMs);
+        }
+        lags.push({ source, partition, records, seconds: lagMs / 1000 });
+      });
+    }
+    return lags;
+  }
+
+  #isApplied(source: string, ends: ReadonlyMap<number, number>): boolean {
+    for (const [partition, endOffset] of ends) {
+      if (this.appliedOffset(source, partition) < endOffset) return false;
+    }
+    return true;
+  }
+
+  #partition(source: string, partition: number): PartitionState {
+    const state = this.#sources.get(source)?.[partition];
+    if (state === undefined) throw new Error(`partition ${partition} of source ${source} is not tracked`);
+    return state;
+  }
+}

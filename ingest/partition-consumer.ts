@@ -1,0 +1,345 @@
+/**
+ * Applies one partition of a source's log to a set of views.
+ *
+ * Everything it knows is in the log and the store: it starts at the lowest watermark of its views, applies a
+ * bounded chunk, moves the watermarks, and goes on. When a watermark cannot be moved (another owner moved it,
+ * or the store came back from an earlier moment) it reads them again and rewinds. Any number of consumers of
+ * one partition end in the right values; one is enough.
+ */
+import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import { eventDecoder, keyColumnsOf } from '../engine/definitions/decode-event.ts';
+import { type EventId, positionEventId, textEventId } from '../engine/event-id.ts';
+import type { MoveWatermark, Watermark, WatermarkName } from '../engine/store/tile-store.ts';
+import type { IncomingRow } from '../engine/tiles/state-update.ts';
+import type { DeadLetter, DeadLetters } from './dead-letter.ts';
+import type { EventLog, LogRecord } from './log/event-log.ts';
+import { type StateWriting, ViewWriter, type WriteCounts } from './view-writer.ts';
+
+export interface ConsumerOptions {
+  /** Records applied before the watermarks move. Default 2,000. */
+  readonly chunkRecords: number;
+  /** Bytes of records likewise. Default 4 MiB. */
+  readonly chunkBytes: number;
+}
+
+export const DEFAULT_CONSUMER_OPTIONS: ConsumerOptions = { chunkRecords: 2_000, chunkBytes: 4 * 1024 * 1024 };
+
+/** What a consumer tells whoever watches it. All calls are synchronous and must not throw. */
+export interface ConsumerObserver {
+  /** A chunk is in the store and its watermarks have moved. */
+  chunkApplied(chunk: {
+    readonly views: readonly CompiledView[];
+    readonly partition: number;
+    readonly nextOffset: number;
+    readonly maxEventTimeMs: number;
+    readonly records: number;
+    /** Append time of the chunk's last record, ms; null when the chunk only moved watermarks. */
+    readonly appendedMs: number | null;
+    readonly counts: ReadonlyMap<CompiledView, WriteCounts>;
+    readonly deadLetters: readonly DeadLetter[];
+  }): void;
+  /** The consumer stands at the durable end of the log. */
+  caughtUp(partition: number, nextOffset: number): void;
+  /** Watermarks were (re-)read; `nextOffset` is where the consumer goes on. */
+  positioned(partition: number, nextOffset: number): void;
+  /** Records between the watermark and the start of the log are gone. */
+  gap(partition: number, fromOffset: number, toOffset: number): void;
+}
+
+/** The log is not the one the watermarks were written for, or ends before them. Never retryable. */
+export class LogReplacedError extends Error {
+  override readonly name = 'LogReplacedError';
+}
+
+interface Cursor {
+  readonly view: CompiledView;
+  readonly shard: number;
+  readonly name: WatermarkName;
+  token: string;
+  nextOffset: number;
+  maxEventTimeMs: number;
+  incarnation: string;
+}
+
+const textDecoder = new TextDecoder('utf-8', { fatal: true });
+
+export class PartitionConsumer {
+  readonly partition: number;
+  readonly views: readonly CompiledView[];
+  readonly #source: CompiledSource;
+  readonly #log: EventLog;
+  readonly #writing: StateWriting;
+  readonly #writers: readonly ViewWriter[];
+  readonly #deadLetters: DeadLetters;
+  readonly #observer: ConsumerObserver;
+  readonly #options: ConsumerOptions;
+  readonly #decode: ReturnType<typeof eventDecoder>;
+  #cursors: Cursor[] | null = null;
+  #identity = '';
+
+  constructor(args: {
+    source: CompiledSource;
+    views: readonly CompiledView[];
+    partition: number;
+    log: EventLog;
+    writing: StateWriting;
+    deadLetters: DeadLetters;
+    observer: ConsumerObserver;
+    options?: Partial<ConsumerOptions>;
+  }) {
+    this.partition = args.partition;
+    this.views = args.views;
+    this.#source = args.source;
+    this.#log = args.log;
+    this.#writing = args.writing;
+    this.#writers = args.views.map((view) => new ViewWriter(view, args.writing));
+    this.#deadLetters = args.deadLetters;
+    this.#observer = args.observer;
+    this.#options = { ...DEFAULT_CONSUMER_OPTIONS, ...args.options };
+    this.#decode = eventDecoder(args.source.definition, { keyColumns: keyColumnsOf(args.source) });
+  }
+
+  /** The next offset to read; null before the watermarks were read. */
+  get nextOffset(): number | null {
+    return this.#cursors === null ? null : Math.min(...this.#cursors.map((cursor) => cursor.nextOffset));
+  }
+
+  /** Forgets its position; the next step reads the watermarks again. For use after any failed step. */
+  reset(): void {
+    this.#cursors = null;
+  }
+
+  /**
+   * Applies one chunk. Returns the number of records taken; 0 when there were none.
+   * When it throws, nothing is known of how far it came: `reset()` and step again.
+   */
+  async step(): Promise<number> {
+    const cursors = (this.#cursors ??= await this.#open());
+    const fromOffset = Math.min(...cursors.map((cursor) => cursor.nextOffset));
+    const records = await this.#log.read({
+      partition: this.partition,
+      fromOffset,
+      maxRecords: this.#options.chunkRecords,
+      maxBytes: this.#options.chunkBytes,
+    });
+    if (records.length === 0) {
+      this.#observer.caughtUp(this.partition, fromOffset);
+      return 0;
+    }
+    const { rows, deadLetters, maxEventTimeMs } = this.#route(records, cursors);
+    if (deadLetters.length > 0) await this.#deadLetters.write(deadLetters);
+    const counts = new Map<CompiledView, WriteCounts>();
+    for (const writer of this.#writers) counts.set(writer.view, await writer.apply(rows.get(writer.view)!));
+
+    const last = records[records.length - 1]!;
+    const nextOffset = last.offset + 1;
+    if (!(await this.#moveWatermarks(cursors, nextOffset, maxEventTimeMs, last.appendedMs))) {
+      this.#cursors = null;
+      return records.length;
+    }
+    this.#observer.chunkApplied({
+      views: this.views,
+      partition: this.partition,
+      nextOffset,
+      maxEventTimeMs: Math.max(...cursors.map((cursor) => cursor.maxEventTimeMs)),
+      records: records.length,
+      appendedMs: last.appendedMs,
+      counts,
+      deadLetters,
+    });
+    return records.length;
+  }
+
+  /** Waits for records beyond the current position. */
+  async waitForRecords(signal: AbortSignal): Promise<void> {
+    await this.#log.waitFor(this.partition, this.nextOffset ?? 0, signal);
+  }
+
+  async #open(): Promise<Cursor[]> {
+    const { store, shards } = this.#writing;
+    this.#identity = await this.#log.identity(this.partition);
+    const { startOffset: firstOffset } = await this.#log.ends(this.partition);
+    const names = this.views.map((view) => ({
+      namespace: view.namespace,
+      source: this.#source.name,
+      partition: this.partition,
+    }));
+    const cursors: Cursor[] = [];
+    for (let shard = 0; shard < shards; shard++) {
+      // The incarnation first: should the store fall back in between, moving the watermark will fail.
+      const incarnation = await store.incarnation(shard);
+      const watermarks = await this.#watermarks(shard, names, incarnation, firstOffset);
+      this.views.forEach((view, i) => {
+        const { token, nextOffset, maxEventTimeMs } = watermarks[i]!;
+        cursors.push({ view, shard, name: names[i]!, incarnation, token, nextOffset, maxEventTimeMs });
+      });
+    }
+    // The log's ends after the watermarks: another owner may have moved them meanwhile, with the log.
+    const { startOffset, endOffset } = await this.#log.ends(this.partition);
+    for (const cursor of cursors) {
+      if (cursor.nextOffset > endOffset) {
+        throw new LogReplacedError(
+          `the log of source ${this.#source.name}, partition ${this.partition}, ends at ${endOffset} but was ` +
+            `applied up to ${cursor.nextOffset}: it lost records or is another log. Restore it, or delete the ` +
+            'data directory to start afresh.',
+        );
+      }
+      if (cursor.nextOffset < startOffset) {
+        this.#observer.gap(this.partition, cursor.nextOffset, startOffset);
+        cursor.nextOffset = startOffset;
+      }
+    }
+    this.#observer.positioned(this.partition, Math.min(...cursors.map((cursor) => cursor.nextOffset)));
+    return cursors;
+  }
+
+  /**
+   * The watermarks of a shard; those that are absent are made first. A consumer never moves a watermark *from*
+   * absent past records it applied: the store could have been wiped in between and be just as absent again.
+   */
+  async #watermarks(
+    shard: number,
+    names: readonly WatermarkName[],
+    incarnation: string,
+    startOffset: number,
+  ): Promise<Watermark[]> {
+    const { store, newToken } = this.#writing;
+    const present = await store.readWatermarks(shard, names);
+    const absent = names.filter((_, i) => present[i] === null);
+    if (absent.length > 0) {
+      const next = {
+        nextOffset: startOffset,
+        maxEventTimeMs: -1,
+        appendedMs: -1,
+        logIdentity: this.#identity,
+      };
+      await store.moveWatermarks(
+        absent.map((name) => ({
+          shard,
+          name,
+          expected: null,
+          incarnation,
+          next: { ...next, token: newToken(null) },
+        })),
+      );
+      return this.#watermarks(shard, names, await store.incarnation(shard), startOffset);
+    }
+    for (const watermark of present) {
+      if (watermark!.logIdentity !== this.#identity) {
+        throw new LogReplacedError(
+          `the log of source ${this.#source.name}, partition ${this.partition}, is not the one this store was ` +
+            'filled from. Restore it, or delete the data directory to start afresh.',
+        );
+      }
+    }
+    return present as Watermark[];
+  }
+
+  /** Decodes records and sorts the rows by view and key. */
+  #route(
+    records: readonly LogRecord[],
+    cursors: readonly Cursor[],
+  ): {
+    rows: Map<CompiledView, Map<string, IncomingRow[]>>;
+    deadLetters: DeadLetter[];
+    maxEventTimeMs: number;
+  } {
+    const rows = new Map(this.views.map((view) => [view, new Map<string, IncomingRow[]>()]));
+    const from = new Map<CompiledView, number>();
+    for (const { view, nextOffset } of cursors) {
+      from.set(view, Math.min(from.get(view) ?? Number.POSITIVE_INFINITY, nextOffset));
+    }
+    const deadLetters: DeadLetter[] = [];
+    let maxEventTimeMs = -1;
+    for (const record of records) {
+      const letter = (reason: DeadLetter['reason'], message: string, view: string | null): void => {
+        const { partition, offset, value } = record;
+        deadLetters.push({ reason, message, source: this.#source.name, partition, offset, view, value });
+      };
+      let data: unknown;
+      try {
+        data = JSON.parse(textDecoder.decode(record.value));
+      } catch {
+        letter('undecodable', 'the record is not UTF-8 JSON', null);
+        continue;
+      }
+      const event = this.#decode(data);
+      if (!event.ok) {
+        letter('breaks_schema', event.message, null);
+        continue;
+      }
+      if (event.eventTimeMs > record.appendedMs + this.#source.definition.maxFutureMs) {
+        letter('too_far_in_future', 'the event time is too far ahead of the time of its append', null);
+        continue;
+      }
+      maxEventTimeMs = Math.max(maxEventTimeMs, event.eventTimeMs);
+      const id = event.eventId ?? positionEventId(record.partition, record.offset);
+      const dedupeId: EventId | null =
+        event.eventId ?? (record.stamp === null ? null : textEventId(record.stamp));
+      for (const [view, byKey] of rows) {
+        if (record.offset < from.get(view)!) continue;
+        let key: string | null;
+        let values: IncomingRow['values'] | null;
+        try {
+          key = view.keyOf(event.row);
+          if (key === null) continue;
+          values = view.project(event.row);
+        } catch (error) {
+          const message =
+            error instanceof Error ? error.message : 'the function threw something that is no Error';
+          letter('filter_or_projection', message, view.name);
+          continue;
+        }
+        if (values === null) continue;
+        const row = {
+          partition: record.partition,
+          offset: record.offset,
+          appendedMs: record.appendedMs,
+          timeMs: event.eventTimeMs,
+          id,
+          dedupeId,
+          values,
+        };
+        const sameKey = byKey.get(key);
+        if (sameKey === undefined) byKey.set(key, [row]);
+        else sameKey.push(row);
+      }
+    }
+    return { rows, deadLetters, maxEventTimeMs };
+  }
+
+  async #moveWatermarks(
+    cursors: readonly Cursor[],
+    nextOffset: number,
+    maxEventTimeMs: number,
+    appendedMs: number,
+  ): Promise<boolean> {
+    const moves: MoveWatermark[] = [];
+    const moving: Cursor[] = [];
+    for (const cursor of cursors) {
+      if (cursor.nextOffset >= nextOffset) continue;
+      moving.push(cursor);
+      moves.push({
+        shard: cursor.shard,
+        name: cursor.name,
+        expected: cursor.token,
+        incarnation: cursor.incarnation,
+        next: {
+          nextOffset,
+          token: this.#writing.newToken(cursor.token),
+          maxEventTimeMs: Math.max(cursor.maxEventTimeMs, maxEventTimeMs),
+          appendedMs,
+          logIdentity: this.#identity,
+        },
+      });
+    }
+    const moved = await this.#writing.store.moveWatermarks(moves);
+    moves.forEach((move, i) => {
+      if (!moved[i]) return;
+      moving[i]!.token = move.next.token;
+      moving[i]!.nextOffset = nextOffset;
+      moving[i]!.maxEventTimeMs = move.next.maxEventTimeMs;
+    });
+    return moved.every(Boolean);
+  }
+}

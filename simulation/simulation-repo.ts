@@ -1,0 +1,91 @@
+/** Definitions small in time, so that a short run meets every edge: windows of seconds, a horizon of 20 s. */
+
+import { compileRepo } from '../engine/definitions/compile.ts';
+import type { CompiledRepo } from '../engine/definitions/compiled.ts';
+import {
+  count,
+  distinctCount,
+  entity,
+  featureService,
+  featureView,
+  first,
+  integer,
+  last,
+  lastN,
+  max,
+  mean,
+  streamSource,
+  string,
+  sum,
+  timestamp,
+} from '../index.ts';
+
+const swipes = streamSource({
+  name: 'swipes',
+  columns: {
+    id: integer(),
+    at: timestamp(),
+    card: string({ nullable: true }),
+    amount: integer(),
+    kind: string(),
+  },
+  eventTime: 'at',
+  eventId: 'id',
+  dedupeHorizon: '20s',
+  maxFuture: '5s',
+  lateness: '3s',
+});
+
+const card = entity('card');
+const kind = entity('kind');
+
+const byCard = featureView({
+  name: 'by_card',
+  source: swipes,
+  entity: card,
+  features: {
+    count_1s: count().over('1s'),
+    sum_10s: sum('amount').over('10s'),
+    mean_40s: mean('amount').over('40s'),
+    last_40s: last('kind').over('40s'),
+    count_offset: count().over('10s', { offset: '5s' }),
+    distinct_40s: distinctCount('kind').over('40s'),
+    last_3: lastN('amount', 3).over('40s'),
+  },
+  asOfRetention: '30s',
+});
+
+const byKind = featureView({
+  name: 'by_kind',
+  source: swipes,
+  entity: kind,
+  filter: (event) => event.amount >= 0,
+  features: {
+    count_ever: count().lifetime(),
+    sum_ever: sum('amount').lifetime(),
+    first_ever: first('amount').lifetime(),
+    max_20s: max('amount').over('20s'),
+  },
+  asOfRetention: '20s',
+});
+
+const coarse = featureView({
+  name: 'coarse',
+  source: swipes,
+  entity: card,
+  features: {
+    count_20s: count().over('20s'),
+    sum_60s: sum('amount').over('60s'),
+  },
+  resolution: '2s',
+  asOfRetention: '5s',
+});
+
+const everything = featureService({ name: 'everything', features: [byCard, byKind, coarse] });
+
+let compiled: CompiledRepo | null = null;
+
+export function simulationRepo(): CompiledRepo {
+  compiled ??= compileRepo([everything]);
+  return compiled;
+}

@@ -1,0 +1,30 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+/** Shared with vitest.data.config.ts. Feature repos in examples/ import the package by its name; tests run on its sources. */
+export const resolve = {
+  alias: { millrace: fileURLToPath(new URL('./index.ts', import.meta.url)) },
+};
+
+export const exclude = ['**/node_modules/**', '**/dist/**', '**/dist.*/**'];
+
+export default defineConfig({
+  test: {
+    reporters: ['default', './scripts/count-reporter.mjs'],
+    projects: [
+      { resolve, test: { name: 'unit', include: ['**/*.test.ts'], exclude: [...exclude, 'test/**'] } },
+      {
+        resolve,
+        test: {
+          name: 'end-to-end',
+          include: ['test/**/*.test.ts'],
+          exclude,
+          // The tests run the built CLI.
+          globalSetup: ['./test/build-once.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
