@@ -72,7 +72,8 @@ export class PartitionLanes {
 
   /** Steps every lane once. Returns true where there was nothing to do and the only lane can wait. */
   async #turn(): Promise<boolean> {
-    const lanes = (this.#lanes ??= await this.#open());
+    this.#lanes ??= await this.#open();
+    const lanes = this.#lanes;
     let taken = 0;
     for (const lane of lanes) {
       taken += await lane.step();

@@ -1,0 +1,122 @@
+/** The command line. `bin/millrace.js` calls `main`; every failure ends here, as a message and an exit code. */
+import { Command, Option } from 'commander';
+import { CliError } from './cli-error.ts';
+import { loadConfig } from './config.ts';
+import { collectPair, parseSpeed, parseTimeMs, wholeNumber } from './parse-options.ts';
+import { packageVersion } from './package-root.ts';
+import { CONFIG_FILE_ENV, type Command as CommandName, type Config, SETTINGS } from './settings.ts';
+
+type Flags = Readonly<Record<string, string | boolean | undefined>>;
+
+/** Adds the flags of the command's settings. Values are checked by `loadConfig`, all at once. */
+function withSettings(command: Command, name: CommandName): Command {
+  command.option('--config <file>', `JSON file with settings (env: ${CONFIG_FILE_ENV})`);
+  for (const setting of SETTINGS) {
+    if (!setting.commands.includes(name)) continue;
+    const notes = `(default: ${setting.defaultText.replaceAll('`', '')}, env: ${setting.env})`;
+    // Commander turns --data-dir into dataDir: the key.
+    command.addOption(new Option(setting.flag, `${setting.description.replaceAll('`', '')} ${notes}`));
+    if (setting.negatable) command.addOption(new Option(setting.flag.replace('--', '--no-'), `switch that off`));
+  }
+  return command;
+}
+
+/** Flags of settings only; a command's own options are not configuration. */
+function configOf(options: Record<string, unknown>): Config {
+  const flags: Record<string, string | boolean | undefined> = {};
+  for (const key of ['config', ...SETTINGS.map((setting) => setting.key)]) {
+    flags[key] = options[key] as Flags[string];
+  }
+  return loadConfig({ flags, env: process.env, cwd: process.cwd() });
+}
+
+const NO_PAIRS: ReadonlyMap<string, string> = new Map();
+
+export function buildProgram(): Command {
+  const program = new Command('millrace')
+    .description('A real-time feature engine: events in, exact sliding-window features out.')
+    .version(packageVersion(), '--version', 'print the version')
+    .helpOption('--help', 'print this help')
+    .showHelpAfterError('(--help shows what there is)');
+
+  withSettings(program.command('up'), 'up')
+    .description('run everything in one process: HTTP, ingest, compaction, embedded log and store')
+    .action(async (options) => {
+      const config = configOf(options);
+      const { up } = await import('./up.ts');
+      process.exitCode = await up(config);
+    });
+
+  withSettings(program.command('replay').argument('<file>', 'CSV or NDJSON, also gzip'), 'replay')
+    .description('push the events of a file to a running server')
+    .requiredOption('--source <name>', 'the source the events belong to')
+    .addOption(new Option('--format <format>', 'of the file; by default as its name says').choices(['csv', 'ndjson']))
+    .option('--speed <speed>', 'max, or how many times as fast as real time by event time', parseSpeed, Number.POSITIVE_INFINITY)
+    .option('--batch <n>', 'events per request', wholeNumber(10_000), 500)
+    .option('--in-flight <n>', 'requests at a time; 1 keeps the order of the file', wholeNumber(64), 4)
+    .option('--event-time-from <time>', 'leave out events before this event time', parseTimeMs)
+    .option('--event-time-to <time>', 'leave out events at or after this event time', parseTimeMs)
+    .option('--allow-rejected', 'exit with 0 even if rows were rejected', false)
+    .action(async (file: string, options) => {
+      const config = configOf(options);
+      const { replay } = await import('./replay/replay.ts');
+      process.exitCode = await replay(config, {
+        file,
+        source: options.source,
+        ...(options.format === undefined ? {} : { format: options.format }),
+        speed: options.speed,
+        batch: options.batch,
+        inFlight: options.inFlight,
+        eventTimeFromMs: options.eventTimeFrom ?? Number.NEGATIVE_INFINITY,
+        eventTimeToMs: options.eventTimeTo ?? Number.POSITIVE_INFINITY,
+        allowRejected: options.allowRejected,
+      });
+    });
+
+  withSettings(program.command('get').argument('<service>', 'name of a feature service'), 'get')
+    .description('read the features of a service from a running server')
+    .option('--entity <name=key>', 'key of an entity; once for each', collectPair, NO_PAIRS)
+    .option('--request <name=value>', 'request data; once for each', collectPair, NO_PAIRS)
+    .option('--at <time>', 'as-of time, ISO 8601 or ms; now by default', parseTimeMs)
+    .option('--json', 'print the reply as it is', false)
+    .action(async (service: string, options) => {
+      const config = configOf(options);
+      const { get } = await import('./get.ts');
+      await get(config, {
+        service,
+        entities: options.entity,
+        request: options.request,
+        atMs: options.at ?? null,
+        json: options.json,
+      });
+    });
+
+  withSettings(program.command('validate'), 'validate')
+    .description('check a feature repo and print what it defines')
+    .action(async (options) => {
+      const config = configOf(options);
+      const { validate } = await import('./validate.ts');
+      await validate(config);
+    });
+  return program;
+}
+
+/** Runs the command line; never rejects. */
+export async function main(argv: readonly string[]): Promise<void> {
+  // `millrace … | head` closes our output: nothing to report.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+  try {
+    await buildProgram().parseAsync(argv);
+  } catch (error) {
+    if (error instanceof CliError) {
+      process.stderr.write(`millrace: ${error.message}\n`);
+      process.exitCode = error.exitCode;
+    } else {
+      process.stderr.write(`millrace: unexpected failure\n${(error as Error)?.stack ?? String(error)}\n`);
+      process.exitCode = 70;
+    }
+  }
+}

@@ -1,0 +1,38 @@
+/** Options of single commands as text → values; each refusal says what the flag takes. */
+import { InvalidArgumentError } from 'commander';
+import { parseTimestampMs } from '../engine/definitions/timestamp.ts';
+
+/** `k=v`, collected over repetitions; the value may be empty and may hold `=`. */
+export function collectPair(text: string, earlier: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('It must be NAME=VALUE.');
+  const name = text.slice(0, at);
+  if (earlier.has(name)) throw new InvalidArgumentError(`${name} is given twice.`);
+  return new Map([...earlier, [name, text.slice(at + 1)]]);
+}
+
+/** ISO 8601 with a zone, or milliseconds since the epoch. */
+export function parseTimeMs(text: string): number {
+  const timeMs = /^\d{1,15}$/.test(text) ? Number(text) : parseTimestampMs(text);
+  if (timeMs === null || timeMs < 0) {
+    throw new InvalidArgumentError('It must be an ISO 8601 time with a zone, or milliseconds since the epoch.');
+  }
+  return timeMs;
+}
+
+/** `max` or N times real time. */
+export function parseSpeed(text: string): number {
+  if (text === 'max') return Number.POSITIVE_INFINITY;
+  const speed = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
+  if (speed <= 0) throw new InvalidArgumentError('It must be max, or how many times as fast as real time, above 0.');
+  return speed;
+}
+
+/** A whole number of [1, max]. */
+export function wholeNumber(max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+    if (value < 1 || value > max) throw new InvalidArgumentError(`It must be a whole number from 1 to ${max}.`);
+    return value;
+  };
+}

@@ -1,0 +1,220 @@
+/**
+ * Every setting, once: its flag, environment variable, key in the configuration file, default and the values it
+ * admits. `config.ts` reads them, `--help` and the table of the README are made from them.
+ */
+import { z } from 'zod';
+import { formatByteSize, parseByteSize } from './byte-size.ts';
+
+export type Command = 'up' | 'replay' | 'get' | 'validate';
+
+export interface Setting {
+  /** Key in the configuration file and in `Config`. */
+  readonly key: keyof Config;
+  /** As commander takes it. */
+  readonly flag: string;
+  /** There is also `--no-…`. */
+  readonly negatable: boolean;
+  readonly env: string;
+  /** What `--help` and the README say is used when nothing is given. */
+  readonly defaultText: string;
+  /** Completes the sentence `<key> must be …`. */
+  readonly expected: string;
+  readonly description: string;
+  /** Commands that have the flag. Environment and file may hold every setting for every command. */
+  readonly commands: readonly Command[];
+  /** A flag's or variable's text as the value the schema checks; text that is none is left as it is and fails there. */
+  readonly fromText: (text: string) => unknown;
+}
+
+export interface Config {
+  /** Absolute path. */
+  readonly features: string;
+  readonly host: string;
+  readonly port: number;
+  /** Absolute path. */
+  readonly dataDir: string;
+  readonly clock: 'wall' | 'event';
+  readonly simulate: boolean;
+  /** Events per second. */
+  readonly simulateRate: number;
+  readonly simulateSeed: number;
+  readonly maxLogBytes: number;
+  readonly logLevel: LogLevel;
+  /** Of the server that `replay` and `get` talk to. */
+  readonly url: string;
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+const MIN_LOG_BYTES = 16 * 2 ** 20;
+const DEFAULT_MAX_LOG_BYTES = 2 * 2 ** 30;
+
+/** Keys of settings that are paths: relative ones start where they are written down. */
+export const PATH_SETTINGS: readonly (keyof Config)[] = ['features', 'dataDir'];
+
+const path = z.string().min(1).refine((value) => !value.includes('\0'));
+
+/** What each setting admits. */
+export const SETTING_SCHEMAS = {
+  features: path,
+  host: z.string().regex(/^[A-Za-z0-9.:_-]{1,253}$/),
+  port: z.int().min(0).max(65_535),
+  dataDir: path,
+  clock: z.enum(['wall', 'event']),
+  simulate: z.boolean(),
+  simulateRate: z.number().min(0.001).max(10_000),
+  simulateSeed: z.int().min(0).max(2 ** 31 - 1),
+  maxLogBytes: z.int().min(MIN_LOG_BYTES),
+  logLevel: z.enum(LOG_LEVELS),
+  url: z.url({ protocol: /^https?$/ }),
+} as const satisfies Record<keyof Config, z.ZodType>;
+
+/** Defaults but for `features` and `url`, which depend on the package's place and on other settings. */
+export const DEFAULTS = {
+  host: '127.0.0.1',
+  port: 8787,
+  dataDir: './.millrace',
+  clock: 'wall',
+  simulate: false,
+  simulateRate: 20,
+  simulateSeed: 1,
+  maxLogBytes: DEFAULT_MAX_LOG_BYTES,
+  logLevel: 'warn',
+} as const satisfies Partial<Config>;
+
+const text = (value: string): unknown => value;
+const numberFromText = (value: string): unknown => (/^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value);
+const booleanFromText = (value: string): unknown =>
+  ['true', '1', 'on', 'yes'].includes(value) ? true : ['false', '0', 'off', 'no'].includes(value) ? false : value;
+const bytesFromText = (value: string): unknown => parseByteSize(value) ?? value;
+
+const SERVER: readonly Command[] = ['up'];
+const CLIENT: readonly Command[] = ['replay', 'get'];
+
+export const SETTINGS: readonly Setting[] = [
+  {
+    key: 'features',
+    flag: '--features <dir>',
+    negatable: false,
+    env: 'MILLRACE_FEATURES',
+    defaultText: '`examples/card-fraud` of the package',
+    expected: 'the path of a directory with a features.ts',
+    description: 'the feature repo: a directory with a features.ts',
+    commands: ['up', 'replay', 'validate'],
+    fromText: text,
+  },
+  {
+    key: 'host',
+    flag: '--host <address>',
+    negatable: false,
+    env: 'MILLRACE_HOST',
+    defaultText: `\`${DEFAULTS.host}\``,
+    expected: 'a host name or an IP address',
+    description: 'address to listen on; the default admits this machine only (there is no authentication yet)',
+    commands: SERVER,
+    fromText: text,
+  },
+  {
+    key: 'port',
+    flag: '--port <n>',
+    negatable: false,
+    env: 'MILLRACE_PORT',
+    defaultText: `\`${DEFAULTS.port}\``,
+    expected: 'a whole number from 0 to 65535 (0: any free port)',
+    description: 'port to listen on; 0: any free one, which is printed',
+    commands: SERVER,
+    fromText: numberFromText,
+  },
+  {
+    key: 'dataDir',
+    flag: '--data-dir <dir>',
+    negatable: false,
+    env: 'MILLRACE_DATA_DIR',
+    defaultText: `\`${DEFAULTS.dataDir}\``,
+    expected: 'the path of a directory',
+    description: 'where log and store are kept; created if missing, one process at a time',
+    commands: SERVER,
+    fromText: text,
+  },
+  {
+    key: 'clock',
+    flag: '--clock <clock>',
+    negatable: false,
+    env: 'MILLRACE_CLOCK',
+    defaultText: `\`${DEFAULTS.clock}\``,
+    expected: 'wall or event',
+    description: "`wall`: now is the machine's time; `event`: now follows the events' times, to replay history",
+    commands: SERVER,
+    fromText: text,
+  },
+  {
+    key: 'simulate',
+    flag: '--simulate',
+    negatable: true,
+    env: 'MILLRACE_SIMULATE',
+    defaultText: '`false`; `npm start`: `true`',
+    expected: 'true or false',
+    description: "feed events from the feature repo's simulator.ts",
+    commands: SERVER,
+    fromText: booleanFromText,
+  },
+  {
+    key: 'simulateRate',
+    flag: '--simulate-rate <n>',
+    negatable: false,
+    env: 'MILLRACE_SIMULATE_RATE',
+    defaultText: `\`${DEFAULTS.simulateRate}\``,
+    expected: 'a number from 0.001 to 10000 (events per second)',
+    description: 'events per second of the simulator',
+    commands: SERVER,
+    fromText: numberFromText,
+  },
+  {
+    key: 'simulateSeed',
+    flag: '--simulate-seed <n>',
+    negatable: false,
+    env: 'MILLRACE_SIMULATE_SEED',
+    defaultText: `\`${DEFAULTS.simulateSeed}\``,
+    expected: 'a whole number from 0 to 2147483647',
+    description: "seed of the simulator's randomness",
+    commands: SERVER,
+    fromText: numberFromText,
+  },
+  {
+    key: 'maxLogBytes',
+    flag: '--max-log-bytes <size>',
+    negatable: false,
+    env: 'MILLRACE_MAX_LOG_BYTES',
+    defaultText: `\`${formatByteSize(DEFAULTS.maxLogBytes)}\``,
+    expected: `a size of at least ${formatByteSize(MIN_LOG_BYTES)}, such as 512MiB or 4GB or a number of bytes`,
+    description: "limit of each source's event log; the oldest events beyond it are dropped",
+    commands: SERVER,
+    fromText: bytesFromText,
+  },
+  {
+    key: 'logLevel',
+    flag: '--log-level <level>',
+    negatable: false,
+    env: 'MILLRACE_LOG_LEVEL',
+    defaultText: `\`${DEFAULTS.logLevel}\``,
+    expected: `one of ${LOG_LEVELS.join(', ')}`,
+    description: `level of the log (JSON lines on stderr): ${LOG_LEVELS.join(', ')}`,
+    commands: SERVER,
+    fromText: text,
+  },
+  {
+    key: 'url',
+    flag: '--url <url>',
+    negatable: false,
+    env: 'MILLRACE_URL',
+    defaultText: '`http://HOST:PORT` of these settings',
+    expected: 'an http or https URL',
+    description: 'the running server that `replay` and `get` talk to',
+    commands: CLIENT,
+    fromText: text,
+  },
+];
+
+/** The variable that stands for `--config FILE`. */
+export const CONFIG_FILE_ENV = 'MILLRACE_CONFIG';

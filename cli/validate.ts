@@ -1,0 +1,64 @@
+/** `millrace validate`: what a feature repo defines, or everything that is wrong with it. */
+import type { CompiledFeature, CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
+import type { Column, Window } from '../engine/definitions/types.ts';
+import { formatDuration } from '../engine/windows/duration.ts';
+import { loadFeatureRepo } from './load-features.ts';
+import type { Config } from './settings.ts';
+import { textTable } from './text-table.ts';
+
+export async function validate(config: Config): Promise<void> {
+  const repo = await loadFeatureRepo(config.features);
+  process.stdout.write(`${config.features} is valid\n\n${describeRepo(repo)}\n`);
+}
+
+const describeType = ({ type, nullable }: Column): string => (nullable ? `${type}?` : type);
+
+function describeWindow(window: Window): string {
+  const size = window.kind === 'lifetime' ? 'lifetime' : formatDuration(window.sizeMs);
+  return window.offsetMs === 0 ? size : `${size}, ${formatDuration(window.offsetMs)} late`;
+}
+
+function describeFeature(view: CompiledView, feature: CompiledFeature): string[] {
+  const { column } = view.definition.features[feature.name]!;
+  const args = [...(column === null ? [] : [column]), ...feature.params.map(String)];
+  return [feature.name, `${feature.operation.name}(${args.join(', ')})`, describeWindow(feature.window)];
+}
+
+function describeView(view: CompiledView): string {
+  const { version, resolutionMs } = view.definition;
+  const stored = view.columns.map(({ name, type }) => `${name} ${type}`).join(', ') || 'none';
+  const lines = [
+    `view ${view.name}: ${view.source.name} by ${view.entity.name}`,
+    `  namespace ${view.namespace}, version ${version}, as-of retention ${formatDuration(view.asOfRetentionMs)}, ` +
+      `${resolutionMs === null ? 'exact' : `resolution ${formatDuration(resolutionMs)}`}`,
+    `  stored columns: ${stored}`,
+    textTable(
+      view.features.map((feature) => describeFeature(view, feature)),
+      '  ',
+    ),
+  ];
+  return lines.join('\n');
+}
+
+/** The repo as text: sources, views with their state's identity, services with what a request must give. */
+export function describeRepo(repo: CompiledRepo): string {
+  const sources = [...repo.sources.values()].map(({ name, definition }) => {
+    const columns = Object.entries(definition.columns).map(([column, type]) => `${column} ${describeType(type)}`);
+    return [
+      `source ${name}: event time ${definition.eventTime}, event id ${definition.eventId ?? 'none'}, dedupe horizon ` +
+        `${formatDuration(definition.dedupeHorizonMs)}, max future ${formatDuration(definition.maxFutureMs)}, ` +
+        `lateness ${formatDuration(definition.latenessMs)}`,
+      `  columns: ${columns.join(', ')}`,
+    ].join('\n');
+  });
+  const services = [...repo.services.values()].map((service) => {
+    const request = Object.entries(service.request).map(([name, type]) => `${name} ${describeType(type)}`);
+    return [
+      `service ${service.name}`,
+      `  entities: ${service.entities.map(({ name }) => name).join(', ') || 'none'}`,
+      `  request data: ${request.join(', ') || 'none'}`,
+      `  features: ${service.output.map(({ name }) => name).join(', ')}`,
+    ].join('\n');
+  });
+  return [...sources, ...[...repo.views.values()].map(describeView), ...services].join('\n\n');
+}

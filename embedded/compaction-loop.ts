@@ -1,0 +1,44 @@
+/**
+ * Runs compaction beside ingest and serving, in one process: small steps, and a pause after each that is as long
+ * as the step took; several times as long while features are being read.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { CompactionCounts, Compactor } from '../compaction/compactor.ts';
+
+export interface CompactionLoopOptions {
+  readonly compactor: Compactor;
+  readonly shards: number;
+  /** Pause when nothing is due, ms. */
+  readonly idleMs: number;
+  /** Time since features were last asked for, ms. */
+  readonly quietMs: () => number;
+  readonly onStep: (counts: CompactionCounts) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+const BUSY_WITHIN_MS = 50;
+const BUSY_FACTOR = 4;
+const ERROR_PAUSE_MS = 1_000;
+
+/** Resolves when the signal has aborted and the step under way is done. Never rejects. */
+export async function runCompaction(options: CompactionLoopOptions, signal: AbortSignal): Promise<void> {
+  const { compactor, shards, idleMs, quietMs, onStep, onError } = options;
+  while (!signal.aborted) {
+    let pauseMs = idleMs;
+    for (let shard = 0; shard < shards && !signal.aborted; shard++) {
+      const startedMs = performance.now();
+      try {
+        const counts = await compactor.step(shard);
+        onStep(counts);
+        if (counts.compacted + counts.ended + counts.conflicts + counts.orphaned > 0) {
+          const tookMs = performance.now() - startedMs;
+          pauseMs = Math.min(pauseMs, tookMs * (quietMs() < BUSY_WITHIN_MS ? BUSY_FACTOR : 1));
+        }
+      } catch (error) {
+        onError(error);
+        pauseMs = ERROR_PAUSE_MS;
+      }
+    }
+    await delay(pauseMs, undefined, { signal }).catch(() => {});
+  }
+}

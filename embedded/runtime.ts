@@ -1,0 +1,453 @@
+/**
+ * All roles in one process: push → log → consumers → tile store → features over HTTP, with compaction and log
+ * retention beside them.
+ *
+ * `openEmbedded` keeps everything in a directory on lmdb, `openInMemory` keeps nothing; both are `compose` over
+ * another storage. Nothing here listens: call `app.listen`, or `app.inject` in tests.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import { Compactor } from '../compaction/compactor.ts';
+import { logCompleteness } from '../compaction/completeness.ts';
+import { type Clock, WallClock } from '../engine/clock.ts';
+import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
+import { type CompactionPacing, DEFAULT_PACING, PROTOCOL } from '../engine/tiles/state-update.ts';
+import { DEFAULT_TILE_SHAPE, type TileShape } from '../engine/tiles/tile-shape.ts';
+import { EventClock } from '../ingest/event-clock.ts';
+import { EventPush } from '../ingest/event-push.ts';
+import { IngestProgress } from '../ingest/ingest-progress.ts';
+import type { EventLog } from '../ingest/log/event-log.ts';
+import { deadLetterLogName, LogDeadLetters } from '../ingest/log-dead-letters.ts';
+import {
+  DEFAULT_LOG_RETENTION,
+  type LogRetention,
+  truncateDeadLetters,
+  truncateLog,
+} from '../ingest/log-retention.ts';
+import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
+import { type LaneObserver, PartitionLanes, storedPositions } from '../ingest/partition-lanes.ts';
+import { PushBudget } from '../ingest/push-budget.ts';
+import { PushGateway } from '../ingest/push-gateway.ts';
+import type { StateWriting } from '../ingest/view-writer.ts';
+import { type AppLimits, buildApp, type Readiness } from '../serve/app.ts';
+import { Metrics } from '../serve/metrics.ts';
+import { runCompaction } from './compaction-loop.ts';
+import { openLmdbStorage, openMemoryStorage, type Storage } from './storage.ts';
+
+export interface RuntimeOptions {
+  /** From `compileRepo`. */
+  readonly repo: CompiledRepo;
+  /**
+   * What `now` is. `event`: the least of the partitions' highest event times, for replays; 0 until the first event
+   * is applied. @default 'wall'
+   */
+  readonly clock?: 'wall' | 'event';
+  /** Processing time. @default the machine's clock */
+  readonly wallClock?: Clock;
+  /** Log partitions per source; may be raised later, never lowered. @default 1 */
+  readonly partitions?: number;
+  /** @default none */
+  readonly logger?: FastifyBaseLogger;
+  /** Value bytes kept per log partition; the oldest applied records go first. @default 2 GiB */
+  readonly maxLogBytes?: number;
+  /** How long records are kept at least, ms, unless the log is too large. @default 1 day */
+  readonly minLogAgeMs?: number;
+  /** Bytes of pushes being written at once; beyond it they are refused. @default 64 MiB */
+  readonly maxInFlightBytes?: number;
+  /** Ids remembered per source to tell duplicates early. @default 100,000 */
+  readonly recentIds?: number;
+  /** How long `wait=applied` waits, ms. @default 10 s */
+  readonly appliedTimeoutMs?: number;
+  /** Lag beyond which features have the status `catching_up`, ms. @default 10 s */
+  readonly lagBoundMs?: number;
+  /** How long `close` waits for the log to be applied, ms. @default 5 s */
+  readonly drainTimeoutMs?: number;
+  readonly shape?: TileShape;
+  readonly pacing?: CompactionPacing;
+  readonly consumer?: Partial<ConsumerOptions>;
+  readonly limits?: Partial<AppLimits>;
+  /** Whether /metrics shows memory, CPU and event loop of the process. @default true for `openEmbedded` */
+  readonly processMetrics?: boolean;
+}
+
+export interface EmbeddedOptions extends RuntimeOptions {
+  /** Created if missing; belongs to one process at a time. */
+  readonly dataDir: string;
+  /** false: a power failure may lose data; for tests. @default true */
+  readonly flush?: boolean;
+}
+
+export interface Embedded {
+  /** The HTTP app; listens nowhere until told to. */
+  readonly app: FastifyInstance;
+  readonly push: EventPush;
+  /** What the engine takes for now. */
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  /**
+   * Resolves when every view has applied what the log holds now.
+   * @throws LogReplacedError and whatever else stops a consumer for good
+   */
+  ready(): Promise<void>;
+  /** What /readyz answers. */
+  readiness(): Readiness;
+  /** Compacts what is due now; returns the number of states looked at. It also runs by itself. */
+  compact(): Promise<number>;
+  /** Stops taking requests, finishes what is in flight, applies the log within the time allowed, closes. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the engine on a data directory.
+ *
+ * @example
+ * const engine = await openEmbedded({ repo, dataDir: './data' });
+ * await engine.app.listen({ port: 7171 });
+ * @throws DirectoryLockedError where another process has the directory open
+ */
+export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
+  const { dataDir, flush = true } = options;
+  const storage = await openLmdbStorage({ dataDir, flush });
+  return compose({ processMetrics: true, ...options }, storage);
+}
+
+/** The same engine without a disk: everything is gone when it is closed. */
+export async function openInMemory(options: RuntimeOptions): Promise<Embedded> {
+  return compose(options, openMemoryStorage());
+}
+
+const DEFAULTS = {
+  maxInFlightBytes: 64 * 1024 * 1024,
+  recentIds: 100_000,
+  appliedTimeoutMs: 10_000,
+  lagBoundMs: 10_000,
+  drainTimeoutMs: 5_000,
+} as const;
+
+const SHARDS = 1;
+const RETENTION_EVERY_MS = 60_000;
+const COMPACTION_IDLE_MS = 1_000;
+/** States per compaction step: some 2 ms. */
+const COMPACTION_BATCH = 8;
+const DEAD_LETTER_MAX_BYTES = 64 * 1024 * 1024;
+
+interface SourceRuntime {
+  readonly source: CompiledSource;
+  readonly log: EventLog;
+  readonly deadLetters: EventLog;
+  readonly partitions: number;
+}
+
+/** Builds the runtime over a storage, which it closes. */
+export async function compose(options: RuntimeOptions, storage: Storage): Promise<Embedded> {
+  const runtime = new Runtime(options, storage);
+  try {
+    return await runtime.open();
+  } catch (error) {
+    await runtime.close().catch(() => {});
+    throw error;
+  }
+}
+
+class Runtime implements Embedded {
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  app!: FastifyInstance;
+  push!: EventPush;
+  readonly #options: RuntimeOptions & typeof DEFAULTS;
+  readonly #storage: Storage;
+  readonly #wallClock: Clock;
+  readonly #eventClock: EventClock | null;
+  readonly #progress: IngestProgress;
+  readonly #writing: StateWriting;
+  readonly #stopping = new AbortController();
+  readonly #loops: Promise<void>[] = [];
+  /** Source and partition → why it is not consumed. */
+  readonly #failing = new Map<string, string>();
+  readonly #stopped = withResolvers<never>();
+  #sources: SourceRuntime[] = [];
+  #compactor!: Compactor;
+  #lastReadMs = Number.NEGATIVE_INFINITY;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: RuntimeOptions, storage: Storage) {
+    this.#options = { ...DEFAULTS, ...options } as RuntimeOptions & typeof DEFAULTS;
+    this.#storage = storage;
+    this.#wallClock = options.wallClock ?? new WallClock();
+    this.#eventClock = options.clock === 'event' ? new EventClock() : null;
+    this.clock = this.#eventClock ?? this.#wallClock;
+    this.metrics = new Metrics({ process: options.processMetrics ?? false });
+    this.#progress = new IngestProgress({ clock: this.#wallClock, lagBoundMs: this.#options.lagBoundMs });
+    this.#writing = {
+      store: storage.store,
+      clock: this.clock,
+      shards: SHARDS,
+      shape: options.shape ?? DEFAULT_TILE_SHAPE,
+      pacing: options.pacing ?? DEFAULT_PACING,
+      rules: PROTOCOL,
+      newToken: () => randomBytes(8).toString('hex'),
+    };
+    this.#stopped.promise.catch(() => {});
+  }
+
+  async open(): Promise<this> {
+    const { repo, logger, limits } = this.#options;
+    for (const source of repo.sources.values()) this.#sources.push(await this.#openSource(source));
+    this.#eventClock?.advance();
+
+    const budget = new PushBudget(this.#options.maxInFlightBytes);
+    const gateways = this.#sources.map((runtime) => this.#gateway(runtime, budget));
+    this.push = new EventPush(gateways, budget);
+    for (const gateway of gateways) await gateway.refill();
+
+    const logs = new Map(this.#sources.map(({ source, log }) => [source.name, log]));
+    const completeness = logCompleteness(this.#storage.store, (source) => logs.get(source)!, this.#wallClock);
+    this.#compactor = new Compactor(repo.views.values(), this.#writing, completeness, {
+      batchSize: COMPACTION_BATCH,
+    });
+    this.metrics.onCollect(() => this.#collect());
+    this.app = await buildApp({
+      repo,
+      store: this.#storage.store,
+      shards: SHARDS,
+      push: this.push,
+      clock: this.clock,
+      wallClock: this.#wallClock,
+      isCatchingUp: (view) => this.#progress.isCatchingUp(view),
+      readiness: () => this.readiness(),
+      metrics: this.metrics,
+      onRead: () => {
+        this.#lastReadMs = performance.now();
+      },
+      ...(logger === undefined ? {} : { logger }),
+      ...(limits === undefined ? {} : { limits }),
+    });
+    this.#start();
+    return this;
+  }
+
+  async ready(): Promise<void> {
+    const applied = this.#sources.map(({ source }) =>
+      this.#progress.waitUntilApplied(source.name, this.#progress.ends(source.name), this.#stopping.signal),
+    );
+    await Promise.race([Promise.all(applied), this.#stopped.promise]);
+  }
+
+  readiness(): Readiness {
+    const reasons = [...this.#failing.values()];
+    if (this.#closing !== undefined) reasons.push('the process is stopping');
+    return { ready: reasons.length === 0, reasons };
+  }
+
+  async compact(): Promise<number> {
+    let states = 0;
+    for (;;) {
+      const counts = await this.#compactor.step(0);
+      this.#countCompaction(counts);
+      const step = counts.compacted + counts.ended + counts.conflicts + counts.orphaned;
+      if (step === 0) return states;
+      states += step;
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { drainTimeoutMs, logger } = this.#options;
+    // Requests in flight may wait for their events to be applied: consumers go on until they are answered.
+    await this.app?.close();
+    await this.push?.close();
+    const timeout = AbortSignal.timeout(drainTimeoutMs);
+    if (this.#loops.length > 0) {
+      for (const { source } of this.#sources) {
+        await this.#progress.waitUntilApplied(source.name, this.#progress.ends(source.name), timeout);
+      }
+    }
+    this.#stopping.abort();
+    await Promise.all(this.#loops);
+    if (timeout.aborted)
+      logger?.warn('stopped before the log was applied; the rest follows at the next start');
+    await this.#storage.close();
+  }
+
+  async #openSource(source: CompiledSource): Promise<SourceRuntime> {
+    const partitions = this.#options.partitions ?? 1;
+    const log = await this.#storage.log(source.name, partitions);
+    const deadLetters = await this.#storage.log(deadLetterLogName(source.name), 1);
+    for (let partition = 0; partition < partitions; partition++) {
+      const positions = await storedPositions({ source, partition, writing: this.#writing });
+      const { startOffset, endOffset } = await log.ends(partition);
+      const offsets = new Map(
+        [...positions].map(([view, { nextOffset }]) => [view, Math.max(startOffset, nextOffset)]),
+      );
+      this.#progress.track(source, partition, endOffset, offsets);
+      for (const { maxEventTimeMs } of positions.values()) {
+        this.#eventClock?.restore(source.name, partition, maxEventTimeMs);
+      }
+    }
+    return { source, log, deadLetters, partitions };
+  }
+
+  #gateway({ source, log }: SourceRuntime, budget: PushBudget): PushGateway {
+    const { recentIds, appliedTimeoutMs } = this.#options;
+    return new PushGateway({
+      source,
+      log,
+      progress: this.#progress,
+      clock: this.#wallClock,
+      budget,
+      recentIds,
+      appliedTimeoutMs,
+    });
+  }
+
+  #start(): void {
+    const { signal } = this.#stopping;
+    for (const runtime of this.#sources) {
+      if (runtime.source.views.length === 0) continue;
+      const deadLetters = new LogDeadLetters({ log: runtime.deadLetters, clock: this.#wallClock });
+      for (let partition = 0; partition < runtime.partitions; partition++) {
+        const lanes = new PartitionLanes({
+          source: runtime.source,
+          partition,
+          log: runtime.log,
+          writing: this.#writing,
+          deadLetters,
+          observer: this.#observer(runtime.source, partition),
+          ...(this.#options.consumer === undefined ? {} : { consumer: this.#options.consumer }),
+        });
+        this.#loops.push(lanes.run(signal));
+      }
+    }
+    this.#loops.push(
+      runCompaction(
+        {
+          compactor: this.#compactor,
+          shards: SHARDS,
+          idleMs: COMPACTION_IDLE_MS,
+          quietMs: () => performance.now() - this.#lastReadMs,
+          onStep: (counts) => this.#countCompaction(counts),
+          onError: (error) => {
+            this.metrics.count('millrace_compaction_errors_total', {});
+            this.#options.logger?.error({ reason: reasonOf(error) }, 'compaction failed; it is tried again');
+          },
+        },
+        signal,
+      ),
+    );
+    this.#loops.push(this.#retain(signal));
+  }
+
+  #observer(source: CompiledSource, partition: number): LaneObserver {
+    const { logger } = this.#options;
+    const name = `${source.name}/${partition}`;
+    const labels = { source: source.name };
+    return {
+      chunkApplied: ({ views, nextOffset, maxEventTimeMs, appendedMs, counts, deadLetters }) => {
+        this.#eventClock?.applied(source.name, partition, maxEventTimeMs);
+        for (const view of views) this.#progress.applied(view, partition, nextOffset, appendedMs);
+        for (const [view, { applied, redelivered, duplicate, tooLate, conflicts }] of counts) {
+          const outcomes = { applied, redelivered, duplicate, too_late: tooLate };
+          for (const [outcome, n] of Object.entries(outcomes)) {
+            this.metrics.count('millrace_events_applied_total', { view: view.name, outcome }, n);
+          }
+          this.metrics.count('millrace_write_conflicts_total', { view: view.name }, conflicts);
+        }
+        for (const { reason } of deadLetters) {
+          this.metrics.count('millrace_dead_letters_total', { ...labels, reason });
+        }
+      },
+      // Said of one lane; each view's own position is reported when it moves or is read.
+      caughtUp: () => {},
+      positioned: (views, at, nextOffset) => {
+        for (const view of views) this.#progress.positioned(view, at, nextOffset);
+      },
+      gap: (at, fromOffset, toOffset) => {
+        this.metrics.count('millrace_log_gap_records_total', labels, toOffset - fromOffset);
+        logger?.error(
+          { ...labels, partition: at, fromOffset, toOffset },
+          'records were gone before they were applied',
+        );
+      },
+      failed: (error, final) => {
+        this.metrics.count('millrace_consumer_errors_total', labels);
+        const reason = reasonOf(error);
+        this.#failing.set(name, `source ${source.name}, partition ${partition}: ${reason}`);
+        logger?.error(
+          { ...labels, partition, final, reason },
+          final ? 'a consumer stopped' : 'a consumer failed; it is tried again',
+        );
+        if (final) this.#stopped.reject(error);
+      },
+      recovered: () => {
+        this.#failing.delete(name);
+        logger?.info({ ...labels, partition }, 'a consumer has recovered');
+      },
+    };
+  }
+
+  async #retain(signal: AbortSignal): Promise<void> {
+    const { logger, maxLogBytes, minLogAgeMs } = this.#options;
+    const retention: LogRetention = {
+      minAgeMs: minLogAgeMs ?? DEFAULT_LOG_RETENTION.minAgeMs,
+      maxBytes: maxLogBytes ?? DEFAULT_LOG_RETENTION.maxBytes,
+    };
+    while (!signal.aborted) {
+      for (const { source, log, deadLetters } of this.#sources) {
+        try {
+          const dropped = await truncateLog({
+            source,
+            log,
+            clock: this.clock,
+            wallClock: this.#wallClock,
+            retention,
+            appliedOffset: (partition) => this.#progress.appliedOffset(source.name, partition),
+          });
+          this.metrics.count('millrace_log_truncated_records_total', { source: source.name }, dropped);
+          await truncateDeadLetters({
+            log: deadLetters,
+            wallClock: this.#wallClock,
+            retention: { ...retention, maxBytes: Math.min(retention.maxBytes, DEAD_LETTER_MAX_BYTES) },
+          });
+        } catch (error) {
+          logger?.error(
+            { source: source.name, reason: reasonOf(error) },
+            'log retention failed; it is tried again',
+          );
+        }
+      }
+      await delay(RETENTION_EVERY_MS, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  #countCompaction(counts: Awaited<ReturnType<Compactor['step']>>): void {
+    const { compacted, ended, conflicts, orphaned } = counts;
+    for (const [outcome, n] of Object.entries({ compacted, ended, conflict: conflicts, orphaned })) {
+      this.metrics.count('millrace_compaction_states_total', { outcome }, n);
+    }
+  }
+
+  async #collect(): Promise<void> {
+    for (const { source, partition, records, seconds } of this.#progress.lags()) {
+      const labels = { source, partition };
+      this.metrics.set('millrace_consumer_lag_records', labels, records);
+      this.metrics.set('millrace_consumer_lag_seconds', labels, seconds);
+    }
+    const backlog = await this.#storage.store.countDue(0, this.clock.nowMs());
+    this.metrics.set('millrace_compaction_backlog_states', {}, backlog);
+  }
+}
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : 'not an Error');
+
+function withResolvers<T>(): { promise: Promise<T>; reject: (reason: unknown) => void } {
+  let reject!: (reason: unknown) => void;
+  const promise = new Promise<T>((_, rejectPromise) => {
+    reject = rejectPromise;
+  });
+  return { promise, reject };
+}

@@ -1,0 +1,63 @@
+// Makes a checkout ready to run: installs where node_modules is missing or older than the lockfile, builds where
+// dist is not of the present sources. Quiet when there is nothing to do. Node's own modules only.
+import { spawnSync } from 'node:child_process';
+import { realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { buildIsStale, installIsStale, root, sourcesHash, stampFile } from './checkout-state.mjs';
+
+function run(command, args, options = {}) {
+  const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options });
+  if (result.status === 0) return;
+  const why = result.error?.message ?? `exit ${result.status ?? result.signal}`;
+  console.error(`millrace: ${[command, ...args].join(' ')} failed: ${why}`);
+  process.exit(1);
+}
+
+export function install() {
+  // The npm that runs this script, if one does. TypeScript is a development dependency.
+  const npm = process.env.npm_execpath;
+  const args = ['ci', '--include=dev', '--no-fund', '--no-audit'];
+  if (npm?.endsWith('.js')) run(process.execPath, [npm, ...args]);
+  else run('npm', args, { shell: process.platform === 'win32' });
+}
+
+/** Builds beside dist and swaps, so that nobody sees half a build and removed sources leave nothing behind. */
+export function build() {
+  const hash = sourcesHash();
+  const next = join(root, `dist.next-${process.pid}`);
+  const old = join(root, `dist.old-${process.pid}`);
+  try {
+    const tsc = join(root, 'node_modules/typescript/bin/tsc');
+    run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', next]);
+    writeFileSync(stampFile(next), hash);
+    try {
+      renameSync(join(root, 'dist'), old);
+    } catch (error) {
+      if (error.code !== 'ENOENT') throw error;
+    }
+    renameSync(next, join(root, 'dist'));
+  } finally {
+    rmSync(next, { recursive: true, force: true });
+    rmSync(old, { recursive: true, force: true });
+  }
+}
+
+export function prepareCheckout() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 6)) {
+    console.error(`millrace needs Node 20.6 or later; this is ${process.version}`);
+    process.exit(1);
+  }
+  if (installIsStale()) {
+    console.error('millrace: installing dependencies (npm ci) …');
+    install();
+  }
+  if (buildIsStale()) {
+    console.error('millrace: building …');
+    build();
+  }
+}
+
+const isMain = process.argv[1] !== undefined && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href;
+if (isMain) prepareCheckout();

@@ -1,0 +1,225 @@
+/**
+ * The HTTP edge. `buildApp` makes a fastify app that listens nowhere: tests inject into it, `up` lets it listen.
+ *
+ * Bodies are checked by our own code, which names what is wrong; fastify's schemas only describe the routes for
+ * /openapi.json. Every error leaves through one handler, in one shape.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import swagger from '@fastify/swagger';
+import {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from 'fastify';
+import type { Clock } from '../engine/clock.ts';
+import type { CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
+import type { TileStore } from '../engine/store/tile-store.ts';
+import type { EventPush } from '../ingest/event-push.ts';
+import { PushError } from '../ingest/push-error.ts';
+import { ApiError, type ApiErrorCode } from './error-catalogue.ts';
+import { parseJsonBody } from './json-body.ts';
+import type { Metrics } from './metrics.ts';
+import { openApiInfo } from './openapi.ts';
+import { registerCatalogue } from './routes/catalogue.ts';
+import { registerEvents } from './routes/events.ts';
+import { registerFeatures } from './routes/features.ts';
+import { registerOperations } from './routes/operations.ts';
+
+export interface AppLimits {
+  /** @default 16 MiB */
+  readonly bodyBytes: number;
+  /** Events per push. @default 50,000 */
+  readonly events: number;
+  /** Rows per batch. @default 1,000 */
+  readonly rows: number;
+  /** Time for a request to arrive, ms. @default 30 s */
+  readonly requestTimeoutMs: number;
+}
+
+export const DEFAULT_APP_LIMITS: AppLimits = {
+  bodyBytes: 16 * 1024 * 1024,
+  events: 50_000,
+  rows: 1_000,
+  requestTimeoutMs: 30_000,
+};
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not. */
+  readonly reasons: readonly string[];
+}
+
+export interface AppDependencies {
+  readonly repo: CompiledRepo;
+  readonly store: TileStore;
+  readonly shards: number;
+  readonly push: EventPush;
+  /** What `at` defaults to. */
+  readonly clock: Clock;
+  /** Processing time. */
+  readonly wallClock: Clock;
+  readonly isCatchingUp: (view: CompiledView) => boolean;
+  readonly readiness: () => Readiness;
+  readonly metrics: Metrics;
+  /** Called when features are asked for, so that background work can step aside. */
+  readonly onRead?: () => void;
+  readonly logger?: FastifyBaseLogger;
+  readonly limits?: Partial<AppLimits>;
+}
+
+/** What the routes work with. */
+export interface RouteContext extends Omit<AppDependencies, 'limits'> {
+  readonly limits: AppLimits;
+}
+
+/** @example const app = await buildApp(dependencies); await app.inject('/healthz'); await app.listen({ port }) */
+export async function buildApp(dependencies: AppDependencies): Promise<FastifyInstance> {
+  const limits = { ...DEFAULT_APP_LIMITS, ...dependencies.limits };
+  const context: RouteContext = { ...dependencies, limits };
+  const { logger } = dependencies;
+  const app: FastifyInstance = fastify({
+    ...(logger === undefined ? { logger: false as const } : { loggerInstance: logger }),
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: limits.bodyBytes,
+    requestTimeout: limits.requestTimeoutMs,
+    routerOptions: { maxParamLength: 1_024 },
+    genReqId: () => randomUUID(),
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => {
+      sendError(error, request as FastifyRequest, reply as FastifyReply);
+    },
+    clientErrorHandler,
+  });
+
+  app.setErrorHandler<FastifyError>((error, request, reply) => sendError(error, request, reply));
+  app.setNotFoundHandler((request, reply) => {
+    sendError(new ApiError('not_found', 'there is no such route; see /openapi.json'), request, reply);
+  });
+  app.setValidatorCompiler(() => () => true);
+  app.setSerializerCompiler(() => (body) => JSON.stringify(body));
+
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+    try {
+      done(null, body.length === 0 ? undefined : parseJsonBody(body as Buffer));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+  app.addHook('onRequest', async (request) => {
+    const encoding = request.headers['content-encoding'];
+    if (encoding !== undefined && encoding !== 'identity') {
+      throw new ApiError('unsupported_media_type', 'the body must not be compressed', {
+        header: 'content-encoding',
+      });
+    }
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    context.metrics.count('millrace_http_requests_total', {
+      route,
+      method: request.method,
+      status: reply.statusCode,
+    });
+    context.metrics.observe('millrace_http_request_duration_seconds', { route }, reply.elapsedTime / 1000);
+  });
+
+  await app.register(swagger, { openapi: openApiInfo() });
+  const methods = new Map<string, string[]>();
+  app.addHook('onRoute', ({ url, method, schema }) => {
+    if (schema?.hide !== true) methods.set(url, [...(methods.get(url) ?? []), ...[method].flat()]);
+  });
+  await app.register(async (routes) => {
+    registerEvents(routes, context);
+    registerFeatures(routes, context);
+    registerCatalogue(routes, context);
+    registerOperations(routes, context);
+  });
+  for (const [url, allowed] of methods) refuseOtherMethods(app, url, allowed);
+  await app.ready();
+  return app;
+}
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+
+/** Answers 405 before a body is read. */
+function refuseOtherMethods(app: FastifyInstance, url: string, allowed: readonly string[]): void {
+  const refuse = async (request: FastifyRequest, reply: FastifyReply): Promise<never> => {
+    reply.header('allow', allowed.join(', '));
+    throw new ApiError('method_not_allowed', `${request.method} is not allowed here`, { allowed });
+  };
+  app.route({
+    method: METHODS.filter((method) => !allowed.includes(method)),
+    url,
+    schema: { hide: true },
+    onRequest: refuse,
+    handler: refuse,
+  });
+}
+
+const FASTIFY_CODES: ReadonlyMap<string, readonly [ApiErrorCode, string]> = new Map([
+  ['FST_ERR_CTP_BODY_TOO_LARGE', ['body_too_large', 'the body is too large']],
+  ['FST_ERR_CTP_INVALID_MEDIA_TYPE', ['unsupported_media_type', 'the content type is not supported here']],
+  ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', ['bad_request', 'the body is not as long as content-length says']],
+  ['FST_ERR_CTP_EMPTY_TYPE', ['unsupported_media_type', 'the body has no content type']],
+  ['FST_ERR_BAD_URL', ['bad_request', 'the URL cannot be decoded']],
+  ['FST_ERR_MAX_PARAM_LENGTH', ['bad_request', 'the URL is too long']],
+]);
+
+function asApiError(error: unknown, request: FastifyRequest): ApiError {
+  if (error instanceof ApiError) return error;
+  if (error instanceof PushError) return new ApiError(error.code, error.message, {}, { cause: error });
+  const known = FASTIFY_CODES.get(String((error as { code?: unknown } | null)?.code));
+  if (known !== undefined) return new ApiError(known[0], known[1], {}, { cause: error });
+  const message = 'the server has a defect; the request id finds it in the log';
+  return new ApiError('internal', message, { request_id: request.id }, { cause: error });
+}
+
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const answer = asApiError(error, request);
+  if (answer.status >= 500) {
+    const level = answer.code === 'internal' ? 'error' : 'warn';
+    request.log[level](
+      { code: answer.code, route: request.routeOptions.url, err: causeForLog(answer) },
+      answer.message,
+    );
+  }
+  if (answer.retryAfter !== null) reply.header('retry-after', answer.retryAfter);
+  reply.code(answer.status).type('application/json; charset=utf-8').send(JSON.stringify(answer.body()));
+}
+
+/** Name, message and stack only: errors may carry more, such as the data they were thrown over. */
+function causeForLog(error: ApiError): { type: string; message: string; stack: string } | null {
+  const { cause } = error;
+  return cause instanceof Error
+    ? { type: cause.name, message: cause.message, stack: cause.stack ?? '' }
+    : null;
+}
+
+/** Errors before there is a request: what Node's parser refuses. */
+function clientErrorHandler(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  const answer =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? new ApiError('request_timeout', 'the request did not arrive in time')
+      : error.code === 'HPE_HEADER_OVERFLOW'
+        ? new ApiError('headers_too_large', 'the headers are too large')
+        : new ApiError('bad_request', 'the request is not well-formed HTTP');
+  if (socket.writable) {
+    const body = JSON.stringify(answer.body());
+    const head = [
+      `HTTP/1.1 ${answer.status} ${answer.code}`,
+      'content-type: application/json; charset=utf-8',
+      `content-length: ${Buffer.byteLength(body)}`,
+      'connection: close',
+    ];
+    socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  }
+  socket.destroySoon();
+}

@@ -1,0 +1,133 @@
+/** `GET /v1/catalog`: what the repo defines, for people and programs. */
+import type {
+  CompiledFeature,
+  CompiledRepo,
+  CompiledService,
+  CompiledView,
+} from '../engine/definitions/compiled.ts';
+import type {
+  Columns,
+  Described,
+  FeatureReference,
+  OnDemandFeature,
+  Window,
+} from '../engine/definitions/types.ts';
+import { formatDuration } from '../engine/windows/duration.ts';
+import { toJson } from './json-value.ts';
+
+interface Description {
+  readonly description: string | null;
+  readonly owner: string | null;
+  readonly tags: readonly string[];
+}
+
+function descriptionOf(own: Described, parent?: Described): Description {
+  return {
+    description: own.description ?? null,
+    owner: own.owner ?? parent?.owner ?? null,
+    tags: own.tags ?? parent?.tags ?? [],
+  };
+}
+
+function columnsOf(columns: Columns) {
+  return Object.entries(columns).map(([name, { type, nullable }]) => ({ name, type, nullable }));
+}
+
+function windowOf(window: Window) {
+  return {
+    kind: window.kind,
+    size: window.kind === 'sliding' ? formatDuration(window.sizeMs) : null,
+    size_ms: window.kind === 'sliding' ? window.sizeMs : null,
+    offset: formatDuration(window.offsetMs),
+    offset_ms: window.offsetMs,
+  };
+}
+
+function aggregateOf(view: CompiledView, feature: CompiledFeature) {
+  const declared = view.definition.features[feature.name]!;
+  return {
+    name: feature.name,
+    kind: 'aggregate',
+    view: view.name,
+    type: feature.operation.resultType(feature.type),
+    aggregation: {
+      operation: feature.operation.name,
+      column: declared.column,
+      params: Object.fromEntries(
+        feature.operation.params.map(({ name }, i) => [name, feature.params[i] ?? null]),
+      ),
+    },
+    window: windowOf(feature.window),
+    empty: toJson(feature.empty),
+    ...descriptionOf(declared, view.definition),
+  };
+}
+
+function onDemandOf(feature: OnDemandFeature) {
+  return {
+    name: feature.name,
+    kind: 'on_demand',
+    type: feature.type,
+    inputs: Object.entries(feature.inputs).map(
+      ([name, input]: [string, FeatureReference | OnDemandFeature]) => ({
+        name,
+        feature: input.name,
+        view: input.kind === 'feature_reference' ? input.view.name : null,
+      }),
+    ),
+    request: columnsOf(feature.request),
+    ...descriptionOf(feature),
+  };
+}
+
+function viewOf(view: CompiledView) {
+  const { definition } = view;
+  return {
+    name: view.name,
+    source: view.source.name,
+    entity: view.entity.name,
+    key_column: definition.keyColumn,
+    version: definition.version,
+    namespace: view.namespace,
+    filtered: definition.filter !== null,
+    projected: Object.keys(definition.project),
+    resolution_ms: view.resolutionMs,
+    as_of_retention_ms: view.asOfRetentionMs,
+    features: view.features.map((feature) => aggregateOf(view, feature)),
+    ...descriptionOf(definition),
+  };
+}
+
+function serviceOf(service: CompiledService) {
+  const onDemand = new Map(service.onDemand.map((feature) => [feature.name, feature]));
+  return {
+    name: service.name,
+    entities: service.entities.map(({ name }) => name),
+    request: columnsOf(service.request),
+    features: service.output.map(({ name, view }) => {
+      if (view === null) return onDemandOf(onDemand.get(name)!);
+      return aggregateOf(view, view.features.find((feature) => feature.name === name)!);
+    }),
+    ...descriptionOf(service.definition),
+  };
+}
+
+/** Plain JSON; made once, as definitions do not change while the process runs. */
+export function catalogueOf(repo: CompiledRepo) {
+  return {
+    sources: [...repo.sources.values()].map(({ definition, name }) => ({
+      name,
+      topic: definition.topic,
+      columns: columnsOf(definition.columns),
+      event_time: definition.eventTime,
+      event_id: definition.eventId,
+      dedupe_horizon_ms: definition.dedupeHorizonMs,
+      max_future_ms: definition.maxFutureMs,
+      lateness_ms: definition.latenessMs,
+      ...descriptionOf(definition),
+    })),
+    entities: [...repo.entities.values()].map((entity) => ({ name: entity.name, ...descriptionOf(entity) })),
+    views: [...repo.views.values()].map(viewOf),
+    services: [...repo.services.values()].map(serviceOf),
+  };
+}

@@ -1,0 +1,62 @@
+/** Answers by slot → the JSON body of a feature response. */
+import type { FeatureAnswer, FeatureStatus } from './feature-answer.ts';
+import type { FeatureReader } from './feature-reader.ts';
+import { type JsonValue, toJson } from './json-value.ts';
+
+interface FeatureMetadata {
+  readonly status: FeatureStatus;
+  /** Events with after < event time ≤ until; after null: no old edge. Left out where there is no window. */
+  readonly window?: { readonly after: string | null; readonly until: string };
+}
+
+export interface FeatureResponse {
+  readonly features: Readonly<Record<string, JsonValue>>;
+  readonly metadata?: {
+    readonly at: string;
+    readonly at_ms: number;
+    readonly features: Readonly<Record<string, FeatureMetadata>>;
+  };
+}
+
+/** Statuses that a caller who asked for no metadata must hear of all the same. */
+const isDegraded = (status: FeatureStatus): boolean => status !== 'present' && status !== 'empty';
+
+/**
+ * `metadata: false` leaves out the features whose value is what it seems to be; where any is not, it is
+ * named even so (C9: degrade, never lie).
+ */
+export function featureResponse(args: {
+  output: FeatureReader['output'];
+  answers: readonly FeatureAnswer[];
+  atMs: number;
+  metadata: boolean;
+  onStatus: (status: FeatureStatus) => void;
+}): FeatureResponse {
+  const { output, answers, atMs } = args;
+  const features: Record<string, JsonValue> = Object.create(null);
+  const metadata: Record<string, FeatureMetadata> = Object.create(null);
+  let any = args.metadata;
+  for (const { name, slot } of output) {
+    const { value, window } = answers[slot]!;
+    let { status } = answers[slot]!;
+    try {
+      features[name] = toJson(value);
+    } catch {
+      features[name] = null;
+      status = 'error';
+    }
+    args.onStatus(status);
+    if (!args.metadata && !isDegraded(status)) continue;
+    any = true;
+    metadata[name] =
+      window === null
+        ? { status }
+        : { status, window: { after: isoTime(window.fromMs), until: isoTime(window.toMs)! } };
+  }
+  if (!any) return { features };
+  return { features, metadata: { at: new Date(atMs).toISOString(), at_ms: atMs, features: metadata } };
+}
+
+function isoTime(timeMs: number | null): string | null {
+  return timeMs === null ? null : new Date(timeMs).toISOString();
+}

@@ -1,0 +1,166 @@
+/** The description of the routes, for /openapi.json; nothing is checked with these schemas. */
+import { ROW_ERRORS } from '../engine/definitions/row-error.ts';
+import { API_ERRORS } from './error-catalogue.ts';
+import { FEATURE_STATUSES } from './feature-answer.ts';
+
+export function openApiInfo() {
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Millrace',
+      version: '1',
+      description: 'Events in, sliding-window features out.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+  };
+}
+
+type Schema = Readonly<Record<string, unknown>>;
+
+const object = (properties: Schema, required: readonly string[] = []): Schema => ({
+  type: 'object',
+  properties,
+  required,
+  additionalProperties: false,
+});
+
+const ERROR: Schema = {
+  description: 'An error; every error has this shape.',
+  ...object(
+    {
+      error: object(
+        {
+          code: { type: 'string', enum: API_ERRORS.map(({ code }) => code) },
+          message: { type: 'string' },
+          details: { type: 'object', additionalProperties: true },
+        },
+        ['code', 'message', 'details'],
+      ),
+    },
+    ['error'],
+  ),
+};
+
+const answers = (ok: Schema): Schema => ({ 200: ok, '4xx': ERROR, '5xx': ERROR });
+
+const PUSH_RESULT: Schema = object(
+  {
+    accepted: { type: 'integer' },
+    duplicates: { type: 'integer', description: 'Repetitions of an event id, as far as known.' },
+    rejected: {
+      type: 'array',
+      items: object({
+        index: { type: 'integer', description: 'Position in the push, from 0; blank lines are not counted.' },
+        code: {
+          type: 'string',
+          enum: [...ROW_ERRORS.map(({ code }) => code), 'too_far_in_future', 'not_json'],
+        },
+        column: { type: ['string', 'null'] },
+        message: { type: 'string' },
+      }),
+    },
+  },
+  ['accepted', 'duplicates', 'rejected'],
+);
+
+const EVENT: Schema = object(
+  {
+    source: { type: 'string' },
+    data: { type: 'object', description: 'Columns of the source.', additionalProperties: true },
+  },
+  ['source', 'data'],
+);
+
+const QUESTION = {
+  entities: {
+    type: 'object',
+    description: 'Entity name → key, as text or integer. May be left out where the event has it.',
+    additionalProperties: { type: ['string', 'integer'] },
+  },
+  request: {
+    type: 'object',
+    description: 'Request data the service needs, by name.',
+    additionalProperties: true,
+  },
+  at: {
+    type: ['string', 'integer'],
+    description:
+      'As-of time: ISO 8601 with a zone, or ms since the epoch. Default: the time of the event, else now.',
+  },
+  event: { ...EVENT, description: 'The event being decided: counted as if it had arrived.' },
+} as const;
+
+const FEATURES: Schema = object(
+  {
+    features: { type: 'object', description: 'Feature name → value.', additionalProperties: true },
+    metadata: object({
+      at: { type: 'string', format: 'date-time' },
+      at_ms: { type: 'integer' },
+      features: {
+        type: 'object',
+        additionalProperties: object({
+          status: { type: 'string', enum: FEATURE_STATUSES },
+          window: object({
+            after: { type: ['string', 'null'], description: 'Exclusive; null: no old edge.' },
+            until: { type: 'string', description: 'Inclusive.' },
+          }),
+        }),
+      },
+    }),
+    ingested: { type: 'string', enum: ['recorded', 'duplicate'], description: 'With `ingest` only.' },
+  },
+  ['features'],
+);
+
+export function pushSchema(): Schema {
+  return {
+    summary: 'Push events.',
+    params: object({ source: { type: 'string' } }, ['source']),
+    querystring: object({
+      wait: { type: 'string', enum: ['durable', 'applied'], default: 'durable' },
+      dry_run: { type: 'string', enum: ['true', 'false'], default: 'false' },
+    }),
+    consumes: ['application/json', 'application/x-ndjson'],
+    body: object({ events: { type: 'array', items: { type: 'object', additionalProperties: true } } }, [
+      'events',
+    ]),
+    response: {
+      ...answers(PUSH_RESULT),
+      422: { description: 'Every event was rejected (the body of 200).', ...PUSH_RESULT },
+    },
+  };
+}
+
+export function featuresSchema(): Schema {
+  return {
+    summary: 'Read the features of a service.',
+    params: object({ service: { type: 'string' } }, ['service']),
+    body: object({
+      ...QUESTION,
+      ingest: { type: 'boolean', default: false, description: 'Record the event before answering.' },
+      metadata: {
+        type: 'boolean',
+        default: false,
+        description:
+          'Status and window of every feature; without it only of those that are neither present nor empty.',
+      },
+    }),
+    response: answers(FEATURES),
+  };
+}
+
+export function batchSchema(): Schema {
+  return {
+    summary: 'Read the features of a service for many rows.',
+    params: object({ service: { type: 'string' } }, ['service']),
+    body: object(
+      { rows: { type: 'array', items: object(QUESTION) }, metadata: { type: 'boolean', default: false } },
+      ['rows'],
+    ),
+    response: answers(object({ rows: { type: 'array', items: { anyOf: [FEATURES, ERROR] } } }, ['rows'])),
+  };
+}
+
+export function plainSchema(summary: string): Schema {
+  return { summary };
+}

@@ -1,0 +1,131 @@
+/** `POST /v1/services/{service}/features` and `…/features/batch` */
+import type { FastifyInstance } from 'fastify';
+import type { CompiledService } from '../../engine/definitions/compiled.ts';
+import type { RouteContext } from '../app.ts';
+import { fieldsOf, readArray, readBoolean } from '../body-fields.ts';
+import { ApiError, quoteName } from '../error-catalogue.ts';
+import type { FeatureStatus } from '../feature-answer.ts';
+import { type FeatureQuestion, FeatureReader } from '../feature-reader.ts';
+import { FeatureRequestParser } from '../feature-request.ts';
+import { featureResponse } from '../feature-response.ts';
+import { batchSchema, featuresSchema } from '../openapi.ts';
+
+interface Served {
+  readonly reader: FeatureReader;
+  readonly parser: FeatureRequestParser;
+  readonly countStatus: (status: FeatureStatus) => void;
+}
+
+export function registerFeatures(routes: FastifyInstance, context: RouteContext): void {
+  const served = new Map(
+    [...context.repo.services].map(([name, service]) => [name, serve(service, context)]),
+  );
+
+  const serviceOf = (name: string): Served => {
+    const found = served.get(name);
+    if (found === undefined) throw new ApiError('unknown_service', `there is no service ${quoteName(name)}`);
+    return found;
+  };
+
+  routes.post<{ Params: { service: string } }>(
+    '/v1/services/:service/features',
+    { schema: featuresSchema() },
+    async (request) => {
+      const { reader, parser, countStatus } = serviceOf(request.params.service);
+      context.onRead?.();
+      const { question, ingest, metadata } = parser.parse(request.body);
+      const [answers] = await reader.read([question]);
+      const response = featureResponse({
+        output: reader.output,
+        answers: answers!,
+        atMs: question.atMs,
+        metadata,
+        onStatus: countStatus,
+      });
+      return ingest ? { ...response, ingested: await record(question, context) } : response;
+    },
+  );
+
+  routes.post<{ Params: { service: string } }>(
+    '/v1/services/:service/features/batch',
+    { schema: batchSchema() },
+    async (request) => {
+      const { reader, parser, countStatus } = serviceOf(request.params.service);
+      context.onRead?.();
+      const fields = fieldsOf(request.body, ['rows', 'metadata'], 'the body');
+      const rows = readArray(fields.get('rows'), 'rows');
+      const metadata = readBoolean(fields.get('metadata'), 'metadata', false);
+      const { limits } = context;
+      if (rows.length > limits.rows) {
+        throw new ApiError('too_many_rows', `a batch takes at most ${limits.rows} rows`, {
+          limit: limits.rows,
+        });
+      }
+      const parsed = rows.map((row) =>
+        orError(() => {
+          const question = parser.parseRow(row);
+          reader.check(question);
+          return question;
+        }),
+      );
+      const questions = parsed.filter((row): row is FeatureQuestion => !(row instanceof ApiError));
+      const answers = await reader.read(questions);
+      let next = 0;
+      return {
+        rows: parsed.map((row) => {
+          if (row instanceof ApiError) return row.body();
+          const own = answers[next++]!;
+          return featureResponse({
+            output: reader.output,
+            answers: own,
+            atMs: row.atMs,
+            metadata,
+            onStatus: countStatus,
+          });
+        }),
+      };
+    },
+  );
+}
+
+function serve(service: CompiledService, context: RouteContext): Served {
+  const { store, shards, push, clock, wallClock, isCatchingUp, metrics, logger } = context;
+  return {
+    reader: new FeatureReader({
+      service,
+      store,
+      shards,
+      isCatchingUp,
+      onEvaluationError: (view, error) => {
+        metrics.count('millrace_feature_evaluation_errors_total', { view: view.name });
+        const reason = error instanceof Error ? error.message : 'not an Error';
+        logger?.error({ view: view.name, reason }, 'a state could not be evaluated');
+      },
+    }),
+    parser: new FeatureRequestParser({ service, push, clock, wallClock }),
+    countStatus: (status) =>
+      metrics.count('millrace_feature_values_total', { service: service.name, status }),
+  };
+}
+
+/** Records the event of a question, decoded already; a later push of the same id is then a duplicate. */
+async function record(question: FeatureQuestion, context: RouteContext): Promise<'recorded' | 'duplicate'> {
+  const { source, event } = question.asked!;
+  const { accepted, duplicates, rejected } = await context.push.gateway(source)!.pushDecoded(1, () => event);
+  const outcome = accepted === 1 ? 'accepted' : duplicates === 1 ? 'duplicate' : 'rejected';
+  context.metrics.count('millrace_push_events_total', { source, outcome });
+  if (outcome === 'rejected') {
+    const { code, column, message } = rejected[0]!;
+    throw new ApiError('invalid_event', message, { code, column });
+  }
+  return outcome === 'accepted' ? 'recorded' : 'duplicate';
+}
+
+function orError<T>(make: () => T): T | ApiError {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof ApiError) return error;
+    throw error;
+  }
+}
