@@ -126,6 +126,11 @@ export class ByteReader {
     return this.#at >= this.#end;
   }
 
+  /** Bytes left: what a count read from the bytes is checked against before anything is allocated for it. */
+  get remaining(): number {
+    return this.#end - this.#at;
+  }
+
   #take(bytes: number): number {
     const at = this.#at;
     if (at + bytes > this.#end)
@@ -160,10 +165,13 @@ export class ByteReader {
     for (let i = 0; i < 8; i++) {
       const byte = this.u8();
       value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
+      if (byte < 0x80) {
+        if (value > Number.MAX_SAFE_INTEGER) break;
+        return value;
+      }
       scale *= 0x80;
     }
-    throw new CorruptBytesError(`varint longer than 8 bytes before ${this.#at}`);
+    throw new CorruptBytesError(`varint of more than 53 bits before ${this.#at}`);
   }
 
   zigzag(): number {
@@ -182,6 +190,11 @@ export class ByteReader {
   }
 
   text(): string {
-    return textDecoder.decode(this.blob());
+    const bytes = this.blob();
+    try {
+      return textDecoder.decode(bytes);
+    } catch (error) {
+      throw new CorruptBytesError(`text before ${this.#at} is not UTF-8`, { cause: error });
+    }
   }
 }

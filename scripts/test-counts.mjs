@@ -5,7 +5,8 @@ import { root } from './checkout-state.mjs';
 /** Outside dist and sources; removed by .ci/run before a run. */
 export const countsFile = join(root, 'node_modules/.cache/millrace/test-counts.json');
 
-export const countsLine = ({ passed, failed, skipped }) => `${passed} passed, ${failed} failed, ${skipped} skipped`;
+export const countsLine = ({ passed, failed, skipped }) =>
+  `${passed} passed, ${failed} failed, ${skipped} skipped`;
 
 /** Counts of finished modules. A module that could not be loaded, or an error outside tests, is a failure. */
 export function countTests(modules, unhandledErrors) {

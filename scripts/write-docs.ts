@@ -1,6 +1,10 @@
-/** npm run docs: writes the tables of README.md that are made from the code. */
+/** npm run docs: writes what is made from the code: tables of README.md, JSON Schemas. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { withConfigTable } from '../cli/config-table.ts';
+import { exampleSchemas } from './write-schemas.ts';
 
 const readme = new URL('../README.md', import.meta.url);
 writeFileSync(readme, withConfigTable(readFileSync(readme, 'utf8')));
+for (const [name, content] of await exampleSchemas()) {
+  writeFileSync(new URL(`../schemas/${name}`, import.meta.url), content);
+}

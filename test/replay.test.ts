@@ -86,7 +86,7 @@ describe('millrace replay', () => {
     expect(nobody.code).toBe(1);
     expect(nobody.stderr).toMatch(/no Millrace answers at http:\/\/127.0.0.1:9.*\bmillrace up\b/s);
     const unknown = await millrace(['replay', file, '--source', 'x', '--features', fixture('counter')]);
-    expect(unknown.stderr).toContain('has no source x; its sources are clicks, anonymous');
+    expect(unknown.stderr).toContain('has no source x; its sources are anonymous, clicks');
     const missing = await millrace(['replay', file]);
     expect(missing.stderr).toContain('--source');
   });

@@ -41,7 +41,6 @@ export const clicks = streamSource({
   name: 'clicks',
   columns: { at: timestamp(), card: string(), page: string() },
   eventTime: 'at',
-  eventId: null,
   maxFuture: '1m',
 });
 
@@ -125,14 +124,14 @@ export const afterMoody = onDemandFeature({
   compute: ({ features }) => (features.moody ?? 0) + 1,
 });
 
-export const weekday = onDemandFeature({
-  name: 'weekday',
+export const hour = onDemandFeature({
+  name: 'hour',
   type: 'integer',
-  compute: ({ atMs }) => new Date(atMs).getUTCDay(),
+  compute: ({ atMs }) => new Date(atMs).getUTCHours(),
 });
 
 /** Views of one entity only. */
-export const cardService = featureService({ name: 'card', features: [spend, refusals, weekday] });
+export const cardService = featureService({ name: 'card', features: [spend, refusals, hour] });
 
 /** Request data, two entities. */
 export const decision = featureService({
@@ -148,7 +147,7 @@ export const both = featureService({
 
 export const testRepo: CompiledRepo = compileRepo([cardService, decision, both]);
 
-/** 2026-03-02T12:00:00Z, a Monday. */
+/** 2026-03-02T12:00:00Z */
 export const NOON_MS = Date.UTC(2026, 2, 2, 12);
 
 let nextId = 0;

@@ -87,9 +87,11 @@ export function decodeNode(r: ByteReader, storages: readonly ColumnStorage[]): T
   const kind = r.u8();
   if (kind === LEAF) return { kind: 'leaf', rows: decodeRows(r, storages) };
   if (kind !== INNER) throw new CorruptBytesError(`unknown node kind ${kind}`);
-  const children: Child[] = new Array(r.varint());
+  const n = r.varint();
+  if (n > r.remaining) throw new CorruptBytesError(`${n} children in ${r.remaining} bytes`);
+  const children: Child[] = new Array(n);
   let bucket = 0;
-  for (let i = 0; i < children.length; i++) {
+  for (let i = 0; i < n; i++) {
     bucket += r.varint();
     const childKind = CHILD_KINDS[r.u8()];
     if (childKind === undefined) throw new CorruptBytesError('unknown child kind');

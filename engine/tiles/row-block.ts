@@ -144,8 +144,8 @@ const SCALED_MAX = 2 ** 51;
 
 function scaledExactly(value: number, scale: number): boolean {
   const scaled = Math.round(value * scale);
-  // −0 is stored as itself only by RAW_F64; `Object.is` keeps it out of the integer encodings.
-  return Math.abs(scaled) <= SCALED_MAX && Object.is(scaled / scale, value);
+  // −0 would come back as 0, but never gets here: decoding an event has made it 0 already.
+  return Math.abs(scaled) <= SCALED_MAX && scaled / scale === value;
 }
 
 function numberMode(column: Float64Array): number {
@@ -236,8 +236,15 @@ function writeTexts(column: readonly (string | null)[], w: ByteWriter): void {
 }
 
 function readTexts(r: ByteReader, column: (string | null)[]): void {
-  for (let i = 0; i < column.length; i++) column[i] = r.u8() === 0 ? null : r.text();
+  for (let i = 0; i < column.length; i++) {
+    const tag = r.u8();
+    if (tag > 1) throw new CorruptBytesError(`unknown text encoding ${tag}`);
+    column[i] = tag === 0 ? null : r.text();
+  }
 }
+
+/** A row takes at least a byte for its time and eight for its id. */
+const ROW_BYTES_MIN = 9;
 
 /**
  * Layout: varint n · varint time₀ · (n − 1) varint time deltas · n × (u32 idHi, u32 idLo) · the columns in
@@ -266,6 +273,7 @@ export function encodeRows(rows: RowBlock, storages: readonly ColumnStorage[], w
 
 export function decodeRows(r: ByteReader, storages: readonly ColumnStorage[]): RowBlock {
   const n = r.varint();
+  if (n * ROW_BYTES_MIN > r.remaining) throw new CorruptBytesError(`${n} rows in ${r.remaining} bytes`);
   const rows = allocateRows(n, storages);
   let timeMs = 0;
   for (let i = 0; i < n; i++) {

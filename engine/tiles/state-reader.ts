@@ -14,8 +14,10 @@ import type { PartialSet } from './partial-set.ts';
 import { type ColumnStorage, decodeRows, lowerBound, type RowBlock } from './row-block.ts';
 
 const LEAF = 0;
+const INNER = 1;
 const INLINE = 0;
 const NODE = 1;
+const COLLAPSED = 2;
 
 interface ParsedInner {
   readonly rows: null;
@@ -180,7 +182,9 @@ export class StateReader {
   }
 
   #parse(bytes: Uint8Array, r: ByteReader): ParsedNode {
-    if (r.u8() === LEAF) return { rows: decodeRows(r, this.#storages) };
+    const nodeKind = r.u8();
+    if (nodeKind === LEAF) return { rows: decodeRows(r, this.#storages) };
+    if (nodeKind !== INNER) throw new CorruptBytesError(`unknown node kind ${nodeKind}`);
     const n = r.varint();
     const node: ParsedInner = {
       rows: null,
@@ -196,7 +200,9 @@ export class StateReader {
     for (let i = 0; i < n; i++) {
       bucket += r.varint();
       node.buckets.push(bucket);
-      node.kinds.push(r.u8());
+      const kind = r.u8();
+      if (kind > COLLAPSED) throw new CorruptBytesError(`unknown child kind ${kind}`);
+      node.kinds.push(kind);
       node.rowCounts.push(r.varint());
       const length = r.varint();
       node.starts.push(r.position);

@@ -28,7 +28,7 @@ describe('POST /v1/services/{service}/features', () => {
       ['payments_before_1h', 0],
       ['payments_ever', 0],
       ['refusals_1h', 0],
-      ['weekday', 1],
+      ['hour', 12],
     ]);
   });
 
@@ -80,7 +80,7 @@ describe('POST /v1/services/{service}/features', () => {
       window: { after: '2026-03-02T10:00:00.000Z', until: '2026-03-02T11:00:00.000Z' },
     });
     expect(body.metadata.features.payments_ever.window).toEqual({ after: null, until: '2026-03-02T12:00:00.000Z' });
-    expect(body.metadata.features.weekday).toEqual({ status: 'present' });
+    expect(body.metadata.features.hour).toEqual({ status: 'present' });
   });
 
   test('computes on-demand features from features, request data and the as-of time', async () => {
@@ -88,7 +88,7 @@ describe('POST /v1/services/{service}/features', () => {
     const entities = { card: 'od', shop: 'od' };
     const { body } = await it.read('decision', { entities, request: { amount: 25 } });
     expect(body.features).toMatchObject({ amount_ratio: 0.5, moody: 1, after_moody: 2, shop_cents_1h: 5000 });
-    expect((await ask('od', { at: NOON_MS - 86_400_000 })).body.features.weekday).toBe(0);
+    expect((await ask('od', { at: NOON_MS - 6 * HOUR_MS })).body.features.hour).toBe(6);
   });
 
   test('an on-demand feature that throws has the status error, and so has what needs it; others do not', async () => {
@@ -146,7 +146,8 @@ describe('the event being decided', () => {
     const data = { ...click, page: 'b' };
     const { body } = await it.read('both', { event: { source: 'clicks', data }, ingest: true });
     expect(body).toMatchObject({ ingested: 'recorded', features: { clicks_1h: 2, page_last_1h: 'b', payments_1h: 0 } });
-    await it.push('clicks', []);
+    await it.push('clicks', [{ ...click, page: 'c' }]);
+    expect((await it.read('both', { entities: { card: 'clicking' } })).body.features.clicks_1h).toBe(3);
   });
 
   test('events of its millisecond count only up to it in the order of ids', async () => {
@@ -219,7 +220,7 @@ describe('the event being decided', () => {
       status: 422,
       body: { error: { code: 'event_not_usable', details: { view: 'shops', column: 'cents' } } },
     });
-    await it.push('payments', []);
+    await it.push('payments', [payment({ card: 'other' })]);
     expect((await ask('neg')).body.features.payments_1h).toBe(0);
   });
 });
@@ -234,7 +235,7 @@ describe('POST /v1/services/{service}/features/batch', () => {
         { entities: { card: 'b1' } },
         { entities: {} },
         { entities: { card: 'b2' }, at: NOON_MS },
-        { event: { source: 'payments', data: payment({ card: 'b2' }) } },
+        { event: { source: 'payments', data: payment({ card: 'b2', at: NOON_MS + 1 }) } },
         { entities: { card: 'b2' }, at: 'yesterday' },
         { entities: { card: 'b2' }, ingest: true },
         17,
