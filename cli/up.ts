@@ -14,12 +14,16 @@ import { StoreFormatError } from '../engine/store/store-errors.ts';
 import { LogReplacedError } from '../ingest/partition-consumer.ts';
 import { CliError } from './cli-error.ts';
 import { urlOf } from './config.ts';
+import { drainConnections } from './drain-connections.ts';
 import { hasSimulator, loadFeatureRepo, loadSimulator, type Simulate } from './load-features.ts';
 import { packageVersion } from './package-root.ts';
 import { runSimulator, type SimulatorRun } from './run-simulator.ts';
 import { sampleRequests } from './sample-request.ts';
 import type { Config } from './settings.ts';
 import { aborted, shutdownOnSignals } from './shutdown.ts';
+
+/** Clients have this long to finish the requests they are sending. */
+const DRAIN_FOR_MS = 10_000;
 
 const print = (text: string): void => {
   process.stdout.write(`${text}\n`);
@@ -54,7 +58,7 @@ export async function up(config: Config): Promise<number> {
       }
     } finally {
       await simulator?.stop();
-      await embedded.close();
+      await drainConnections(embedded.app.server, embedded.close(), DRAIN_FOR_MS);
     }
     print(`Stopped: everything accepted is on disk in ${config.dataDir}`);
     return 0;

@@ -86,7 +86,7 @@ export interface Embedded {
   readonly clock: Clock;
   readonly metrics: Metrics;
   /**
-   * Resolves when every view has applied what the log holds now.
+   * Resolves when the consumers work and every view has applied what the log holds now.
    * @throws LogReplacedError and whatever else stops a consumer for good
    */
   ready(): Promise<void>;
@@ -166,6 +166,8 @@ class Runtime implements Embedded {
   /** Source and partition → why it is not consumed. */
   readonly #failing = new Map<string, string>();
   readonly #stopped = withResolvers<never>();
+  /** Source and partition → its consumers have found their positions. */
+  readonly #opened = new Map<string, Deferred<void>>();
   #sources: SourceRuntime[] = [];
   #compactor!: Compactor;
   #lastReadMs = Number.NEGATIVE_INFINITY;
@@ -231,7 +233,8 @@ class Runtime implements Embedded {
     const applied = this.#sources.map(({ source }) =>
       this.#progress.waitUntilApplied(source.name, this.#progress.ends(source.name), this.#stopping.signal),
     );
-    await Promise.race([Promise.all(applied), this.#stopped.promise]);
+    const working = Promise.all([...this.#opened.values()].map(({ promise }) => promise)).then(() => Promise.all(applied));
+    await Promise.race([working, aborted(this.#stopping.signal), this.#stopped.promise]);
   }
 
   readiness(): Readiness {
@@ -258,9 +261,10 @@ class Runtime implements Embedded {
 
   async #close(): Promise<void> {
     const { drainTimeoutMs, logger } = this.#options;
+    const pushes = this.push?.close();
     // Requests in flight may wait for their events to be applied: consumers go on until they are answered.
     await this.app?.close();
-    await this.push?.close();
+    await pushes;
     const timeout = AbortSignal.timeout(drainTimeoutMs);
     if (this.#loops.length > 0) {
       for (const { source } of this.#sources) {
@@ -346,6 +350,8 @@ class Runtime implements Embedded {
     const { logger } = this.#options;
     const name = `${source.name}/${partition}`;
     const labels = { source: source.name };
+    const opened = withResolvers<void>();
+    this.#opened.set(name, opened);
     return {
       chunkApplied: ({ views, nextOffset, maxEventTimeMs, appendedMs, counts, deadLetters }) => {
         this.#eventClock?.applied(source.name, partition, maxEventTimeMs);
@@ -365,6 +371,7 @@ class Runtime implements Embedded {
       caughtUp: () => {},
       positioned: (views, at, nextOffset) => {
         for (const view of views) this.#progress.positioned(view, at, nextOffset);
+        opened.resolve();
       },
       gap: (at, fromOffset, toOffset) => {
         this.metrics.count('millrace_log_gap_records_total', labels, toOffset - fromOffset);
@@ -444,10 +451,25 @@ class Runtime implements Embedded {
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : 'not an Error');
 
-function withResolvers<T>(): { promise: Promise<T>; reject: (reason: unknown) => void } {
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+function withResolvers<T>(): Deferred<T> {
+  let resolve!: (value: T) => void;
   let reject!: (reason: unknown) => void;
-  const promise = new Promise<T>((_, rejectPromise) => {
+  const promise = new Promise<T>((resolvePromise, rejectPromise) => {
+    resolve = resolvePromise;
     reject = rejectPromise;
   });
-  return { promise, reject };
+  return { promise, resolve, reject };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

@@ -5,6 +5,9 @@
  * signed ones are zigzag-folded first, so their range is |v| ≤ 2⁵². Fixed-width numbers are little-endian.
  */
 
+/** zigzag(2⁵²) is the largest varint there is, and exact as a double. */
+const VARINT_MAX = 2 ** 53;
+
 /** A stored value could not be decoded: the bytes are damaged or of another version. Never retryable. */
 export class CorruptBytesError extends Error {
   override readonly name = 'CorruptBytesError';
@@ -166,12 +169,12 @@ export class ByteReader {
       const byte = this.u8();
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) {
-        if (value > Number.MAX_SAFE_INTEGER) break;
+        if (value > VARINT_MAX) break;
         return value;
       }
       scale *= 0x80;
     }
-    throw new CorruptBytesError(`varint of more than 53 bits before ${this.#at}`);
+    throw new CorruptBytesError(`varint beyond 2⁵³ before ${this.#at}`);
   }
 
   zigzag(): number {

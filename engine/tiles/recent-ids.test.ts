@@ -1,0 +1,115 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { ByteReader, ByteWriter, CorruptBytesError } from '../bytes.ts';
+import { type EventId, integerEventId } from '../event-id.ts';
+import { RecentIds } from './recent-ids.ts';
+
+const HORIZON_MS = 100;
+
+function encoded(ids: RecentIds): Uint8Array {
+  const w = new ByteWriter();
+  ids.encode(w);
+  return w.finish();
+}
+
+const again = (ids: RecentIds): RecentIds => RecentIds.decode(new ByteReader(encoded(ids)));
+
+test('an id is known within the horizon of its event time, on both sides, and no further', () => {
+  const ids = RecentIds.empty();
+  ids.add(integerEventId(-7), 1000);
+  for (const known of [ids, again(ids)]) {
+    for (const [timeMs, expected] of [
+      [899, false],
+      [900, true],
+      [1000, true],
+      [1100, true],
+      [1101, false],
+    ] as const) {
+      expect(known.has(integerEventId(-7), timeMs, HORIZON_MS)).toBe(expected);
+    }
+    expect(known.has(integerEventId(7), 1000, HORIZON_MS)).toBe(false);
+  }
+});
+
+test('ids with equal halves in other places are told apart', () => {
+  const ids = RecentIds.empty();
+  const id: EventId = { hi: 1, lo: 2 };
+  ids.add(id, 0);
+  expect(ids.has(id, 0, HORIZON_MS)).toBe(true);
+  expect(ids.has({ hi: 2, lo: 1 }, 0, HORIZON_MS)).toBe(false);
+  expect(ids.has({ hi: 1, lo: 1 }, 0, HORIZON_MS)).toBe(false);
+});
+
+test('pruning keeps the horizon up to the newest event, whole', () => {
+  const ids = RecentIds.empty();
+  for (const timeMs of [899, 900, 901, 1000]) ids.add(integerEventId(timeMs), timeMs);
+  ids.prune(HORIZON_MS, 0);
+  expect(ids.fromMs).toBe(900);
+  const known = again(ids);
+  expect(known.fromMs).toBe(900);
+  expect(known.newestMs()).toBe(1000);
+  const found = [899, 900, 901, 1000].map((timeMs) => known.has(integerEventId(timeMs), timeMs, HORIZON_MS));
+  expect(found).toEqual([false, true, true, true]);
+});
+
+test('late ids go by their append time: twice the horizon, whole', () => {
+  const ids = RecentIds.empty();
+  ids.addLate(integerEventId(1), 5, 799);
+  ids.addLate(integerEventId(2), 5, 800);
+  ids.prune(HORIZON_MS, 1000);
+  const known = again(ids);
+  expect(known.has(integerEventId(1), 5, HORIZON_MS)).toBe(false);
+  expect(known.has(integerEventId(2), 5, HORIZON_MS)).toBe(true);
+  expect(known.has(integerEventId(2), 106, HORIZON_MS)).toBe(false);
+});
+
+test('of too many late ids the newest by append time stay', () => {
+  const ids = RecentIds.empty();
+  for (let i = 0; i < 1100; i++) ids.addLate(integerEventId(i), 5, 1000 + (i % 2));
+  ids.prune(HORIZON_MS, 1001);
+  const known = again(ids);
+  let kept = 0;
+  for (let i = 0; i < 1100; i++) {
+    const has = known.has(integerEventId(i), 5, HORIZON_MS);
+    if (i % 2 === 1) expect(has).toBe(true);
+    if (has) kept++;
+  }
+  expect(kept).toBe(1024);
+});
+
+test('the same ids have the same bytes in whatever order they came', () => {
+  const entry = fc.record({ time: fc.nat(50), id: fc.nat(20), appended: fc.nat(50) });
+  fc.assert(
+    fc.property(fc.array(entry), fc.array(entry), (recent, late) => {
+      const fill = (entries: typeof recent, lates: typeof late): RecentIds => {
+        const ids = RecentIds.empty();
+        for (const { time, id } of entries) ids.add(integerEventId(id), time);
+        for (const { time, id, appended } of lates) ids.addLate(integerEventId(id), time, appended);
+        ids.prune(20, 60);
+        return ids;
+      };
+      const bytes = encoded(fill(recent, late));
+      expect(encoded(fill(recent.toReversed(), late.toReversed()))).toEqual(bytes);
+      expect(encoded(RecentIds.decode(new ByteReader(bytes)))).toEqual(bytes);
+    }),
+  );
+});
+
+describe('damaged bytes', () => {
+  test('cut off anywhere are refused', () => {
+    const ids = RecentIds.empty();
+    ids.add(integerEventId(1), 1000);
+    ids.add(integerEventId(2), 2000);
+    ids.addLate(integerEventId(3), 5, 6000);
+    const bytes = encoded(ids);
+    for (let end = 0; end < bytes.length; end++) {
+      expect(() => RecentIds.decode(new ByteReader(bytes, 0, end))).toThrow(CorruptBytesError);
+    }
+  });
+  test('a count beyond the bytes is refused', () => {
+    const w = new ByteWriter();
+    w.varint(0);
+    w.varint(2 ** 40);
+    expect(() => RecentIds.decode(new ByteReader(w.finish()))).toThrow(CorruptBytesError);
+  });
+});
