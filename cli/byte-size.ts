@@ -17,9 +17,7 @@ const PATTERN = /^(\d{1,15}) ?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)?$/;
 /** Bytes, or null where the text is no size. Not checked against 2⁵³. */
 export function parseByteSize(text: string): number | null {
   const match = PATTERN.exec(text);
-  return match === null
-    ? null
-    : Number(match[1]) * UNIT_BYTES[(match[2] ?? 'B') as keyof typeof UNIT_BYTES];
+  return match === null ? null : Number(match[1]) * UNIT_BYTES[(match[2] ?? 'B') as keyof typeof UNIT_BYTES];
 }
 
 /** The largest binary unit that is exact: 2 147 483 648 → `'2GiB'`. */

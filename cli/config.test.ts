@@ -72,7 +72,9 @@ describe('configuration', () => {
       { config, clock: 'moon', port: '65536' },
       { MILLRACE_PORT: '-1', MILLRACE_SIMULATE_RATE: '0', MILLRACE_TYPO: '1', MILLRACE_LOG_LEVEL: 'loud' },
     );
-    expect(problems.map(({ field, origin }) => `${field} <- ${origin.replace(config, 'FILE')}`).sort()).toEqual([
+    expect(
+      problems.map(({ field, origin }) => `${field} <- ${origin.replace(config, 'FILE')}`).sort(),
+    ).toEqual([
       'MILLRACE_TYPO <- environment',
       'clock <- flag --clock',
       'logLevel <- environment variable MILLRACE_LOG_LEVEL',
@@ -84,7 +86,9 @@ describe('configuration', () => {
       'simulate <- file FILE',
       'simulateRate <- environment variable MILLRACE_SIMULATE_RATE',
     ]);
-    expect(problems.find(({ field }) => field === 'clock')!.message).toBe('must be wall or event; it is "moon"');
+    expect(problems.find(({ field }) => field === 'clock')!.message).toBe(
+      'must be wall or event; it is "moon"',
+    );
   });
 
   it.each([

@@ -156,7 +156,11 @@ function readConfigFile(
   const known: readonly string[] = SETTINGS.map(({ key }) => key);
   for (const key of Object.keys(values)) {
     if (known.includes(key)) continue;
-    problems.push({ field: key, origin: `file ${path}`, message: `is no setting; settings are ${known.join(', ')}` });
+    problems.push({
+      field: key,
+      origin: `file ${path}`,
+      message: `is no setting; settings are ${known.join(', ')}`,
+    });
   }
   return { path, values: values as Record<string, unknown> };
 }

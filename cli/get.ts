@@ -36,7 +36,9 @@ export async function get(config: Config, options: GetOptions): Promise<void> {
     const reply = await ask(client, options);
     if (reply.status !== 200) throw new CliError(describeReply(reply));
     process.stdout.write(
-      options.json ? `${JSON.stringify(reply.body, null, 2)}\n` : `${featureTable(reply.body as FeatureReply)}\n`,
+      options.json
+        ? `${JSON.stringify(reply.body, null, 2)}\n`
+        : `${featureTable(reply.body as FeatureReply)}\n`,
     );
   } catch (error) {
     throw error instanceof NoReplyError ? notListening(config.url, error) : error;
@@ -51,7 +53,9 @@ async function ask(client: HttpClient, { service, entities, request, atMs }: Get
   const types = request.size === 0 ? NO_TYPES : await requestTypes(client, service);
   const body = {
     entities: Object.fromEntries(entities),
-    request: Object.fromEntries([...request].map(([name, text]) => [name, requestValue(text, types.get(name))])),
+    request: Object.fromEntries(
+      [...request].map(([name, text]) => [name, requestValue(text, types.get(name))]),
+    ),
     ...(atMs === null ? {} : { at: atMs }),
     metadata: true,
   };

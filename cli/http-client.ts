@@ -19,7 +19,9 @@ export class NoReplyError extends Error {
   constructor(cause: unknown) {
     const { code, message } = cause as NodeJS.ErrnoException;
     super(message || code || 'no reply', { cause });
-    this.maybeSent = !['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'].includes(code ?? '');
+    this.maybeSent = !['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'].includes(
+      code ?? '',
+    );
   }
 }
 
@@ -85,8 +87,9 @@ function parsed(text: string): unknown {
 
 /** What the server says is wrong, on one line; details below it. */
 export function describeReply({ status, body }: HttpReply): string {
-  const error = (body as { error?: { code?: unknown; message?: unknown; details?: unknown } } | null | undefined)
-    ?.error;
+  const error = (
+    body as { error?: { code?: unknown; message?: unknown; details?: unknown } } | null | undefined
+  )?.error;
   if (typeof error?.message !== 'string') return `HTTP ${status}`;
   const details = error.details === undefined ? '' : `\n  ${JSON.stringify(error.details)}`;
   return `${error.message} (${String(error.code)}, HTTP ${status})${details}`;

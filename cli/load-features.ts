@@ -14,7 +14,8 @@ import { DefinitionError } from '../engine/definitions/definition-error.ts';
 import { CliError } from './cli-error.ts';
 
 /** The public module beside this file's tree: dist/index.js when built, index.ts when run from source. */
-const ownIndex = new URL(import.meta.url.endsWith('.ts') ? '../index.ts' : '../index.js', import.meta.url).href;
+const ownIndex = new URL(import.meta.url.endsWith('.ts') ? '../index.ts' : '../index.js', import.meta.url)
+  .href;
 
 /**
  * Runs in the loader's thread: the package's name leads to `ownIndex`, and TypeScript below the feature repo is

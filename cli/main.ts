@@ -2,8 +2,8 @@
 import { Command, Option } from 'commander';
 import { CliError } from './cli-error.ts';
 import { loadConfig } from './config.ts';
-import { collectPair, parseSpeed, parseTimeMs, wholeNumber } from './parse-options.ts';
 import { packageVersion } from './package-root.ts';
+import { collectPair, parseSpeed, parseTimeMs, wholeNumber } from './parse-options.ts';
 import { CONFIG_FILE_ENV, type Command as CommandName, type Config, SETTINGS } from './settings.ts';
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
@@ -16,7 +16,8 @@ function withSettings(command: Command, name: CommandName): Command {
     const notes = `(default: ${setting.defaultText.replaceAll('`', '')}, env: ${setting.env})`;
     // Commander turns --data-dir into dataDir: the key.
     command.addOption(new Option(setting.flag, `${setting.description.replaceAll('`', '')} ${notes}`));
-    if (setting.negatable) command.addOption(new Option(setting.flag.replace('--', '--no-'), `switch that off`));
+    if (setting.negatable)
+      command.addOption(new Option(setting.flag.replace('--', '--no-'), `switch that off`));
   }
   return command;
 }
@@ -50,8 +51,15 @@ export function buildProgram(): Command {
   withSettings(program.command('replay').argument('<file>', 'CSV or NDJSON, also gzip'), 'replay')
     .description('push the events of a file to a running server')
     .requiredOption('--source <name>', 'the source the events belong to')
-    .addOption(new Option('--format <format>', 'of the file; by default as its name says').choices(['csv', 'ndjson']))
-    .option('--speed <speed>', 'max, or how many times as fast as real time by event time', parseSpeed, Number.POSITIVE_INFINITY)
+    .addOption(
+      new Option('--format <format>', 'of the file; by default as its name says').choices(['csv', 'ndjson']),
+    )
+    .option(
+      '--speed <speed>',
+      'max, or how many times as fast as real time by event time',
+      parseSpeed,
+      Number.POSITIVE_INFINITY,
+    )
     .option('--batch <n>', 'events per request', wholeNumber(10_000), 500)
     .option('--in-flight <n>', 'requests at a time; 1 keeps the order of the file', wholeNumber(64), 4)
     .option('--event-time-from <time>', 'leave out events before this event time', parseTimeMs)

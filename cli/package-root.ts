@@ -8,6 +8,8 @@ export const packageRoot: URL = ((): URL => {
 
 /** The version in package.json. */
 export function packageVersion(): string {
-  const { version } = JSON.parse(readFileSync(new URL('package.json', packageRoot), 'utf8')) as { version: string };
+  const { version } = JSON.parse(readFileSync(new URL('package.json', packageRoot), 'utf8')) as {
+    version: string;
+  };
   return version;
 }

@@ -15,7 +15,9 @@ export function collectPair(text: string, earlier: ReadonlyMap<string, string>):
 export function parseTimeMs(text: string): number {
   const timeMs = /^\d{1,15}$/.test(text) ? Number(text) : parseTimestampMs(text);
   if (timeMs === null || timeMs < 0) {
-    throw new InvalidArgumentError('It must be an ISO 8601 time with a zone, or milliseconds since the epoch.');
+    throw new InvalidArgumentError(
+      'It must be an ISO 8601 time with a zone, or milliseconds since the epoch.',
+    );
   }
   return timeMs;
 }
@@ -24,7 +26,8 @@ export function parseTimeMs(text: string): number {
 export function parseSpeed(text: string): number {
   if (text === 'max') return Number.POSITIVE_INFINITY;
   const speed = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
-  if (speed <= 0) throw new InvalidArgumentError('It must be max, or how many times as fast as real time, above 0.');
+  if (speed <= 0)
+    throw new InvalidArgumentError('It must be max, or how many times as fast as real time, above 0.');
   return speed;
 }
 
@@ -32,7 +35,8 @@ export function parseSpeed(text: string): number {
 export function wholeNumber(max: number): (text: string) => number {
   return (text) => {
     const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
-    if (value < 1 || value > max) throw new InvalidArgumentError(`It must be a whole number from 1 to ${max}.`);
+    if (value < 1 || value > max)
+      throw new InvalidArgumentError(`It must be a whole number from 1 to ${max}.`);
     return value;
   };
 }

@@ -19,7 +19,14 @@ describe('the simulator in real time', () => {
     simulate: Parameters<typeof runSimulator>[0]['simulate'] = everyTenMs,
     errors: unknown[] = [],
   ) =>
-    runSimulator({ simulate, seed: 1, ratePerSecond: 100, nowMs: Date.now, push, onError: (e) => errors.push(e) });
+    runSimulator({
+      simulate,
+      seed: 1,
+      ratePerSecond: 100,
+      nowMs: Date.now,
+      push,
+      onError: (e) => errors.push(e),
+    });
 
   it('pushes each event when its moment has come, and nothing after it was stopped', async () => {
     const pushed: number[] = [];
@@ -69,7 +76,10 @@ describe('the simulator in real time', () => {
     await vi.advanceTimersByTimeAsync(500);
     expect(errors).toEqual([new Error('broken')]);
     await failing.stop();
-    const ending = start(async () => {}, () => []);
+    const ending = start(
+      async () => {},
+      () => [],
+    );
     await vi.advanceTimersByTimeAsync(500);
     expect(vi.getTimerCount()).toBe(0);
     await ending.stop();

@@ -1,5 +1,5 @@
 /** Feeds simulated events into the process in real time, each when its moment has come. */
-import type { SimulatedEvent, Simulate } from './load-features.ts';
+import type { Simulate, SimulatedEvent } from './load-features.ts';
 
 export interface SimulatorRun {
   /** Events handed to `push` so far. */
@@ -24,7 +24,14 @@ const TICK_MS = 25;
 /** After a pause (a laptop asleep, a blocked process) what was missed is left out, not pushed in a burst. */
 const CATCH_UP_MS = 5_000;
 
-export function runSimulator({ simulate, seed, ratePerSecond, nowMs, push, onError }: SimulatorOptions): SimulatorRun {
+export function runSimulator({
+  simulate,
+  seed,
+  ratePerSecond,
+  nowMs,
+  push,
+  onError,
+}: SimulatorOptions): SimulatorRun {
   let pushed = 0;
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;

@@ -75,7 +75,11 @@ export function sampleRequests(args: {
   like?: { readonly source: string; readonly data: Readonly<Record<string, unknown>> };
 }): SampleRequests | null {
   const { repo, url, nowMs, like } = args;
-  const source = repo.sources.get(like?.source ?? '') ?? [...repo.sources.values()][0];
+  const sources = [...repo.sources.values()];
+  // A source with event ids first: its sample may be pushed twice and counts once.
+  sources.sort((a, b) => Number(a.definition.eventId === null) - Number(b.definition.eventId === null));
+  const source =
+    repo.sources.get(like?.source ?? '') ?? sources.find((each) => serviceOf(repo, each)) ?? sources[0];
   if (source === undefined) return null;
   const event = sampleEvent(source, nowMs, like?.source === source.name ? like.data : undefined);
   const push = curlLine(`${url}/v1/sources/${source.name}/events?wait=applied`, { events: [event] });
@@ -83,7 +87,9 @@ export function sampleRequests(args: {
   if (service === undefined) return { push, read: null };
   const entities = Object.fromEntries(
     service.entities.map(({ name }) => {
-      const own = service.views.find(({ view }) => view.entity.name === name && view.source === source.definition);
+      const own = service.views.find(
+        ({ view }) => view.entity.name === name && view.source === source.definition,
+      );
       const key = own === undefined ? undefined : event[own.view.definition.keyColumn];
       return [name, String(key ?? `sample-${name}`)];
     }),

@@ -53,7 +53,10 @@ const DEFAULT_MAX_LOG_BYTES = 2 * 2 ** 30;
 /** Keys of settings that are paths: relative ones start where they are written down. */
 export const PATH_SETTINGS: readonly (keyof Config)[] = ['features', 'dataDir'];
 
-const path = z.string().min(1).refine((value) => !value.includes('\0'));
+const path = z
+  .string()
+  .min(1)
+  .refine((value) => !value.includes('\0'));
 
 /** What each setting admits. */
 export const SETTING_SCHEMAS = {
@@ -64,7 +67,10 @@ export const SETTING_SCHEMAS = {
   clock: z.enum(['wall', 'event']),
   simulate: z.boolean(),
   simulateRate: z.number().min(0.001).max(10_000),
-  simulateSeed: z.int().min(0).max(2 ** 31 - 1),
+  simulateSeed: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1),
   maxLogBytes: z.int().min(MIN_LOG_BYTES),
   logLevel: z.enum(LOG_LEVELS),
   url: z.url({ protocol: /^https?$/ }),
@@ -86,7 +92,11 @@ export const DEFAULTS = {
 const text = (value: string): unknown => value;
 const numberFromText = (value: string): unknown => (/^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value);
 const booleanFromText = (value: string): unknown =>
-  ['true', '1', 'on', 'yes'].includes(value) ? true : ['false', '0', 'off', 'no'].includes(value) ? false : value;
+  ['true', '1', 'on', 'yes'].includes(value)
+    ? true
+    : ['false', '0', 'off', 'no'].includes(value)
+      ? false
+      : value;
 const bytesFromText = (value: string): unknown => parseByteSize(value) ?? value;
 
 const SERVER: readonly Command[] = ['up'];
@@ -111,7 +121,8 @@ export const SETTINGS: readonly Setting[] = [
     env: 'MILLRACE_HOST',
     defaultText: `\`${DEFAULTS.host}\``,
     expected: 'a host name or an IP address',
-    description: 'address to listen on; the default admits this machine only (there is no authentication yet)',
+    description:
+      'address to listen on; the default admits this machine only (there is no authentication yet)',
     commands: SERVER,
     fromText: text,
   },
@@ -144,7 +155,8 @@ export const SETTINGS: readonly Setting[] = [
     env: 'MILLRACE_CLOCK',
     defaultText: `\`${DEFAULTS.clock}\``,
     expected: 'wall or event',
-    description: "`wall`: now is the machine's time; `event`: now follows the events' times, to replay history",
+    description:
+      "`wall`: now is the machine's time; `event`: now follows the events' times, to replay history",
     commands: SERVER,
     fromText: text,
   },

@@ -51,7 +51,9 @@ export async function up(config: Config): Promise<number> {
       await catchUp(embedded, shutdown.signal);
       if (!shutdown.signal.aborted) {
         simulator = startSimulator(config, embedded, simulate, logger);
-        print(`  simulator  ${simulator === null ? 'off' : `${config.simulateRate} events/s; --no-simulate switches it off`}`);
+        print(
+          `  simulator  ${simulator === null ? 'off' : `${config.simulateRate} events/s; --no-simulate switches it off`}`,
+        );
         await printSamples(config, repo, url);
         print('\nReady. Ctrl-C stops.');
         await aborted(shutdown.signal);
@@ -81,8 +83,16 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
       throw new CliError(`${error.message} (--data-dir)`, { cause: error });
     }
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'EACCES' || code === 'EROFS' || code === 'ENOTDIR' || code === 'EEXIST' || code === 'ENOSPC') {
-      throw new CliError(`the data directory ${config.dataDir} cannot be used: ${message} (--data-dir)`, { cause: error });
+    if (
+      code === 'EACCES' ||
+      code === 'EROFS' ||
+      code === 'ENOTDIR' ||
+      code === 'EEXIST' ||
+      code === 'ENOSPC'
+    ) {
+      throw new CliError(`the data directory ${config.dataDir} cannot be used: ${message} (--data-dir)`, {
+        cause: error,
+      });
     }
     throw error;
   }
@@ -102,7 +112,9 @@ async function listen(embedded: Embedded, { host, port }: Config): Promise<numbe
       );
     }
     if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
-      throw new CliError(`cannot listen on ${host}, port ${port}: ${message} (--host, --port)`, { cause: error });
+      throw new CliError(`cannot listen on ${host}, port ${port}: ${message} (--host, --port)`, {
+        cause: error,
+      });
     }
     throw error;
   }
@@ -129,7 +141,8 @@ async function catchUp(embedded: Embedded, signal: AbortSignal): Promise<void> {
   try {
     await Promise.race([embedded.ready(), aborted(signal)]);
   } catch (error) {
-    if (error instanceof LogReplacedError) throw new CliError(`${error.message} (--data-dir)`, { cause: error });
+    if (error instanceof LogReplacedError)
+      throw new CliError(`${error.message} (--data-dir)`, { cause: error });
     throw error;
   } finally {
     clearTimeout(timer);

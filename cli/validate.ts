@@ -43,7 +43,9 @@ function describeView(view: CompiledView): string {
 /** The repo as text: sources, views with their state's identity, services with what a request must give. */
 export function describeRepo(repo: CompiledRepo): string {
   const sources = [...repo.sources.values()].map(({ name, definition }) => {
-    const columns = Object.entries(definition.columns).map(([column, type]) => `${column} ${describeType(type)}`);
+    const columns = Object.entries(definition.columns).map(
+      ([column, type]) => `${column} ${describeType(type)}`,
+    );
     return [
       `source ${name}: event time ${definition.eventTime}, event id ${definition.eventId ?? 'none'}, dedupe horizon ` +
         `${formatDuration(definition.dedupeHorizonMs)}, max future ${formatDuration(definition.maxFutureMs)}, ` +

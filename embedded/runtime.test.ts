@@ -125,16 +125,24 @@ describe('an engine on a directory', () => {
     await it.push('payments', before);
     await it.restart({ partitions: 4 });
     const after = Array.from({ length: 20 }, () => payment({ card: 'spread' }));
-    expect((await it.push('payments', [...after, ...before])).body).toMatchObject({ accepted: 20, duplicates: 20 });
+    expect((await it.push('payments', [...after, ...before])).body).toMatchObject({
+      accepted: 20,
+      duplicates: 20,
+    });
     expect((await it.read('card', { entities: { card: 'spread' } })).body.features.payments_ever).toBe(40);
   });
 
   test('gives the same values before and after compaction', async () => {
     const it = await open({ shape: { leafBytesMax: 100, tailRowsMax: 4 } });
-    const events = Array.from({ length: 60 }, (_, i) => payment({ card: 'fold', at: NOON_MS - i * 120_000, amount: i }));
+    const events = Array.from({ length: 60 }, (_, i) =>
+      payment({ card: 'fold', at: NOON_MS - i * 120_000, amount: i }),
+    );
     await it.push('payments', events);
     const values = async () => {
-      const rows = [0, 1, 7, 59, 90, 300].map((m) => ({ entities: { card: 'fold' }, at: NOON_MS - m * 60_000 }));
+      const rows = [0, 1, 7, 59, 90, 300].map((m) => ({
+        entities: { card: 'fold' },
+        at: NOON_MS - m * 60_000,
+      }));
       return (await it.post('/v1/services/card/features/batch', { rows })).body;
     };
     const before = await values();
@@ -163,19 +171,21 @@ describe('an added view', () => {
     await it.engine.close();
 
     const { opened, open: openGate } = gate();
-    const storage = wrapped(await openLmdbStorage({ dataDir: it.dataDir, flush: false }), { logRead: () => opened });
+    const storage = wrapped(await openLmdbStorage({ dataDir: it.dataDir, flush: false }), {
+      logRead: () => opened,
+    });
     const engine = await compose(
       // Ids are read from the log at the start, which waits here.
       { repo: grown, wallClock: it.clock, recentIds: 0, consumer: { chunkRecords: 7 } },
       storage,
     );
     const asks = async () =>
-      (
-        await post(engine, '/v1/services/card_added/features', { entities: { card: 'grow' } })
-      ).body;
+      (await post(engine, '/v1/services/card_added/features', { entities: { card: 'grow' } })).body;
     expect(await asks()).toMatchObject({
       features: { added_count: 0, added_sum: 0 },
-      metadata: { features: { added_count: { status: 'catching_up' }, added_sum: { status: 'catching_up' } } },
+      metadata: {
+        features: { added_count: { status: 'catching_up' }, added_sum: { status: 'catching_up' } },
+      },
     });
     const old = await ask(engine, 'grow');
     expect(old.body.features.payments_1h).toBe(50);
@@ -221,8 +231,7 @@ describe('the event clock', () => {
   test('an event may be asked about however far it is ahead of the replay, but not of the wall clock', async () => {
     const it = await open({ clock: 'event' });
     await it.push('payments', [event(YEAR_AGO_MS)]);
-    const asked = (atMs: number) =>
-      it.read('card', { event: { source: 'payments', data: event(atMs) } });
+    const asked = (atMs: number) => it.read('card', { event: { source: 'payments', data: event(atMs) } });
     expect((await asked(YEAR_AGO_MS + 86_400_000)).body.features.payments_ever).toBe(2);
     expect((await asked(NOON_MS + 600_001)).body.error.code).toBe('invalid_event');
     const old = await it.read('card', { entities: { card: 'old' }, at: YEAR_AGO_MS - 21_600_001 });
@@ -243,9 +252,14 @@ describe('an event that a view cannot use', () => {
     expect(letters).toMatchObject([
       { reason: 'filter_or_projection', source: 'payments', partition: 0, offset: 0, view: 'shops' },
     ]);
-    expect(JSON.parse(Buffer.from(letters[0].value, 'base64').toString())).toMatchObject({ id: bad.id, amount: -1 });
+    expect(JSON.parse(Buffer.from(letters[0].value, 'base64').toString())).toMatchObject({
+      id: bad.id,
+      amount: -1,
+    });
     const metrics = (await engine.app.inject('/metrics')).body;
-    expect(metrics).toContain('millrace_dead_letters_total{source="payments",reason="filter_or_projection"} 1');
+    expect(metrics).toContain(
+      'millrace_dead_letters_total{source="payments",reason="filter_or_projection"} 1',
+    );
   });
 });
 
@@ -263,7 +277,9 @@ describe('when storage fails', () => {
     expect(answer).toMatchObject({ status: 503, body: { error: { code: 'store_unavailable' } } });
     expect(answer.headers['retry-after']).toBe('1');
     expect(JSON.stringify(answer.body)).not.toContain('secret');
-    const batch = await post(engine, '/v1/services/card/features/batch', { rows: [{ entities: { card: 'x' } }] });
+    const batch = await post(engine, '/v1/services/card/features/batch', {
+      rows: [{ entities: { card: 'x' } }],
+    });
     expect(batch.status).toBe(503);
     broken = false;
     expect((await ask(engine, 'x')).status).toBe(200);
@@ -277,7 +293,9 @@ describe('when storage fails', () => {
       },
     });
     const engine = await composeOver(storage, { appliedTimeoutMs: 1 });
-    const pushed = await post(engine, '/v1/sources/payments/events?wait=applied', { events: [payment({ card: 'r' })] });
+    const pushed = await post(engine, '/v1/sources/payments/events?wait=applied', {
+      events: [payment({ card: 'r' })],
+    });
     expect(pushed).toMatchObject({ status: 503, body: { error: { code: 'not_applied_in_time' } } });
     await until(async () => (await engine.app.inject('/readyz')).statusCode === 503);
     expect((await engine.app.inject('/readyz')).json()).toMatchObject({
@@ -301,7 +319,10 @@ describe('when storage fails', () => {
     const engine = await composeOver(storage);
     const body = { events: [payment({ card: 'a' })] };
     const url = '/v1/sources/payments/events?wait=applied';
-    expect(await post(engine, url, body)).toMatchObject({ status: 503, body: { error: { code: 'log_unavailable' } } });
+    expect(await post(engine, url, body)).toMatchObject({
+      status: 503,
+      body: { error: { code: 'log_unavailable' } },
+    });
     broken = false;
     expect((await post(engine, url, body)).body).toMatchObject({ accepted: 1, duplicates: 0 });
   });
@@ -310,10 +331,15 @@ describe('when storage fails', () => {
     const memory = openMemoryStorage();
     const random = () => randomBytes(8).toString('hex');
     const full = new MemoryEventLog({ source: 'payments', partitions: 1, random, maxBytes: 500 });
-    const engine = await composeOver({ ...memory, log: async (name, n) => (name === 'payments' ? full : memory.log(name, n)) });
+    const engine = await composeOver({
+      ...memory,
+      log: async (name, n) => (name === 'payments' ? full : memory.log(name, n)),
+    });
     const url = '/v1/sources/payments/events';
     expect((await post(engine, url, { events: [payment({ card: 'fits' })] })).status).toBe(200);
-    const answer = await post(engine, url, { events: Array.from({ length: 10 }, () => payment({ card: 'not' })) });
+    const answer = await post(engine, url, {
+      events: Array.from({ length: 10 }, () => payment({ card: 'not' })),
+    });
     expect(answer).toMatchObject({ status: 503, body: { error: { code: 'log_full' } } });
     await engine.ready();
     expect((await ask(engine, 'not')).body.features.payments_ever).toBe(0);
@@ -337,12 +363,17 @@ describe('when storage fails', () => {
 
   test('another log under the same store is noticed, and never retried', async () => {
     const memory = openMemoryStorage();
-    const first = await compose({ repo: testRepo, wallClock: new ManualClock(NOON_MS) }, { ...memory, close: async () => {} });
+    const first = await compose(
+      { repo: testRepo, wallClock: new ManualClock(NOON_MS) },
+      { ...memory, close: async () => {} },
+    );
     await first.push.push('payments', [payment()], { wait: 'applied' });
     await first.close();
     const log = (await memory.log('payments', 1)) as MemoryEventLog;
     log.recreate(0);
-    await log.append([{ partition: 0, appendedMs: NOON_MS, stamp: null, eventTimeMs: NOON_MS, value: Buffer.from('{}') }]);
+    await log.append([
+      { partition: 0, appendedMs: NOON_MS, stamp: null, eventTimeMs: NOON_MS, value: Buffer.from('{}') },
+    ]);
     const engine = await composeOver(memory, { drainTimeoutMs: 1 });
     await expect(engine.ready()).rejects.toThrow(LogReplacedError);
     expect((await engine.app.inject('/readyz')).statusCode).toBe(503);
@@ -357,7 +388,11 @@ describe('when storage fails', () => {
     const response = await engine.app.inject('/metrics');
     expect(response.statusCode).toBe(500);
     expect(response.json()).toEqual({
-      error: { code: 'internal', message: expect.any(String), details: { request_id: expect.stringMatching(/^[0-9a-f-]{36}$/) } },
+      error: {
+        code: 'internal',
+        message: expect.any(String),
+        details: { request_id: expect.stringMatching(/^[0-9a-f-]{36}$/) },
+      },
     });
     expect(response.body).not.toContain('secret');
   });

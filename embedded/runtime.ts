@@ -5,7 +5,6 @@
  * `openEmbedded` keeps everything in a directory on lmdb, `openInMemory` keeps nothing; both are `compose` over
  * another storage. Nothing here listens: call `app.listen`, or `app.inject` in tests.
  */
-import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { Compactor } from '../compaction/compactor.ts';
@@ -33,6 +32,7 @@ import type { StateWriting } from '../ingest/view-writer.ts';
 import { type AppLimits, buildApp, type Readiness } from '../serve/app.ts';
 import { Metrics } from '../serve/metrics.ts';
 import { runCompaction } from './compaction-loop.ts';
+import { randomTokens } from './random-tokens.ts';
 import { openLmdbStorage, openMemoryStorage, type Storage } from './storage.ts';
 
 export interface RuntimeOptions {
@@ -162,6 +162,7 @@ class Runtime implements Embedded {
   readonly #progress: IngestProgress;
   readonly #writing: StateWriting;
   readonly #stopping = new AbortController();
+  readonly #stoppingSoon = aborted(this.#stopping.signal);
   readonly #loops: Promise<void>[] = [];
   /** Source and partition → why it is not consumed. */
   readonly #failing = new Map<string, string>();
@@ -188,7 +189,7 @@ class Runtime implements Embedded {
       shape: options.shape ?? DEFAULT_TILE_SHAPE,
       pacing: options.pacing ?? DEFAULT_PACING,
       rules: PROTOCOL,
-      newToken: () => randomBytes(8).toString('hex'),
+      newToken: randomTokens(),
     };
     this.#stopped.promise.catch(() => {});
   }
@@ -233,8 +234,10 @@ class Runtime implements Embedded {
     const applied = this.#sources.map(({ source }) =>
       this.#progress.waitUntilApplied(source.name, this.#progress.ends(source.name), this.#stopping.signal),
     );
-    const working = Promise.all([...this.#opened.values()].map(({ promise }) => promise)).then(() => Promise.all(applied));
-    await Promise.race([working, aborted(this.#stopping.signal), this.#stopped.promise]);
+    const working = Promise.all([...this.#opened.values()].map(({ promise }) => promise)).then(() =>
+      Promise.all(applied),
+    );
+    await Promise.race([working, this.#stoppingSoon, this.#stopped.promise]);
   }
 
   readiness(): Readiness {

@@ -125,18 +125,19 @@ export class IngestProgress {
     signal: AbortSignal,
   ): Promise<void> {
     if (this.#isApplied(source, ends) || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const waiter = { source, ends, resolve };
-      this.#waiters.add(waiter);
-      signal.addEventListener(
-        'abort',
-        () => {
-          this.#waiters.delete(waiter);
-          resolve();
-        },
-        { once: true },
-      );
-    });
+    let waiter: Waiter | undefined;
+    let stop: (() => void) | undefined;
+    try {
+      await new Promise<void>((resolve) => {
+        stop = resolve;
+        waiter = { source, ends, resolve };
+        this.#waiters.add(waiter);
+        signal.addEventListener('abort', stop, { once: true });
+      });
+    } finally {
+      this.#waiters.delete(waiter!);
+      signal.removeEventListener('abort', stop!);
+    }
   }
 
   /** Below this offset every view has applied the partition; its end where the source has no views. */

@@ -7,7 +7,7 @@
  * one partition end in the right values; one is enough.
  */
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
-import { eventDecoder, keyColumnsOf } from '../engine/definitions/decode-event.ts';
+import { decodeEvent } from '../engine/definitions/decode-event.ts';
 import { type EventId, positionEventId, textEventId } from '../engine/event-id.ts';
 import type { MoveWatermark, Watermark, WatermarkName } from '../engine/store/tile-store.ts';
 import type { IncomingRow } from '../engine/tiles/state-update.ts';
@@ -73,7 +73,7 @@ export class PartitionConsumer {
   readonly #deadLetters: DeadLetters;
   readonly #observer: ConsumerObserver;
   readonly #options: ConsumerOptions;
-  readonly #decode: ReturnType<typeof eventDecoder>;
+  readonly #decode: ReturnType<typeof decodeEvent>;
   #cursors: Cursor[] | null = null;
   #identity = '';
 
@@ -96,7 +96,8 @@ export class PartitionConsumer {
     this.#deadLetters = args.deadLetters;
     this.#observer = args.observer;
     this.#options = { ...DEFAULT_CONSUMER_OPTIONS, ...args.options };
-    this.#decode = eventDecoder(args.source.definition, { keyColumns: keyColumnsOf(args.source) });
+    // Keys are bounded at the door and per view: a view added later must not make accepted events undecodable.
+    this.#decode = decodeEvent(args.source);
   }
 
   /** The next offset to read; null before the watermarks were read. */

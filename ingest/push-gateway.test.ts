@@ -90,7 +90,12 @@ describe('what is recorded', () => {
   test('decodes to an equal event, 64-bit integers included, and holds declared columns only', async () => {
     const log = memoryLog();
     const gateway = gatewayOn(log);
-    const event = payment({ points: '-9223372036854775808', shop: 'caf\u00e9 \u{1F600}', extra: 'ignored', amount: 0.1 });
+    const event = payment({
+      points: '-9223372036854775808',
+      shop: 'caf\u00e9 \u{1F600}',
+      extra: 'ignored',
+      amount: 0.1,
+    });
     await gateway.push([event]);
     const [record] = await recordsOf(log);
     const stored = JSON.parse(Buffer.from(record!.value).toString());
@@ -133,7 +138,9 @@ describe('what is recorded', () => {
     const events = Array.from({ length: 2_500 }, (_, i) => payment({ amount: i }));
     const result = await gatewayOn(log, { recentIds: 5_000 }).push([...events, ...events]);
     expect(result).toMatchObject({ accepted: 2_500, duplicates: 2_500 });
-    const amounts = (await recordsOf(log)).map(({ value }) => JSON.parse(Buffer.from(value).toString()).amount);
+    const amounts = (await recordsOf(log)).map(
+      ({ value }) => JSON.parse(Buffer.from(value).toString()).amount,
+    );
     expect(amounts).toEqual(events.map(({ amount }) => amount));
   });
 });
@@ -145,8 +152,14 @@ describe('after a restart', () => {
     await gatewayOn(log).push(events);
     const gateway = gatewayOn(log, { recentIds: 10 });
     await gateway.refill();
-    expect(await gateway.push(events.slice(40), { dryRun: true })).toMatchObject({ accepted: 0, duplicates: 10 });
-    expect(await gateway.push(events.slice(0, 40), { dryRun: true })).toMatchObject({ accepted: 40, duplicates: 0 });
+    expect(await gateway.push(events.slice(40), { dryRun: true })).toMatchObject({
+      accepted: 0,
+      duplicates: 10,
+    });
+    expect(await gateway.push(events.slice(0, 40), { dryRun: true })).toMatchObject({
+      accepted: 40,
+      duplicates: 0,
+    });
   });
 });
 

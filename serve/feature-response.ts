@@ -30,9 +30,10 @@ export function featureResponse(args: {
   answers: readonly FeatureAnswer[];
   atMs: number;
   metadata: boolean;
-  onStatus: (status: FeatureStatus) => void;
+  /** Counts the values by status. */
+  statuses: Map<FeatureStatus, number>;
 }): FeatureResponse {
-  const { output, answers, atMs } = args;
+  const { output, answers, atMs, statuses } = args;
   const features: Record<string, JsonValue> = Object.create(null);
   const metadata: Record<string, FeatureMetadata> = Object.create(null);
   let any = args.metadata;
@@ -45,7 +46,7 @@ export function featureResponse(args: {
       features[name] = null;
       status = 'error';
     }
-    args.onStatus(status);
+    statuses.set(status, (statuses.get(status) ?? 0) + 1);
     if (!args.metadata && !isDegraded(status)) continue;
     any = true;
     metadata[name] =

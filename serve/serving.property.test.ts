@@ -85,7 +85,8 @@ class Run {
 
   #isRecorded(event: OracleEvent): boolean {
     return this.#events.some(
-      ({ id, timeMs }) => compareEventIds(id, event.id) === 0 && Math.abs(timeMs - event.timeMs) <= HORIZON_MS,
+      ({ id, timeMs }) =>
+        compareEventIds(id, event.id) === 0 && Math.abs(timeMs - event.timeMs) <= HORIZON_MS,
     );
   }
 
@@ -141,10 +142,20 @@ class Run {
     for (const { view, features } of service.views) {
       for (const feature of features) {
         const { column } = view.definition.features[feature.name]!;
-        const expected = oracleValue({ view, feature, column, key, atMs, events, ...(last === undefined ? {} : { last }) });
+        const expected = oracleValue({
+          view,
+          feature,
+          column,
+          key,
+          atMs,
+          events,
+          ...(last === undefined ? {} : { last }),
+        });
         const { status } = answer.metadata.features[feature.name];
         expect(['present', 'empty'], feature.name).toContain(status);
-        expect(answer.features[feature.name], `${feature.name} of '${key}' at ${atMs}`).toEqual(toJson(expected));
+        expect(answer.features[feature.name], `${feature.name} of '${key}' at ${atMs}`).toEqual(
+          toJson(expected),
+        );
       }
     }
   }
@@ -152,7 +163,10 @@ class Run {
 
 describe('the HTTP edge agrees with the oracle', () => {
   test.each(SEEDS)('seed %i', async (seed) => {
-    const it = await TestEngine.open({ shape: { leafBytesMax: 80, tailRowsMax: 3 }, consumer: { chunkRecords: 7 } });
+    const it = await TestEngine.open({
+      shape: { leafBytesMax: 80, tailRowsMax: 3 },
+      consumer: { chunkRecords: 7 },
+    });
     try {
       const run = new Run(seed, it);
       for (let step = 0; step < STEPS; step++) await run.step();
@@ -161,4 +175,3 @@ describe('the HTTP edge agrees with the oracle', () => {
     }
   });
 });
-

@@ -68,7 +68,12 @@ describe(`SIGKILL during ingest (TEST_SEED=${SEED})`, () => {
           for (const { key } of batch) add(books.clicks, key);
         } else {
           try {
-            await push(server, 'anonymous', batch.map(({ key }) => ({ at, key })), '');
+            await push(
+              server,
+              'anonymous',
+              batch.map(({ key }) => ({ at, key })),
+              '',
+            );
           } catch {
             for (const { key } of batch) add(books.unknownAnonymous, key);
             return;

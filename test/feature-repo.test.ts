@@ -4,14 +4,17 @@ import { describe, expect, it } from 'vitest';
 import { checkout, fixture, millrace, temporaryDirectory } from './millrace-process.ts';
 
 describe('millrace validate', () => {
-  it.each(['card-fraud', 'login-velocity'])('accepts examples/%s and prints what it defines', async (name) => {
-    const { code, stdout, stderr } = await millrace(['validate', '--features', `examples/${name}`]);
-    expect(stderr).toBe('');
-    expect(code).toBe(0);
-    expect(stdout).toMatch(/^source \w+: event time \w+/m);
-    expect(stdout).toMatch(/^view \w+: \w+ by \w+\n {2}namespace [0-9a-f]{16}/m);
-    expect(stdout).toMatch(/^service \w+$/m);
-  });
+  it.each(['card-fraud', 'login-velocity'])(
+    'accepts examples/%s and prints what it defines',
+    async (name) => {
+      const { code, stdout, stderr } = await millrace(['validate', '--features', `examples/${name}`]);
+      expect(stderr).toBe('');
+      expect(code).toBe(0);
+      expect(stdout).toMatch(/^source \w+: event time \w+/m);
+      expect(stdout).toMatch(/^view \w+: \w+ by \w+\n {2}namespace [0-9a-f]{16}/m);
+      expect(stdout).toMatch(/^service \w+$/m);
+    },
+  );
 
   it('prints windows, stored columns, request data', async () => {
     const { stdout } = await millrace(['validate', '--features', fixture('counter')]);
@@ -23,7 +26,7 @@ describe('millrace validate', () => {
   it('names every problem and exits with 1', async () => {
     const { code, stderr } = await millrace(['validate', '--features', fixture('broken')]);
     expect(code).toBe(1);
-    expect(stderr).toContain("service same: two different definitions have this name");
+    expect(stderr).toContain('service same: two different definitions have this name');
     expect(stderr).toContain('not a name');
     expect(stderr).not.toMatch(/^\s+at /m);
   });
@@ -31,7 +34,9 @@ describe('millrace validate', () => {
   it('says where a feature repo fails to load', async () => {
     const { code, stderr } = await millrace(['validate', '--features', fixture('throws')]);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/throws\/features.ts cannot be loaded: no such table\n +at configure .*features.ts:3/);
+    expect(stderr).toMatch(
+      /throws\/features.ts cannot be loaded: no such table\n +at configure .*features.ts:3/,
+    );
   });
 
   it('says that a directory is missing or is no feature repo', async () => {
@@ -42,7 +47,7 @@ describe('millrace validate', () => {
 });
 
 describe('a feature repo', () => {
-  it("imports the very modules that the CLI runs on", async () => {
+  it('imports the very modules that the CLI runs on', async () => {
     const { code, stderr } = await millrace(['validate', '--features', fixture('own-error')]);
     expect(code).toBe(1);
     expect(stderr).toBe('millrace: 1 problem in the definitions:\n  fixture: the very class\n');
@@ -54,8 +59,13 @@ describe('a feature repo', () => {
     writeFileSync(join(directory, 'helper.ts'), 'export const answer: number = 42;\n');
     const features = join(directory, 'features.ts');
     const text = readFileSync(features, 'utf8');
-    writeFileSync(features, `import { answer } from './helper.ts';\nif (answer !== 42) throw new Error();\n${text}`);
-    const { code, stdout, stderr } = await millrace(['validate', '--features', directory], { cwd: directory });
+    writeFileSync(
+      features,
+      `import { answer } from './helper.ts';\nif (answer !== 42) throw new Error();\n${text}`,
+    );
+    const { code, stdout, stderr } = await millrace(['validate', '--features', directory], {
+      cwd: directory,
+    });
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(stdout).toContain('view clicks_by_key');
@@ -64,11 +74,15 @@ describe('a feature repo', () => {
 
 describe('the command line', () => {
   it('prints version and help', async () => {
-    const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string };
+    const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as {
+      version: string;
+    };
     expect((await millrace(['--version'])).stdout).toBe(`${version}\n`);
     const { code, stdout } = await millrace(['--help']);
     expect(code).toBe(0);
     for (const command of ['up', 'replay', 'get', 'validate']) expect(stdout).toContain(` ${command} `);
-    expect((await millrace(['up', '--help'])).stdout).toMatch(/--port <n>[\s\S]*default: 8787[\s\S]*MILLRACE_PORT/);
+    expect((await millrace(['up', '--help'])).stdout).toMatch(
+      /--port <n>[\s\S]*default: 8787[\s\S]*MILLRACE_PORT/,
+    );
   });
 });

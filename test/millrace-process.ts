@@ -39,7 +39,9 @@ export class MillraceProcess {
 
   /** Of the environment nothing that configures millrace is passed on. */
   constructor(command: string, args: readonly string[], { cwd = checkout, env = {} }: StartOptions = {}) {
-    const inherited = Object.entries(process.env).filter(([name]) => !/^(MILLRACE_|VITEST|NODE_ENV$)/.test(name));
+    const inherited = Object.entries(process.env).filter(
+      ([name]) => !/^(MILLRACE_|VITEST|NODE_ENV$)/.test(name),
+    );
     this.child = spawn(command, args, {
       cwd,
       env: { ...Object.fromEntries(inherited), ...env },

@@ -13,7 +13,10 @@ const rows = Array.from({ length: ROWS }, (_, i) => ({
   n: i,
 }));
 const csvField = (value: string | number): string => `"${String(value).replaceAll('"', '""')}"`;
-const csv = ['n,key,at,id', ...rows.map(({ n, key, at, id }) => [n, key, at, id].map(csvField).join(','))].join('\n');
+const csv = [
+  'n,key,at,id',
+  ...rows.map(({ n, key, at, id }) => [n, key, at, id].map(csvField).join(',')),
+].join('\n');
 const ndjson = rows.map((row) => JSON.stringify(row)).join('\n');
 
 async function start(): Promise<Server & { file(name: string, content: string | Uint8Array): string }> {
@@ -30,7 +33,16 @@ async function start(): Promise<Server & { file(name: string, content: string | 
 }
 
 const replayArgs = (file: string, url: string): string[] => [
-  'replay', file, '--source', 'clicks', '--features', fixture('counter'), '--url', url, '--batch', '40',
+  'replay',
+  file,
+  '--source',
+  'clicks',
+  '--features',
+  fixture('counter'),
+  '--url',
+  url,
+  '--batch',
+  '40',
 ];
 
 describe('millrace replay', () => {
@@ -56,7 +68,12 @@ describe('millrace replay', () => {
 
   it('lists rejected rows with their lines, keeps the others, and exits with 1', async () => {
     const server = await start();
-    const lines = [JSON.stringify(rows[0]), '{', JSON.stringify({ ...rows[1], n: 'x' }), JSON.stringify(rows[2])];
+    const lines = [
+      JSON.stringify(rows[0]),
+      '{',
+      JSON.stringify({ ...rows[1], n: 'x' }),
+      JSON.stringify(rows[2]),
+    ];
     const future = JSON.stringify({ ...rows[3], at: new Date(Date.now() + 86_400_000).toISOString() });
     const file = server.file('mixed.ndjson', [...lines, future].join('\n'));
     const { code, stdout } = await millrace(replayArgs(file, server.url));
@@ -70,7 +87,13 @@ describe('millrace replay', () => {
   it('keeps to bounds of event time and to a speed', async () => {
     const server = await start();
     const file = server.file('a.ndjson', ndjson);
-    const args = [...replayArgs(file, server.url), '--event-time-from', rows[10]!.at, '--event-time-to', rows[20]!.at];
+    const args = [
+      ...replayArgs(file, server.url),
+      '--event-time-from',
+      rows[10]!.at,
+      '--event-time-to',
+      rows[20]!.at,
+    ];
     const started = performance.now();
     const { stdout, code } = await millrace([...args, '--speed', '20']);
     expect(code).toBe(0);

@@ -48,7 +48,9 @@ describe('npm start', () => {
       const [, url] = await process.waitForOutput(/listens on (\S+)/);
       await process.waitForOutput(/^Ready\./m);
       const totalOf = async (): Promise<number> => {
-        const rows = Array.from({ length: 200 }, (_, i) => ({ entities: { customer_id: `${i}`, terminal_id: '0' } }));
+        const rows = Array.from({ length: 200 }, (_, i) => ({
+          entities: { customer_id: `${i}`, terminal_id: '0' },
+        }));
         const response = await fetch(`${url}/v1/services/card_fraud/features/batch`, {
           method: 'POST',
           headers: { 'content-type': 'application/json' },

@@ -12,7 +12,9 @@ describe('millrace up', () => {
     const args = ['--features', fixture('counter'), '--data-dir', dataDir];
     const first = await up(args);
     expect(first.process.stdout).toContain(dataDir);
-    expect(await push(first, 'clicks', [click('1', 'k', 5), click('2', 'k', 7)])).toMatchObject({ accepted: 2 });
+    expect(await push(first, 'clicks', [click('1', 'k', 5), click('2', 'k', 7)])).toMatchObject({
+      accepted: 2,
+    });
     expect(await counters(first, 'k')).toEqual({ clicks_30d: 2, n_sum_30d: 12, anonymous_30d: 0 });
 
     expect(await first.process.end('SIGTERM')).toEqual({ code: 0, signal: null });
@@ -21,7 +23,10 @@ describe('millrace up', () => {
 
     const second = await up(args);
     expect(await counters(second, 'k')).toEqual({ clicks_30d: 2, n_sum_30d: 12, anonymous_30d: 0 });
-    expect(await push(second, 'clicks', [click('2'), click('3')])).toMatchObject({ accepted: 1, duplicates: 1 });
+    expect(await push(second, 'clicks', [click('2'), click('3')])).toMatchObject({
+      accepted: 1,
+      duplicates: 1,
+    });
     expect(await counters(second, 'k')).toMatchObject({ clicks_30d: 3 });
     expect(await second.process.end('SIGINT')).toEqual({ code: 0, signal: null });
     expect(second.process.stderr).toBe('');
@@ -110,7 +115,15 @@ describe('millrace up refuses', () => {
     const { port } = blocker.address() as { port: number };
     const dataDir = temporaryDirectory();
     try {
-      const { code, stderr } = await millrace(['up', '--port', `${port}`, '--features', fixture('counter'), '--data-dir', dataDir]);
+      const { code, stderr } = await millrace([
+        'up',
+        '--port',
+        `${port}`,
+        '--features',
+        fixture('counter'),
+        '--data-dir',
+        dataDir,
+      ]);
       expect(code).toBe(1);
       expect(stderr).toContain(`port ${port} on 127.0.0.1 is in use`);
       expect(stderr).not.toMatch(/^\s+at /m);
@@ -127,13 +140,21 @@ describe('millrace up refuses', () => {
     });
     expect(code).toBe(1);
     expect(stderr).toContain('4 problems in the configuration');
-    for (const text of ['flag --port', 'flag --clock', 'MILLRACE_LOG_LEVEL', 'MILLRACE_PROT']) expect(stderr).toContain(text);
+    for (const text of ['flag --port', 'flag --clock', 'MILLRACE_LOG_LEVEL', 'MILLRACE_PROT'])
+      expect(stderr).toContain(text);
     expect(existsSync(dataDir)).toBe(false);
   });
 
   it('--simulate where the feature repo has no simulator', async () => {
     const dataDir = temporaryDirectory();
-    const { code, stderr } = await millrace(['up', '--features', fixture('counter'), '--simulate', '--data-dir', dataDir]);
+    const { code, stderr } = await millrace([
+      'up',
+      '--features',
+      fixture('counter'),
+      '--simulate',
+      '--data-dir',
+      dataDir,
+    ]);
     expect(code).toBe(1);
     expect(stderr).toContain('--simulate needs a simulator.ts');
   });

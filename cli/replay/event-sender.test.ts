@@ -4,13 +4,22 @@ import { EventSender } from './event-sender.ts';
 import type { ReplayEvent } from './read-events.ts';
 
 const events = (from: number, to: number): ReplayEvent[] =>
-  Array.from({ length: to - from + 1 }, (_, i) => ({ ok: true, line: from + i, eventTimeMs: 0, json: `${from + i}` }));
+  Array.from({ length: to - from + 1 }, (_, i) => ({
+    ok: true,
+    line: from + i,
+    eventTimeMs: 0,
+    json: `${from + i}`,
+  }));
 
 const reply = (status: number, body: unknown = {}): HttpReply => ({ status, body, retryAfterSeconds: null });
-const taken = (accepted: number, rejected: unknown[] = []): HttpReply => reply(200, { accepted, duplicates: 0, rejected });
+const taken = (accepted: number, rejected: unknown[] = []): HttpReply =>
+  reply(200, { accepted, duplicates: 0, rejected });
 
 /** A sender whose clock moves only by its own pauses. */
-function sender(post: (path: string, body: string) => Promise<HttpReply>, options: { hasEventId?: boolean } = {}) {
+function sender(
+  post: (path: string, body: string) => Promise<HttpReply>,
+  options: { hasEventId?: boolean } = {},
+) {
   let nowMs = 0;
   const pauses: number[] = [];
   const made = new EventSender({
@@ -86,7 +95,9 @@ describe('sending events', () => {
   it('gives a batch up after a bounded time, naming its lines and the reason', async () => {
     const { made } = sender(async () => reply(503, { error: { code: 'log_full', message: 'no room' } }));
     await made.send(events(7, 9));
-    await expect(made.finish()).rejects.toThrow('lines 7 to 9 not taken within 10 s: no room (log_full, HTTP 503)');
+    await expect(made.finish()).rejects.toThrow(
+      'lines 7 to 9 not taken within 10 s: no room (log_full, HTTP 503)',
+    );
   });
 
   it('does not send events without ids again when they may have arrived', async () => {
@@ -107,7 +118,8 @@ describe('sending events', () => {
     let posts = 0;
     const { made } = sender(
       async () => {
-        if (++posts === 1) throw new NoReplyError(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }));
+        if (++posts === 1)
+          throw new NoReplyError(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }));
         return taken(2);
       },
       { hasEventId: false },
@@ -136,14 +148,17 @@ describe('sending events', () => {
     await made.send(events(1, 1));
     await made.finish();
     expect(made.totals.rejected).toBe(1);
-    const { made: other } = sender(async () => reply(404, { error: { code: 'unknown_source', message: 'no' } }));
+    const { made: other } = sender(async () =>
+      reply(404, { error: { code: 'unknown_source', message: 'no' } }),
+    );
     await other.send(events(1, 1));
     await expect(other.finish()).rejects.toThrow('no (unknown_source, HTTP 404)');
   });
 
   it('keeps the first ten rejections only', () => {
     const { made } = sender(async () => taken(0));
-    for (let line = 1; line <= 30; line++) made.reject({ ok: false, line, code: 'c', column: null, message: 'm' });
+    for (let line = 1; line <= 30; line++)
+      made.reject({ ok: false, line, code: 'c', column: null, message: 'm' });
     expect(made.totals.rejected).toBe(30);
     expect(made.totals.rejections.map(({ line }) => line)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   });

@@ -30,7 +30,10 @@ async function run(times: readonly (number | null)[], speed: number, stopAfter =
 
 describe('the pace of a replay', () => {
   it('is N times real time, counted from the first event', async () => {
-    expect(await run([50_000, 50_000, 51_000, 60_000], 1)).toEqual({ sentAtMs: [0, 0, 1_000, 10_000], flushes: 2 });
+    expect(await run([50_000, 50_000, 51_000, 60_000], 1)).toEqual({
+      sentAtMs: [0, 0, 1_000, 10_000],
+      flushes: 2,
+    });
     expect((await run([50_000, 51_000, 60_000], 10)).sentAtMs).toEqual([0, 100, 1_000]);
   });
 

@@ -41,7 +41,10 @@ const atMs = Date.parse(AT);
 
 describe('events of a CSV file', () => {
   it('are typed by the source: empty text, null, 64-bit integers', async () => {
-    const items = await read('a.csv', `\ufeffuser,at,id,extra,port\r\n,${AT},9007199254740993,x,\r\n" a,""b",${AT},2,y,22\r\n`);
+    const items = await read(
+      'a.csv',
+      `\ufeffuser,at,id,extra,port\r\n,${AT},9007199254740993,x,\r\n" a,""b",${AT},2,y,22\r\n`,
+    );
     expect(brief(items)).toEqual([
       { id: '9007199254740993', at: atMs, user: '', port: null },
       { id: 2, at: atMs, user: ' a,"b', port: 22 },
@@ -63,14 +66,18 @@ describe('events of a CSV file', () => {
   });
 
   it('refuses a file whose header lacks required columns, naming them', async () => {
-    await expect(read('d.csv', 'id,when\n1,2\n')).rejects.toThrow(/lacks columns at, user of source s; it has id, when/);
+    await expect(read('d.csv', 'id,when\n1,2\n')).rejects.toThrow(
+      /lacks columns at, user of source s; it has id, when/,
+    );
     await expect(read('d.csv', '')).rejects.toThrow(/empty/);
   });
 
   it('stops at broken quoting or a damaged archive, saying where', async () => {
     await expect(read('e.csv', `id,at,user\n1,${AT},u\n2,${AT},u"v\n`)).rejects.toThrow(/line 3: .*quote/i);
     const packed = gzipSync(`id,at,user\n1,${AT},u\n`);
-    await expect(read('e.csv.gz', packed.subarray(0, packed.length - 9))).rejects.toThrow(/cannot be read on/);
+    await expect(read('e.csv.gz', packed.subarray(0, packed.length - 9))).rejects.toThrow(
+      /cannot be read on/,
+    );
   });
 });
 

@@ -34,7 +34,10 @@ function item(line: number, decoded: DecodeResult): ReplayEvent | ReplayRejectio
     : { ok: false, line, code: decoded.code, column: decoded.column, message: decoded.message };
 }
 
-export function readEvents(file: InputFile, source: CompiledSource): AsyncGenerator<ReplayEvent | ReplayRejection> {
+export function readEvents(
+  file: InputFile,
+  source: CompiledSource,
+): AsyncGenerator<ReplayEvent | ReplayRejection> {
   return file.format === 'csv' ? readCsv(file, source) : readNdjson(file, source);
 }
 

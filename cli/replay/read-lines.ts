@@ -9,7 +9,10 @@ export interface Line {
   readonly bytes: Uint8Array | null;
 }
 
-export async function* readLines(stream: AsyncIterable<Uint8Array>, maxLineBytes: number): AsyncGenerator<Line> {
+export async function* readLines(
+  stream: AsyncIterable<Uint8Array>,
+  maxLineBytes: number,
+): AsyncGenerator<Line> {
   let number = 1;
   let held: Uint8Array[] = [];
   let heldBytes = 0;

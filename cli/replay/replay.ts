@@ -96,8 +96,12 @@ export async function replay(config: Config, options: ReplayOptions): Promise<nu
 /** Before anything is read: is it there, and does it know the source? */
 async function checkServer(client: HttpClient, source: string): Promise<void> {
   try {
-    const reply = await client.post(`/v1/sources/${encodeURIComponent(source)}/events?dry_run=true`, '{"events":[]}');
-    if (reply.status === 404) throw new CliError(`the server at ${client.url} refuses: ${describeReply(reply)}`);
+    const reply = await client.post(
+      `/v1/sources/${encodeURIComponent(source)}/events?dry_run=true`,
+      '{"events":[]}',
+    );
+    if (reply.status === 404)
+      throw new CliError(`the server at ${client.url} refuses: ${describeReply(reply)}`);
   } catch (error) {
     throw error instanceof NoReplyError ? notListening(client.url, error) : error;
   }
@@ -129,13 +133,16 @@ async function sendAll(
     // Its failure is thrown where it is awaited.
     early.catch(() => {});
   };
-  const items = paced(within(readEvents(file, source), options, () => skipped++), {
-    speed: options.speed,
-    nowMs: () => performance.now(),
-    sleep: (durationMs) => delay(durationMs, undefined, { signal }).catch(() => {}),
-    beforeWait: sendNow,
-    stopped: () => signal.aborted,
-  });
+  const items = paced(
+    within(readEvents(file, source), options, () => skipped++),
+    {
+      speed: options.speed,
+      nowMs: () => performance.now(),
+      sleep: (durationMs) => delay(durationMs, undefined, { signal }).catch(() => {}),
+      beforeWait: sendNow,
+      stopped: () => signal.aborted,
+    },
+  );
   for await (const item of items) {
     if (signal.aborted) break;
     await early;
@@ -174,7 +181,9 @@ function printTotals(sender: EventSender, skipped: number, elapsedMs: number): v
       ` in ${formatDurationShort(elapsedMs)} (${rate}/s)`,
   ];
   if (rejections.length > 0) {
-    lines.push(rejected > REJECTIONS_SHOWN ? `the first ${REJECTIONS_SHOWN} rejected rows:` : 'rejected rows:');
+    lines.push(
+      rejected > REJECTIONS_SHOWN ? `the first ${REJECTIONS_SHOWN} rejected rows:` : 'rejected rows:',
+    );
     const sorted = [...rejections].sort((a, b) => a.line - b.line);
     for (const { line, code, message } of sorted) lines.push(`  line ${line}: ${code}: ${message}`);
   }

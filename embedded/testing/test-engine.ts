@@ -30,7 +30,12 @@ export class TestEngine {
     return { repo: testRepo, dataDir, flush: false, wallClock: clock, processMetrics: false, ...options };
   }
 
-  private constructor(dataDir: string, clock: ManualClock, engine: Embedded, options: Partial<EmbeddedOptions>) {
+  private constructor(
+    dataDir: string,
+    clock: ManualClock,
+    engine: Embedded,
+    options: Partial<EmbeddedOptions>,
+  ) {
     this.dataDir = dataDir;
     this.clock = clock;
     this.engine = engine;

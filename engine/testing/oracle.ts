@@ -2,7 +2,7 @@
  * The slow twin of everything: the value of a feature by definition (C2), from a plain list of events.
  * No tiles, no state, no cleverness; exact rational arithmetic where doubles would round.
  */
-import type { FeatureValue } from '../aggregators/partial-aggregate.ts';
+import type { ColumnValue, FeatureValue } from '../aggregators/partial-aggregate.ts';
 import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
 import type { EventRow } from '../definitions/types.ts';
 import { compareEventIds, type EventId } from '../event-id.ts';
@@ -41,10 +41,15 @@ export function oracleValue(args: {
     .map(({ row }) => {
       if (column === null) return 1;
       const projection = view.definition.project[column];
-      return projection === undefined ? row[column]! : projection.from(row);
+      return normal(projection === undefined ? row[column]! : projection.from(row));
     })
     .filter((value) => value !== null);
   return aggregate(feature, values) ?? feature.empty;
+}
+
+/** A long is a bigint only where a number would be rounded. */
+function normal(value: ColumnValue): ColumnValue {
+  return typeof value === 'bigint' && Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }
 
 function aggregate(

@@ -192,7 +192,7 @@ export function planIngest(args: {
         if (row.timeMs >= idsFromMs) {
           ids.add(row.dedupeId, row.timeMs);
           idsFromMs = Math.max(idsFromMs, row.timeMs - view.dedupeHorizonMs);
-        } else if (mergesForGood(view)) {
+        } else if (mergesForGood(view) || !toldByRow(row, row.dedupeId)) {
           ids.addLate(row.dedupeId, row.timeMs, row.appendedMs);
         }
         appendedMs = Math.max(appendedMs, row.appendedMs);
@@ -379,6 +379,11 @@ function foldTail(args: {
     head.floors.set(partition, Math.max(head.floors.get(partition) ?? 0, below.get(partition)!));
   }
   return { kind: 'folded', tree, tail: pickRows(tail, kept, storages) };
+}
+
+/** Whether the row itself says which event it is. Where a stamp does, the row's id is its log position. */
+function toldByRow(row: IncomingRow, dedupeId: EventId): boolean {
+  return row.id.hi === dedupeId.hi && row.id.lo === dedupeId.lo;
 }
 
 function tailContains(tail: RowBlock, row: IncomingRow): boolean {

@@ -258,10 +258,10 @@ test('no orphaned, no missing field and no row lost after any sequence of edits'
         facts = tree.insert(batch);
         events.push(...batch);
       }
-      // An empty tree has no root to remember the edge in.
-      if (tree.fields.size === 0) lowMs = 0;
       prefix.push(...events.filter(({ timeMs }) => timeMs < lowMs));
       events = events.filter(({ timeMs }) => timeMs >= lowMs);
+      // An empty tree has no root to remember the edge in.
+      if (tree.fields.size === 0) lowMs = 0;
       if (coarse) {
         // Of a tile across the edge of expiry nothing can be dropped, so there may be more.
         expect(facts.rowCount + facts.collapsedRowCount, `seed ${seed}`).toBeGreaterThanOrEqual(

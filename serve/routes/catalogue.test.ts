@@ -24,7 +24,12 @@ describe('GET /v1/catalog', () => {
     });
     expect(body.entities.map(({ name }: { name: string }) => name).sort()).toEqual(['card', 'shop']);
     const spend = named(body.views, 'spend');
-    expect(spend).toMatchObject({ source: 'payments', entity: 'card', key_column: 'card', as_of_retention_ms: 86_400_000 });
+    expect(spend).toMatchObject({
+      source: 'payments',
+      entity: 'card',
+      key_column: 'card',
+      as_of_retention_ms: 86_400_000,
+    });
     expect(named(spend.features, 'payments_before_1h')).toMatchObject({
       kind: 'aggregate',
       aggregation: { operation: 'count', column: null },
@@ -38,7 +43,9 @@ describe('GET /v1/catalog', () => {
     expect(named(spend.features, 'amounts_last_1h')).toMatchObject({
       aggregation: { operation: 'last_n', column: 'amount', params: { n: 3 } },
     });
-    expect(named(spend.features, 'payments_ever')).toMatchObject({ window: { kind: 'lifetime', size_ms: null } });
+    expect(named(spend.features, 'payments_ever')).toMatchObject({
+      window: { kind: 'lifetime', size_ms: null },
+    });
     const decision = named(body.services, 'decision');
     expect(decision).toMatchObject({ entities: ['card', 'shop'] });
     expect(decision.features.map(({ name }: { name: string }) => name)).toEqual([
@@ -76,7 +83,11 @@ describe('GET /openapi.json', () => {
     ]);
     const push = body.paths['/v1/sources/{source}/events'].post;
     expect(Object.keys(push.requestBody.content)).toEqual(['application/json', 'application/x-ndjson']);
-    expect(push.parameters.map(({ name }: { name: string }) => name).sort()).toEqual(['dry_run', 'source', 'wait']);
+    expect(push.parameters.map(({ name }: { name: string }) => name).sort()).toEqual([
+      'dry_run',
+      'source',
+      'wait',
+    ]);
   });
 });
 
@@ -91,7 +102,9 @@ describe('GET /metrics', () => {
     expect(body).toMatch(/millrace_feature_values_total\{service="card",status="present"\} \d+/);
     expect(body).toContain('millrace_consumer_lag_records{source="payments",partition="0"} 0');
     expect(body).toContain('millrace_ready 1');
-    expect(body).toContain('millrace_http_requests_total{route="/v1/services/:service/features",method="POST",status="200"} 1');
+    expect(body).toContain(
+      'millrace_http_requests_total{route="/v1/services/:service/features",method="POST",status="200"} 1',
+    );
     expect(body).not.toContain('private');
   });
 });

@@ -29,7 +29,9 @@ describe('POST /v1/sources/{source}/events', () => {
     ]);
     expect(status).toBe(200);
     expect(body.accepted).toBe(2);
-    expect(body.rejected.map(({ index, code, column }: Record<string, unknown>) => [index, code, column])).toEqual([
+    expect(
+      body.rejected.map(({ index, code, column }: Record<string, unknown>) => [index, code, column]),
+    ).toEqual([
       [1, 'wrong_type', 'amount'],
       [2, 'not_an_object', null],
       [3, 'missing_value', 'card'],
@@ -63,7 +65,10 @@ describe('POST /v1/sources/{source}/events', () => {
   test('counts an id once, within a push and across pushes', async () => {
     const event = payment({ card: 'dup' });
     const other = payment({ card: 'dup' });
-    expect((await it.push('payments', [event, event, other])).body).toMatchObject({ accepted: 2, duplicates: 1 });
+    expect((await it.push('payments', [event, event, other])).body).toMatchObject({
+      accepted: 2,
+      duplicates: 1,
+    });
     expect((await it.push('payments', [event])).body).toMatchObject({ accepted: 0, duplicates: 1 });
     const far = { ...event, at: NOON_MS - 3_600_001 };
     expect((await it.push('payments', [far])).body).toMatchObject({ accepted: 1, duplicates: 0 });
@@ -78,7 +83,12 @@ describe('POST /v1/sources/{source}/events', () => {
   });
 
   test('takes NDJSON, blank lines and CRLF included, and lists lines that are no JSON', async () => {
-    const lines = [JSON.stringify(payment({ card: 'nd' })), '', '{"id":', JSON.stringify(payment({ card: 'nd' }))];
+    const lines = [
+      JSON.stringify(payment({ card: 'nd' })),
+      '',
+      '{"id":',
+      JSON.stringify(payment({ card: 'nd' })),
+    ];
     const { status, body } = await it.post(`${URL}?wait=applied`, lines.join('\r\n'), 'application/x-ndjson');
     expect(status).toBe(200);
     expect(body).toMatchObject({ accepted: 2, rejected: [{ index: 1, code: 'not_json', column: null }] });
@@ -90,7 +100,10 @@ describe('POST /v1/sources/{source}/events', () => {
   test('changes nothing in a dry run', async () => {
     const event = payment({ card: 'dry' });
     const dry = await it.post(`${URL}?dry_run=true`, { events: [event, event, {}] });
-    expect(dry).toMatchObject({ status: 200, body: { accepted: 1, duplicates: 1, rejected: [{ index: 2 }] } });
+    expect(dry).toMatchObject({
+      status: 200,
+      body: { accepted: 1, duplicates: 1, rejected: [{ index: 2 }] },
+    });
     expect((await it.post(`${URL}?dry_run=true`, { events: [{}] })).status).toBe(422);
     expect(await countOf('dry')).toBe(0);
     expect((await it.push('payments', [event])).body).toMatchObject({ accepted: 1, duplicates: 0 });
@@ -121,7 +134,10 @@ describe('POST /v1/sources/{source}/events', () => {
 
   test('refuses more events than the limit', async () => {
     const events = Array.from({ length: 101 }, () => payment({ card: 'many' }));
-    expect(await it.post(URL, { events })).toMatchObject({ status: 413, body: { error: { code: 'too_many_events' } } });
+    expect(await it.post(URL, { events })).toMatchObject({
+      status: 413,
+      body: { error: { code: 'too_many_events' } },
+    });
     const lines = events.map((event) => JSON.stringify(event)).join('\n');
     const ndjson = await it.post(URL, lines, 'application/x-ndjson');
     expect(ndjson).toMatchObject({ status: 413, body: { error: { code: 'too_many_events' } } });

@@ -59,8 +59,23 @@ describe('POST /v1/services/{service}/features', () => {
   });
 
   test('strange keys are keys like any other', async () => {
-    const keys = ['', ' ', '__proto__', 'constructor', 'toString', '}{', '\u0000', 'ключ', '🔑', 'a:b', 'k'.repeat(1_024)];
-    await it.push('payments', keys.map((card, i) => payment({ card, amount: i + 1 })));
+    const keys = [
+      '',
+      ' ',
+      '__proto__',
+      'constructor',
+      'toString',
+      '}{',
+      '\u0000',
+      'ключ',
+      '🔑',
+      'a:b',
+      'k'.repeat(1_024),
+    ];
+    await it.push(
+      'payments',
+      keys.map((card, i) => payment({ card, amount: i + 1 })),
+    );
     for (const [i, card] of keys.entries()) {
       const { features } = (await ask(card)).body;
       expect([features.payments_ever, features.amount_sum_1h]).toEqual([1, i + 1]);
@@ -79,7 +94,10 @@ describe('POST /v1/services/{service}/features', () => {
       status: 'empty',
       window: { after: '2026-03-02T10:00:00.000Z', until: '2026-03-02T11:00:00.000Z' },
     });
-    expect(body.metadata.features.payments_ever.window).toEqual({ after: null, until: '2026-03-02T12:00:00.000Z' });
+    expect(body.metadata.features.payments_ever.window).toEqual({
+      after: null,
+      until: '2026-03-02T12:00:00.000Z',
+    });
     expect(body.metadata.features.hour).toEqual({ status: 'present' });
   });
 
@@ -96,9 +114,17 @@ describe('POST /v1/services/{service}/features', () => {
     for (const mood of ['bad', 'nan']) {
       const { status, body } = await it.read('decision', { entities, request: { amount: 5, mood } });
       expect(status).toBe(200);
-      expect(body.features).toMatchObject({ moody: null, after_moody: null, payments_1h: 1, amount_ratio: 0.1 });
+      expect(body.features).toMatchObject({
+        moody: null,
+        after_moody: null,
+        payments_1h: 1,
+        amount_ratio: 0.1,
+      });
       // Not asked for, named all the same: never a silent null.
-      expect(body.metadata.features).toEqual({ moody: { status: 'error' }, after_moody: { status: 'error' } });
+      expect(body.metadata.features).toEqual({
+        moody: { status: 'error' },
+        after_moody: { status: 'error' },
+      });
       expect(JSON.stringify(body)).not.toContain('secret');
     }
   });
@@ -122,7 +148,12 @@ describe('the event being decided', () => {
   test('counts as if it had arrived, without being stored', async () => {
     const body = { event: event({ card: 'score', amount: 7, at: NOON_MS - MINUTE_MS }), metadata: true };
     const first = await it.read('card', body);
-    expect(first.body.features).toMatchObject({ payments_1h: 1, amount_sum_1h: 7, amount_last_1h: 7, payments_ever: 1 });
+    expect(first.body.features).toMatchObject({
+      payments_1h: 1,
+      amount_sum_1h: 7,
+      amount_last_1h: 7,
+      payments_ever: 1,
+    });
     expect(first.body.metadata.at_ms).toBe(NOON_MS - MINUTE_MS);
     expect((await it.read('card', body)).body.features.payments_1h).toBe(1);
     expect((await ask('score')).body.features.payments_1h).toBe(0);
@@ -132,9 +163,15 @@ describe('the event being decided', () => {
     const asked = event({ card: 'keep', amount: 7 });
     const body = { event: asked, ingest: true };
     const first = await it.read('card', body);
-    expect(first.body).toMatchObject({ ingested: 'recorded', features: { payments_1h: 1, amount_sum_1h: 7 } });
+    expect(first.body).toMatchObject({
+      ingested: 'recorded',
+      features: { payments_1h: 1, amount_sum_1h: 7 },
+    });
     const second = await it.read('card', body);
-    expect(second.body).toMatchObject({ ingested: 'duplicate', features: { payments_1h: 1, amount_sum_1h: 7 } });
+    expect(second.body).toMatchObject({
+      ingested: 'duplicate',
+      features: { payments_1h: 1, amount_sum_1h: 7 },
+    });
     expect((await it.push('payments', [asked.data])).body).toMatchObject({ accepted: 0, duplicates: 1 });
     expect((await ask('keep')).body.features).toMatchObject({ payments_1h: 1, payments_ever: 1 });
     expect((await it.read('card', { event: asked })).body.features.payments_1h).toBe(1);
@@ -145,7 +182,10 @@ describe('the event being decided', () => {
     await it.push('clicks', [click]);
     const data = { ...click, page: 'b' };
     const { body } = await it.read('both', { event: { source: 'clicks', data }, ingest: true });
-    expect(body).toMatchObject({ ingested: 'recorded', features: { clicks_1h: 2, page_last_1h: 'b', payments_1h: 0 } });
+    expect(body).toMatchObject({
+      ingested: 'recorded',
+      features: { clicks_1h: 2, page_last_1h: 'b', payments_1h: 0 },
+    });
     await it.push('clicks', [{ ...click, page: 'c' }]);
     expect((await it.read('both', { entities: { card: 'clicking' } })).body.features.clicks_1h).toBe(3);
   });
@@ -197,7 +237,9 @@ describe('the event being decided', () => {
   test('at a later `at` it counts while it is in the window', async () => {
     const asked = event({ card: 'later', at: NOON_MS - HOUR_MS + 1 });
     const entities = { card: 'later' };
-    expect((await it.read('card', { entities, event: asked, at: NOON_MS })).body.features.payments_1h).toBe(1);
+    expect((await it.read('card', { entities, event: asked, at: NOON_MS })).body.features.payments_1h).toBe(
+      1,
+    );
     const gone = await it.read('card', { entities, event: asked, at: NOON_MS + 1 });
     expect(gone.body.features).toMatchObject({ payments_1h: 0, payments_before_1h: 1 });
     const before = await it.read('card', { entities, event: asked, at: NOON_MS - HOUR_MS });
@@ -207,9 +249,15 @@ describe('the event being decided', () => {
   test('fills in the entities; one it has no key for must be given', async () => {
     const asked = event({ card: 'fill', shop: 'fill' });
     const filled = await it.read('decision', { event: asked, request: { amount: 1 } });
-    expect(filled).toMatchObject({ status: 200, body: { features: { shop_payments_1h: 1, payments_1h: 1 } } });
+    expect(filled).toMatchObject({
+      status: 200,
+      body: { features: { shop_payments_1h: 1, payments_1h: 1 } },
+    });
     const keyless = await it.read('decision', { event: event({ shop: null }), request: { amount: 1 } });
-    expect(keyless).toMatchObject({ status: 400, body: { error: { code: 'missing_entity', details: { entity: 'shop' } } } });
+    expect(keyless).toMatchObject({
+      status: 400,
+      body: { error: { code: 'missing_entity', details: { entity: 'shop' } } },
+    });
   });
 
   test('one that a projection cannot use is refused, and not recorded', async () => {
@@ -242,7 +290,8 @@ describe('POST /v1/services/{service}/features/batch', () => {
       ],
     });
     expect(status).toBe(200);
-    expect(body.rows.map((row: never) => row['features']?.['payments_1h'] ?? row['error']?.['code'])).toEqual([
+    // biome-ignore lint/suspicious/noExplicitAny: an answer or an error.
+    expect(body.rows.map(({ features, error }: any) => features?.payments_1h ?? error?.code)).toEqual([
       1,
       'missing_entity',
       2,
@@ -254,7 +303,10 @@ describe('POST /v1/services/{service}/features/batch', () => {
   });
 
   test('answers many rows as it answers each alone, and takes an empty batch', async () => {
-    const rows = Array.from({ length: 150 }, (_, i) => ({ entities: { card: `b${i % 4}` }, at: NOON_MS - i }));
+    const rows = Array.from({ length: 150 }, (_, i) => ({
+      entities: { card: `b${i % 4}` },
+      at: NOON_MS - i,
+    }));
     const { body } = await batch({ rows, metadata: true });
     expect(body.rows).toHaveLength(150);
     for (const i of [0, 1, 2, 63, 64, 65, 149]) {
@@ -266,7 +318,13 @@ describe('POST /v1/services/{service}/features/batch', () => {
   test('refuses a batch of too many rows, or with unknown fields', async () => {
     const rows = Array.from({ length: 1_001 }, () => ({ entities: { card: 'x' } }));
     expect(await batch({ rows })).toMatchObject({ status: 413, body: { error: { code: 'too_many_rows' } } });
-    expect(await batch({ rows: [], at: 1 })).toMatchObject({ status: 400, body: { error: { code: 'unknown_field' } } });
-    expect(await batch({ rows: {} })).toMatchObject({ status: 400, body: { error: { code: 'invalid_body' } } });
+    expect(await batch({ rows: [], at: 1 })).toMatchObject({
+      status: 400,
+      body: { error: { code: 'unknown_field' } },
+    });
+    expect(await batch({ rows: {} })).toMatchObject({
+      status: 400,
+      body: { error: { code: 'invalid_body' } },
+    });
   });
 });

@@ -13,7 +13,7 @@ import { batchSchema, featuresSchema } from '../openapi.ts';
 interface Served {
   readonly reader: FeatureReader;
   readonly parser: FeatureRequestParser;
-  readonly countStatus: (status: FeatureStatus) => void;
+  readonly count: (statuses: ReadonlyMap<FeatureStatus, number>) => void;
 }
 
 export function registerFeatures(routes: FastifyInstance, context: RouteContext): void {
@@ -31,17 +31,19 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
     '/v1/services/:service/features',
     { schema: featuresSchema() },
     async (request) => {
-      const { reader, parser, countStatus } = serviceOf(request.params.service);
+      const { reader, parser, count } = serviceOf(request.params.service);
       context.onRead?.();
       const { question, ingest, metadata } = parser.parse(request.body);
       const [answers] = await reader.read([question]);
+      const statuses = new Map<FeatureStatus, number>();
       const response = featureResponse({
         output: reader.output,
         answers: answers!,
         atMs: question.atMs,
         metadata,
-        onStatus: countStatus,
+        statuses,
       });
+      count(statuses);
       return ingest ? { ...response, ingested: await record(question, context) } : response;
     },
   );
@@ -50,7 +52,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
     '/v1/services/:service/features/batch',
     { schema: batchSchema() },
     async (request) => {
-      const { reader, parser, countStatus } = serviceOf(request.params.service);
+      const { reader, parser, count } = serviceOf(request.params.service);
       context.onRead?.();
       const fields = fieldsOf(request.body, ['rows', 'metadata'], 'the body');
       const rows = readArray(fields.get('rows'), 'rows');
@@ -70,20 +72,15 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
       );
       const questions = parsed.filter((row): row is FeatureQuestion => !(row instanceof ApiError));
       const answers = await reader.read(questions);
+      const statuses = new Map<FeatureStatus, number>();
       let next = 0;
-      return {
-        rows: parsed.map((row) => {
-          if (row instanceof ApiError) return row.body();
-          const own = answers[next++]!;
-          return featureResponse({
-            output: reader.output,
-            answers: own,
-            atMs: row.atMs,
-            metadata,
-            onStatus: countStatus,
-          });
-        }),
-      };
+      const body = parsed.map((row) => {
+        if (row instanceof ApiError) return row.body();
+        const own = answers[next++]!;
+        return featureResponse({ output: reader.output, answers: own, atMs: row.atMs, metadata, statuses });
+      });
+      count(statuses);
+      return { rows: body };
     },
   );
 }
@@ -103,8 +100,11 @@ function serve(service: CompiledService, context: RouteContext): Served {
       },
     }),
     parser: new FeatureRequestParser({ service, push, clock, wallClock }),
-    countStatus: (status) =>
-      metrics.count('millrace_feature_values_total', { service: service.name, status }),
+    count: (statuses) => {
+      for (const [status, n] of statuses) {
+        metrics.count('millrace_feature_values_total', { service: service.name, status }, n);
+      }
+    },
   };
 }
 

@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest';
+import type { CompactionCounts, Compactor } from '../compaction/compactor.ts';
+import { runCompaction } from './compaction-loop.ts';
+
+const NOTHING: CompactionCounts = { compacted: 0, ended: 0, conflicts: 0, orphaned: 0 };
+
+/** Runs until `steps` are over; each is an outcome, or an error to throw. */
+async function run(
+  steps: readonly (CompactionCounts | Error)[],
+): Promise<{ counted: number; errors: number }> {
+  const controller = new AbortController();
+  let taken = 0;
+  let counted = 0;
+  let errors = 0;
+  const compactor = {
+    step: async () => {
+      const outcome = steps[taken++]!;
+      if (taken === steps.length) controller.abort();
+      if (outcome instanceof Error) throw outcome;
+      return outcome;
+    },
+  } as unknown as Compactor;
+  await runCompaction(
+    {
+      compactor,
+      shards: 1,
+      idleMs: 1,
+      quietMs: () => Number.POSITIVE_INFINITY,
+      onStep: (counts) => {
+        counted += counts.compacted;
+      },
+      onError: () => {
+        errors++;
+      },
+    },
+    controller.signal,
+  );
+  expect(taken).toBe(steps.length);
+  return { counted, errors };
+}
+
+test('goes on while there is something to do, when there is not, and stops when told', async () => {
+  const busy = { ...NOTHING, compacted: 8 };
+  expect(await run([busy, busy, NOTHING, busy])).toEqual({ counted: 24, errors: 0 });
+});
+
+test('a failed step ends nothing', async () => {
+  expect(await run([new Error('store gone')])).toEqual({ counted: 0, errors: 1 });
+});

@@ -1,0 +1,103 @@
+/** The tables of README.md are what the code does, and every error of the catalogue is provoked by a test. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { openInMemory } from '../embedded/runtime.ts';
+import { testRepo } from '../embedded/testing/test-repo.ts';
+import { API_ERRORS, ApiError, type ErrorEntry } from './error-catalogue.ts';
+import { METRICS } from './metrics.ts';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const readme = readFileSync(join(here, 'README.md'), 'utf8');
+
+/** Rows of the table whose header begins with these cells. */
+function table(...header: string[]): string[][] {
+  const lines = readme.split('\n');
+  const start = lines.indexOf(`| ${header.join(' | ')} |`);
+  expect(start).toBeGreaterThan(0);
+  const rows: string[][] = [];
+  for (const line of lines.slice(start + 2)) {
+    if (!line.startsWith('|')) break;
+    rows.push(
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+  }
+  return rows;
+}
+
+const bare = (cell: string): string => cell.replaceAll('`', '');
+
+describe('the error catalogue', () => {
+  const entries: readonly ErrorEntry[] = API_ERRORS;
+
+  test('is the table of the README', () => {
+    expect(table('code', 'status', 'retryable', 'meaning')).toEqual(
+      entries.map(({ code, status, retryable, meaning }) => [
+        `\`${code}\``,
+        String(status),
+        retryable ? 'yes' : 'no',
+        meaning,
+      ]),
+    );
+  });
+
+  test('has each code once, and errors carry what it says', () => {
+    expect(new Set(entries.map(({ code }) => code)).size).toBe(entries.length);
+    for (const { code, status, retryable } of API_ERRORS) {
+      const error = new ApiError(code, 'message', { field: 'x' });
+      expect([error.status, error.retryAfter !== null]).toEqual([status, retryable]);
+      expect(error.body()).toEqual({ error: { code, message: 'message', details: { field: 'x' } } });
+      expect(status >= 400 && status < 600).toBe(true);
+    }
+  });
+
+  test('has no code that no test provokes', () => {
+    const tests = ['serve', 'embedded']
+      .flatMap((folder) =>
+        readdirSync(join(here, '..', folder), { recursive: true, encoding: 'utf8' })
+          .filter((file) => file.endsWith('.test.ts') && !file.endsWith('readme.test.ts'))
+          .map((file) => readFileSync(join(here, '..', folder, file), 'utf8')),
+      )
+      .join('\n');
+    expect(entries.map(({ code }) => code).filter((code) => !tests.includes(`'${code}'`))).toEqual([]);
+  });
+});
+
+describe('the metrics', () => {
+  test('are the table of the README', () => {
+    expect(table('name', 'type', 'unit', 'labels', 'meaning').map((row) => row.map(bare))).toEqual(
+      METRICS.map(({ name, type, unit, labels, meaning }) => [
+        name,
+        type,
+        unit,
+        labels.join(', '),
+        bare(meaning),
+      ]),
+    );
+  });
+
+  test('have names in the style of Prometheus', () => {
+    for (const { name, type } of METRICS) {
+      expect(name).toMatch(/^millrace_[a-z_]+$/);
+      expect(name.endsWith('_total')).toBe(type === 'counter');
+    }
+  });
+});
+
+test('the routes are the table of the README', async () => {
+  const engine = await openInMemory({ repo: testRepo });
+  const { paths } = (await engine.app.inject('/openapi.json')).json();
+  await engine.close();
+  const served = Object.entries(paths as Record<string, object>).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  expect(
+    table('route', 'what it does')
+      .map(([route]) => bare(route!))
+      .sort(),
+  ).toEqual(served.sort());
+});
