@@ -1,9 +1,18 @@
 /** Definitions small in time, so that a short run meets every edge: windows of seconds, a horizon of 20 s. */
 
-import { count, distinctCount, first, last, lastN, max, mean, sum } from '../engine/definitions/aggregation.ts';
+import {
+  count,
+  distinctCount,
+  first,
+  last,
+  lastN,
+  max,
+  mean,
+  sum,
+} from '../engine/definitions/aggregation.ts';
 import { integer, string, timestamp } from '../engine/definitions/column.ts';
-import { compileRepo, compileRepo } from '../engine/definitions/compile.ts';
-import type { CompiledRepo, CompiledRepo } from '../engine/definitions/compiled.ts';
+import { compileRepo } from '../engine/definitions/compile.ts';
+import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import { entity } from '../engine/definitions/entity.ts';
 import { featureService } from '../engine/definitions/feature-service.ts';
 import { featureView } from '../engine/definitions/feature-view.ts';
