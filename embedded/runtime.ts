@@ -11,6 +11,7 @@ import { Compactor } from '../compaction/compactor.ts';
 import { logCompleteness } from '../compaction/completeness.ts';
 import { type Clock, WallClock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
+import { randomTokens } from '../engine/store/random-tokens.ts';
 import { type CompactionPacing, DEFAULT_PACING, PROTOCOL } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE, type TileShape } from '../engine/tiles/tile-shape.ts';
 import { EventClock } from '../ingest/event-clock.ts';
@@ -32,7 +33,6 @@ import type { StateWriting } from '../ingest/view-writer.ts';
 import { type AppLimits, buildApp, type Readiness } from '../serve/app.ts';
 import { Metrics } from '../serve/metrics.ts';
 import { runCompaction } from './compaction-loop.ts';
-import { randomTokens } from './random-tokens.ts';
 import { openLmdbStorage, openMemoryStorage, type Storage } from './storage.ts';
 
 export interface RuntimeOptions {

@@ -115,7 +115,8 @@ export class PartitionConsumer {
    * When it throws, nothing is known of how far it came: `reset()` and step again.
    */
   async step(): Promise<number> {
-    const cursors = (this.#cursors ??= await this.#open());
+    this.#cursors ??= await this.#open();
+    const cursors = this.#cursors;
     const fromOffset = Math.min(...cursors.map((cursor) => cursor.nextOffset));
     const records = await this.#log.read({
       partition: this.partition,

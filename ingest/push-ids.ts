@@ -13,14 +13,20 @@ export interface KnownId {
   pending: Promise<void> | null;
 }
 
+/**
+ * Two generations: when the younger one is full it becomes the older one, whose ids are then forgotten together.
+ * (Deleting a Map's first entry one at a time leaves gaps that every look at the first entry walks over.)
+ */
 export class PushIds {
-  readonly #max: number;
+  readonly #generationMax: number;
   readonly #horizonMs: number;
-  readonly #ids = new Map<IdKey, KnownId>();
+  #young = new Map<IdKey, KnownId>();
+  #old = new Map<IdKey, KnownId>();
 
-  constructor(args: { max: number; horizonMs: number }) {
-    this.#max = args.max;
-    this.#horizonMs = args.horizonMs;
+  /** @param max ids remembered, to the nearest even number; at least half as many are. 0: none */
+  constructor({ max, horizonMs }: { max: number; horizonMs: number }) {
+    this.#generationMax = max / 2;
+    this.#horizonMs = horizonMs;
   }
 
   static key(id: EventId): IdKey {
@@ -29,24 +35,23 @@ export class PushIds {
 
   /** The event that this one repeats, where it is known: same id, |Δ event time| ≤ horizon. */
   find(key: IdKey, timeMs: number): KnownId | null {
-    const known = this.#ids.get(key);
+    const known = this.#young.get(key) ?? this.#old.get(key);
     return known !== undefined && Math.abs(known.timeMs - timeMs) <= this.#horizonMs ? known : null;
   }
 
   /** Remembers an id; a former event of the same id, further away than the horizon, is forgotten. */
   add(key: IdKey, known: KnownId): void {
-    this.#ids.delete(key);
-    this.#ids.set(key, known);
-    if (this.#ids.size > this.#max) {
-      for (const oldest of this.#ids.keys()) {
-        this.#ids.delete(oldest);
-        break;
-      }
+    if (this.#generationMax === 0) return;
+    if (this.#young.size >= this.#generationMax) {
+      this.#old = this.#young;
+      this.#young = new Map();
     }
+    this.#young.set(key, known);
   }
 
   /** Forgets an id whose append failed. */
   forget(key: IdKey, known: KnownId): void {
-    if (this.#ids.get(key) === known) this.#ids.delete(key);
+    if (this.#young.get(key) === known) this.#young.delete(key);
+    if (this.#old.get(key) === known) this.#old.delete(key);
   }
 }

@@ -10,7 +10,7 @@
  * Databases: `states` (see lmdb-keys.ts; the head's value is token 8 bytes · head), `watermarks`, `due` (ordered
  * by due time, values empty), `due-of-state` (state → due time u64 · stamp UTF-8), `meta`.
  */
-import { randomBytes } from 'node:crypto';
+
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { ByteArena } from './byte-arena.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
@@ -37,6 +37,7 @@ import {
   writeHex,
   writeU64,
 } from './lmdb-keys.ts';
+import { randomTokens } from './random-tokens.ts';
 import { checkShard, checkTimeMs, checkToken } from './state-address.ts';
 import { StoreClosedError, StoreFormatError, StoreFullError } from './store-errors.ts';
 import type {
@@ -121,7 +122,7 @@ export class LmdbTileStore implements TileStore {
     this.#environment = environment;
     this.#lock = lock;
     this.#path = options.path;
-    this.#random = options.random ?? (() => randomBytes(8).toString('hex'));
+    this.#random = options.random ?? randomTokens();
     this.#incarnation = this.#random();
     this.#maxBytes = options.maxBytes ?? Number.POSITIVE_INFINITY;
     this.#states = openDatabase(this.#environment, 'states');

@@ -47,8 +47,9 @@ export function oracleValue(args: {
   return aggregate(feature, values) ?? feature.empty;
 }
 
-/** A long is a bigint only where a number would be rounded. */
+/** A long is a bigint only where a number would be rounded, and −0 is 0. */
 function normal(value: ColumnValue): ColumnValue {
+  if (typeof value === 'number') return value + 0;
   return typeof value === 'bigint' && Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }
 

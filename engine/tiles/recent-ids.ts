@@ -6,7 +6,7 @@
  *            · varint m · m × (varint time, u32 hi, u32 lo, varint append time), ascending in append time
  *
  * The first list is complete for event times ≥ fromMs; an older event is looked for among the rows themselves.
- * The second holds events that were older than that when they came, for a while of append time, as a repeat of
+ * The second holds events that were older than that, or not far from it, when they came, for a while of append time, as a repeat of
  * a delivery comes soon after it. It is used where rows do not tell: where they can be merged for good (lifetime
  * windows, coarsening), and where an event is known by a stamp and not by an id of its own.
  */

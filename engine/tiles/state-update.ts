@@ -189,10 +189,14 @@ export function planIngest(args: {
     } else {
       taken.push(row);
       if (row.dedupeId !== null && rules.dedupe) {
-        if (row.timeMs >= idsFromMs) {
+        const forgotten = row.timeMs < idsFromMs;
+        if (!forgotten) {
           ids.add(row.dedupeId, row.timeMs);
           idsFromMs = Math.max(idsFromMs, row.timeMs - view.dedupeHorizonMs);
-        } else if (mergesForGood(view) || !toldByRow(row, row.dedupeId)) {
+        }
+        // Half a horizon late: the next newer event may push the id out, and soon after the row may be merged.
+        const late = forgotten || row.timeMs < nowMs - view.dedupeHorizonMs / 2;
+        if (late && (mergesForGood(view) || !toldByRow(row, row.dedupeId))) {
           ids.addLate(row.dedupeId, row.timeMs, row.appendedMs);
         }
         appendedMs = Math.max(appendedMs, row.appendedMs);
@@ -244,6 +248,15 @@ export function mergesForGood(view: StateView): boolean {
   return view.hasLifetime || view.resolutionMs !== null;
 }
 
+/**
+ * Rows younger than this are never merged for good. A repeat can be told from the row only, once newer events
+ * have pushed its id out; it comes up to half a horizon after the first (a late event's id is remembered apart),
+ * and a partition that carries it may be a horizon behind the others: see `compaction/completeness.ts`.
+ */
+function unmergedMs(view: StateView): number {
+  return 2 * view.dedupeHorizonMs;
+}
+
 /** What compaction asks for at first; the watermarks of the head's partitions come in the second read. */
 export const COMPACTION_FIELDS: readonly FieldName[] = [ROOT_FIELD, IDS_FIELD];
 
@@ -288,10 +301,13 @@ export function planCompaction(args: {
   if (folded.kind === 'folded') head.tail = folded.tail;
 
   const lowMs = retentionLowMs(view, nowMs);
-  if (args.live || !view.hasLifetime) tree.expire(lowMs);
+  const mergeBeforeMs = Math.max(0, nowMs - unmergedMs(view));
+  if (!view.hasLifetime) tree.expire(lowMs);
+  else if (args.live) tree.expire(Math.min(lowMs, mergeBeforeMs));
   if (args.live && view.resolutionMs !== null) {
     // The new edge of every window, offsets included, stays exact.
-    tree.coarsen(Math.max(0, nowMs - view.asOfRetentionMs - largestOffsetMs(view)), view.resolutionMs);
+    const edgesMs = nowMs - view.asOfRetentionMs - largestOffsetMs(view);
+    tree.coarsen(Math.max(0, Math.min(edgesMs, mergeBeforeMs)), view.resolutionMs);
   }
   if (tree.missing.size > 0) {
     const fields = [...COMPACTION_FIELDS, ...state.fields.keys(), ...tree.missing];
@@ -324,7 +340,10 @@ function nextDue(
   nowMs: number,
 ): number {
   if (head.tail.length > 0) return nowMs + pacing.foldAfterMs;
-  const retentionMs = view.asOfRetentionMs + Math.max(view.longestWindowMs, view.lifetimeOffsetMs);
+  const retentionMs = Math.max(
+    view.asOfRetentionMs + Math.max(view.longestWindowMs, view.lifetimeOffsetMs),
+    view.hasLifetime ? unmergedMs(view) : 0,
+  );
   const strideMs = Math.max(pacing.foldAfterMs, retentionMs / 16);
   const oldestMs = tree.oldestMs() ?? newestIdMs + view.dedupeHorizonMs;
   let dueMs = oldestMs + retentionMs + strideMs;

@@ -114,7 +114,7 @@ class Case {
       rules: PROTOCOL,
       newToken: () => (++tokens).toString(16).padStart(16, '0'),
     };
-    this.#partitions = Array.from({ length: random.between(1, 3) }, () => ({
+    this.#partitions = Array.from({ length: this.#repo.idKind === 'none' ? 1 : random.between(1, 3) }, () => ({
       entries: [],
       watermark: 0,
       delivered: 0,
@@ -225,17 +225,20 @@ class Case {
 
   /**
    * An event to send once more. Where rows are merged for good, or events have no ids of their own, a repeat is
-   * promised to be noticed for half a dedupe horizon after the first; elsewhere always.
+   * promised to be noticed for half a dedupe horizon after the first; elsewhere always. An event without an id
+   * is repeated by an internal retry only: soon, and on the same partition.
    */
   #repeatable(): Event | null {
-    const { views, source, idKind } = this.#repo;
-    const nowMs = this.#clock.nowMs();
-    const always = idKind !== 'none' && !views.some(mergesForGood);
-    const halfHorizonMs = source.definition.dedupeHorizonMs / 2;
-    const candidates = this.#produced.filter(
-      ({ producedMs }) => always || nowMs - producedMs <= halfHorizonMs,
-    );
+    const candidates = this.#produced.filter((event) => this.#isRemembered(event));
     return candidates.length === 0 ? null : this.#random.pick(candidates);
+  }
+
+  #isRemembered({ producedMs }: Event): boolean {
+    const { views, source, idKind } = this.#repo;
+    if (idKind !== 'none' && !views.some(mergesForGood)) return true;
+    const { dedupeHorizonMs, maxFutureMs } = source.definition;
+    const promisedMs = dedupeHorizonMs / 2 - (idKind === 'none' ? maxFutureMs : 0);
+    return this.#clock.nowMs() - producedMs <= promisedMs;
   }
 
   #idOf(event: Event, partition: number, offset: number): EventId {
@@ -249,14 +252,19 @@ class Case {
     const random = this.#random;
     const partition = chosen ?? random.pick(this.#partitions);
     const number = this.#partitions.indexOf(partition);
-    // A consumer starts at the watermark, or before it where the store fell back or another one moved it.
-    const from = random.chance(0.1) ? random.between(0, partition.watermark) : partition.watermark;
+    // A consumer starts at the watermark. One that was overtaken may still come with what lies before it.
+    let from = partition.watermark;
+    if (random.chance(0.1)) {
+      const back = random.below(from + 1);
+      while (from > back && this.#isRemembered(partition.entries[from - 1]!.event)) from--;
+    }
     const to = Math.min(partition.entries.length, from + random.pick([1, 2, 5, 20, 100]));
     if (from >= to) return;
     if (from < partition.delivered) this.#coverage.meet('redelivery');
     const entries = partition.entries.slice(from, to);
     for (const view of this.#repo.views) {
       const writer = new ViewWriter(view, this.#writing);
+      if (process.env.DBG) ((this as any).log ??= []).push(`view ${view.name} p${number} ${from}..${to} at ${this.#clock.nowMs()-this.#repo.startMs} wm ${partition.watermark}`);
       const applying = writer.apply(this.#route(view, number, entries));
       if (random.chance(0.2)) await this.#compact();
       const counts = await applying;
@@ -332,6 +340,7 @@ class Case {
       { batchSize: 4, leaseMs: 1 },
     );
     for (let shard = 0; shard < SHARDS; shard++) {
+      if (process.env.DBG) ((this as any).log ??= []).push(`compact ${this.#clock.nowMs()-this.#repo.startMs}`);
       const { compacted, ended } = await compactor.step(shard);
       this.#coverage.meet('states compacted', compacted);
       this.#coverage.meet('states ended', ended);
@@ -485,6 +494,7 @@ class Case {
     const expected = oracleValue({ view, feature: compared, column, key, atMs, events, ...ofLast });
     this.#coverage.comparisons++;
     if (!isRight(compared.operation.name, compared.params, expected, got.value)) {
+      if (process.env.DBG) { const byEvent=new Map<Event, string[]>(); this.#partitions.forEach((p,n)=>p.entries.forEach((e)=>{ if (view.keyOf(e.event.row)===key) byEvent.set(e.event,[...(byEvent.get(e.event)??[]),`${n}:${e.offset}@${e.appendedMs-this.#repo.startMs}`]); })); for (const [e,l] of byEvent) if (l.length>1) console.log('REP', String(e.id), e.timeMs-this.#repo.startMs, e.producedMs-this.#repo.startMs, l.join(' ')); console.log('APPL', (this as any).log?.join('\n')); }
       if (process.env.DBG) console.log('DBG', this.#repo.idKind, this.#repo.views.map(v=>[v.namespace===view.namespace, mergesForGood(v), v.hasLifetime, v.resolutionMs]), 'h', this.#repo.source.definition.dedupeHorizonMs, 'scale', this.#repo.scaleMs);
       throw new Mismatch(`${where()}: expected ${show(expected)}, got ${show(got.value)}`);
     }
