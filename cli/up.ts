@@ -54,7 +54,7 @@ export async function up(config: Config): Promise<number> {
         print(
           `  simulator  ${simulator === null ? 'off' : `${config.simulateRate} events/s; --no-simulate switches it off`}`,
         );
-        await printSamples(config, repo, url);
+        await printSamples(config, repo, url, embedded.clock.nowMs());
         print('\nReady. Ctrl-C stops.');
         await aborted(shutdown.signal);
       }
@@ -169,8 +169,17 @@ function startSimulator(
   });
 }
 
-async function printSamples(config: Config, repo: CompiledRepo, url: string): Promise<void> {
-  const samples = sampleRequests({ repo, url, nowMs: Date.now(), ...(await simulatedExample(config)) });
+/** @param nowMs what the engine takes for now; with the event clock 0 before the first event */
+async function printSamples(config: Config, repo: CompiledRepo, url: string, nowMs: number): Promise<void> {
+  if (nowMs === 0) {
+    // A sample of today would move the clock past the history that is about to be replayed.
+    const source = [...repo.sources.keys()][0] ?? 'NAME';
+    print(
+      `\nReplay a file of events:\nmillrace replay FILE --source ${source} --features ${config.features} --url ${url}`,
+    );
+    return;
+  }
+  const samples = sampleRequests({ repo, url, nowMs, ...(await simulatedExample(config)) });
   if (samples === null) return;
   print(`\nPush an event:\n${samples.push}`);
   if (samples.read !== null) print(`\nRead features:\n${samples.read}`);

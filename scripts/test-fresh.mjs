@@ -81,16 +81,26 @@ async function freshClone() {
   running = null;
 }
 
-try {
-  await freshClone();
-} catch (error) {
-  console.error(`FAILED: ${error.message}`);
-  process.exitCode = 1;
-} finally {
+function cleanUp() {
   try {
     if (running !== null) process.kill(-running.pid, 'SIGKILL');
   } catch {
     // It has ended.
   }
   rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    cleanUp();
+    process.exit(1);
+  });
+}
+try {
+  await freshClone();
+} catch (error) {
+  console.error(`FAILED: ${error.message}`);
+  process.exitCode = 1;
+} finally {
+  cleanUp();
 }

@@ -18,6 +18,15 @@ export function temporaryDirectory(): string {
   return directory;
 }
 
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, 'SIGKILL');
+  } catch (error) {
+    // Nobody of it is left.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -26,6 +35,8 @@ export interface Exit {
 export interface StartOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** For a process with children of its own: they are ended with it. @default false */
+  readonly ownGroup?: boolean;
 }
 
 export class MillraceProcess {
@@ -38,7 +49,11 @@ export class MillraceProcess {
   #ended = false;
 
   /** Of the environment nothing that configures millrace is passed on. */
-  constructor(command: string, args: readonly string[], { cwd = checkout, env = {} }: StartOptions = {}) {
+  constructor(
+    command: string,
+    args: readonly string[],
+    { cwd = checkout, env = {}, ownGroup = false }: StartOptions = {},
+  ) {
     const inherited = Object.entries(process.env).filter(
       ([name]) => !/^(MILLRACE_|VITEST|NODE_ENV$)/.test(name),
     );
@@ -46,6 +61,7 @@ export class MillraceProcess {
       cwd,
       env: { ...Object.fromEntries(inherited), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached: ownGroup,
     });
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
@@ -63,7 +79,8 @@ export class MillraceProcess {
       });
     });
     onTestFinished(async () => {
-      this.child.kill('SIGKILL');
+      if (ownGroup) killGroup(this.child.pid!);
+      else this.child.kill('SIGKILL');
       await this.exited;
     });
   }

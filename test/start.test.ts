@@ -39,6 +39,17 @@ describe('npm start', () => {
     expect(await process.end('SIGINT')).toEqual({ code: 0, signal: null });
   });
 
+  // Not where npm runs scripts in cmd.exe, which has no exec.
+  it.skipIf(process.platform === 'win32')('stops as a whole when npm is told to stop', async () => {
+    const args = ['start', '--', '--port', '0', '--no-simulate', '--data-dir', temporaryDirectory()];
+    const npm = new MillraceProcess('npm', args, { ownGroup: true });
+    const [, url] = await npm.waitForOutput(/listens on (\S+)/);
+    await npm.waitForOutput(/^Ready\./m);
+    expect(await npm.end('SIGTERM')).toEqual({ code: 0, signal: null });
+    expect(npm.stdout).toContain('Stopped: everything accepted is on disk');
+    await expect(fetch(`${url}/healthz`)).rejects.toThrow();
+  });
+
   it('feeds card swipes live, whose features can be read, and goes on after a restart', async () => {
     const dataDir = temporaryDirectory();
     const args = ['--data-dir', dataDir, '--simulate-rate', '200'];

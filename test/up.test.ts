@@ -59,6 +59,12 @@ describe('millrace up', () => {
     expect(counted).toBeLessThanOrEqual(acknowledged + unknown);
   });
 
+  it('takes a Ctrl-C that arrives twice, from the terminal and through npm, for one', async () => {
+    const server = await up(['--features', fixture('counter'), '--data-dir', temporaryDirectory()]);
+    server.process.child.kill('SIGINT');
+    expect(await server.process.end('SIGINT')).toEqual({ code: 0, signal: null });
+  });
+
   it('exits at once on a second signal', async () => {
     const server = await up(['--features', fixture('counter'), '--data-dir', temporaryDirectory()]);
     const { exited, child } = server.process;
@@ -92,6 +98,9 @@ describe('millrace up', () => {
   it('answers by event time with --clock event', async () => {
     const args = ['--features', fixture('counter'), '--data-dir', temporaryDirectory(), '--clock', 'event'];
     const server = await up(args);
+    // A sample event of today would move the clock past what is to be replayed.
+    expect(server.process.stdout).not.toContain('curl');
+    expect(server.process.stdout).toContain('millrace replay FILE');
     await push(server, 'clicks', [{ id: '1', at: '2018-05-23T10:00:00Z', key: 'k', n: 1 }]);
     expect(await counters(server, 'k')).toMatchObject({ clicks_30d: 1 });
   });

@@ -144,7 +144,9 @@ function retentionOf(views: readonly CompiledView[]): number {
   return Math.max(
     0,
     ...views.map((view) =>
-      view.hasLifetime ? Number.POSITIVE_INFINITY : view.asOfRetentionMs + view.longestWindowMs,
+      view.hasLifetime
+        ? Number.POSITIVE_INFINITY
+        : view.asOfRetentionMs + view.longestWindowMs + (view.resolutionMs ?? 0),
     ),
   );
 }

@@ -71,7 +71,7 @@ export interface CompiledSource {
   readonly definition: StreamSource;
   readonly name: string;
   readonly views: readonly CompiledView[];
-  /** Retention the log needs: the largest of the views' asOfRetention + longest window, ms; Infinity with a lifetime window. */
+  /** Retention the log needs: the largest of the views' asOfRetention + longest window + resolution, ms; Infinity with a lifetime window. */
   readonly retentionMs: number;
 }
 

@@ -69,9 +69,9 @@ function aggregate(
     case 'mean':
       return n === 0 ? null : toNumber(values.map(toRational).reduce(add, ZERO)) / n;
     case 'min':
-      return n === 0 ? null : values.reduce((a, b) => (b < a ? b : a));
+      return ascending(values)[0] ?? null;
     case 'max':
-      return n === 0 ? null : values.reduce((a, b) => (b > a ? b : a));
+      return ascending(values)[n - 1] ?? null;
     case 'first':
       return values[0] ?? null;
     case 'last':
@@ -93,6 +93,11 @@ function aggregate(
     default:
       throw new Error(`the oracle does not know ${feature.operation.name}`);
   }
+}
+
+/** Numbers and bigints compare with each other; Math.min would not take them. */
+function ascending<V extends number | bigint | string | boolean>(values: readonly V[]): V[] {
+  return [...values].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 }
 
 /** numerator · 2^−1074: every finite double is one. */

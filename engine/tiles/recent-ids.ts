@@ -92,7 +92,7 @@ export class RecentIds {
 
   /**
    * Forgets ids with time < newest − horizonMs, and late ones appended more than 2 · horizonMs before
-   * `appendedMs`, the append time of the newest record at hand.
+   * `appendedMs`, the append time of the oldest record at hand.
    */
   prune(horizonMs: number, appendedMs: number): void {
     this.#late = this.#late

@@ -99,19 +99,23 @@ export class StateReader {
     this.rowCount += this.rootHeader.prefixRowCount;
   }
 
-  /** Adds rows with lo ≤ time < hi, those at the tie's time only up to its id. */
+  /**
+   * Adds rows with lo ≤ time < hi, those at the tie's time only up to its id. Where a collapsed tile straddles
+   * `lo`, everything back to the tile's start is added: see `widenedToMs`. Stretches have to come newest first.
+   */
   addRange(lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
     if (lo >= hi) return;
     if (tie === null || tie.timeMs < lo || tie.timeMs >= hi) {
-      this.#addBlock(this.head.tail, lo, hi, null, into);
       if (this.#rootNode !== null) this.#addNode(this.#rootNode, 0, lo, hi, null, into);
+      // A late row of the tail belongs with the tile that already stands for its stretch of time.
+      this.#addBlock(this.head.tail, Math.min(lo, this.widenedToMs ?? lo), hi, null, into);
       return;
     }
-    // Three stretches: before the millisecond of the tie, that millisecond, after it.
-    this.addRange(lo, tie.timeMs, null, into);
+    // Three stretches: after the millisecond of the tie, that millisecond, before it.
+    this.addRange(tie.timeMs + 1, hi, null, into);
     this.#addBlock(this.head.tail, tie.timeMs, tie.timeMs + 1, tie.last, into);
     if (this.#rootNode !== null) this.#addNode(this.#rootNode, 0, tie.timeMs, tie.timeMs + 1, tie.last, into);
-    this.addRange(tie.timeMs + 1, hi, null, into);
+    this.addRange(lo, tie.timeMs, null, into);
   }
 
   #addBlock(rows: RowBlock, lo: number, hi: number, last: EventId | null, into: PartialSet): void {

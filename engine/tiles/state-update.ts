@@ -115,9 +115,15 @@ export type UpdatePlan =
 
 const writer = new ByteWriter(1024);
 
-/** Time before which no edge of any window the view may still be asked for can lie. */
+/** How far before now a row can still count: a coarse window reaches up to the resolution beyond its old edge. */
+function retentionMs(view: StateView): number {
+  const edgesMs = view.asOfRetentionMs + Math.max(view.longestWindowMs, view.lifetimeOffsetMs);
+  return edgesMs + (view.resolutionMs ?? 0);
+}
+
+/** Time before which no window the view may still be asked for reaches. */
 export function retentionLowMs(view: StateView, nowMs: number): number {
-  return Math.max(0, nowMs - view.asOfRetentionMs - Math.max(view.longestWindowMs, view.lifetimeOffsetMs));
+  return Math.max(0, nowMs - retentionMs(view));
 }
 
 /** What ingest asks for at first: the ids, where there is a dedupe. */
@@ -161,7 +167,6 @@ export function planIngest(args: {
   let idsChanged = false;
   /** Where the ids will begin once this batch is in: an older event is told by its row. */
   let idsFromMs = Math.max(ids.fromMs, ids.newestMs() - view.dedupeHorizonMs);
-  let appendedMs = 0;
 
   const seenBefore = (row: IncomingRow, dedupeId: EventId): boolean => {
     if (ids.has(dedupeId, row.timeMs, view.dedupeHorizonMs)) return true;
@@ -199,7 +204,6 @@ export function planIngest(args: {
         if (late && (mergesForGood(view) || !toldByRow(row, row.dedupeId))) {
           ids.addLate(row.dedupeId, row.timeMs, row.appendedMs);
         }
-        appendedMs = Math.max(appendedMs, row.appendedMs);
         idsChanged = true;
       }
     }
@@ -233,6 +237,11 @@ export function planIngest(args: {
     enterDueMs = dueMs;
   }
   if (idsChanged) {
+    // From the oldest record at hand: a chunk may come again, and its repeats must then be told again.
+    const appendedMs = incoming.reduce(
+      (oldest, row) => Math.min(oldest, row.appendedMs),
+      Number.POSITIVE_INFINITY,
+    );
     ids.prune(view.dedupeHorizonMs, appendedMs);
     writer.clear();
     ids.encode(writer);
@@ -340,13 +349,10 @@ function nextDue(
   nowMs: number,
 ): number {
   if (head.tail.length > 0) return nowMs + pacing.foldAfterMs;
-  const retentionMs = Math.max(
-    view.asOfRetentionMs + Math.max(view.longestWindowMs, view.lifetimeOffsetMs),
-    view.hasLifetime ? unmergedMs(view) : 0,
-  );
-  const strideMs = Math.max(pacing.foldAfterMs, retentionMs / 16);
+  const keptMs = Math.max(retentionMs(view), view.hasLifetime ? unmergedMs(view) : 0);
+  const strideMs = Math.max(pacing.foldAfterMs, keptMs / 16);
   const oldestMs = tree.oldestMs() ?? newestIdMs + view.dedupeHorizonMs;
-  let dueMs = oldestMs + retentionMs + strideMs;
+  let dueMs = oldestMs + keptMs + strideMs;
   if (view.resolutionMs !== null) dueMs = Math.min(dueMs, nowMs + Math.max(strideMs, view.resolutionMs));
   return Math.ceil(Math.max(dueMs, nowMs + pacing.foldAfterMs));
 }

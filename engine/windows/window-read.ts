@@ -133,7 +133,8 @@ export class WindowRead {
       const lo = lifetime ? 0 : Math.max(0, toMs - sizeMs + 1);
       reader.addRange(lo, hi, tie, accumulator);
       if (lifetime) reader.addPrefix(accumulator);
-      if (extra !== null && lo <= extra.times[0]! && extra.times[0]! < hi) {
+      const fromIncludedMs = Math.min(lo, reader.widenedToMs ?? lo);
+      if (extra !== null && fromIncludedMs <= extra.times[0]! && extra.times[0]! < hi) {
         accumulator.addRows(extra, 0, 1);
         reader.rowCount += 1;
       }
@@ -148,7 +149,7 @@ export class WindowRead {
       for (const feature of features) {
         values.push({ feature, value: this.#finish(feature, reader.rowCount), status, fromMs, toMs });
       }
-      hi = Math.min(hi, lo);
+      hi = Math.min(hi, fromIncludedMs);
     }
   }
 

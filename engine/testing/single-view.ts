@@ -1,0 +1,128 @@
+/** One view with its writer, compactor and reader over a store in memory: the engine without a log. For tests. */
+import { Compactor } from '../../compaction/compactor.ts';
+import { type StateWriting, ViewWriter } from '../../ingest/view-writer.ts';
+import type { FeatureValue } from '../aggregators/partial-aggregate.ts';
+import { ManualClock } from '../clock.ts';
+import { compileRepo } from '../definitions/compile.ts';
+import type { CompiledView } from '../definitions/compiled.ts';
+import type { EventRow, FeatureView } from '../definitions/types.ts';
+import { integerEventId } from '../event-id.ts';
+import { MemoryTileStore } from '../store/memory-tile-store.ts';
+import type { FieldName, Token } from '../store/tile-store.ts';
+import { type IncomingRow, PROTOCOL } from '../tiles/state-update.ts';
+import { DEFAULT_TILE_SHAPE, type TileShape } from '../tiles/tile-shape.ts';
+import { WindowRead, type WindowValue } from '../windows/window-read.ts';
+import { FieldTracker } from './field-tracker.ts';
+import { SeededRandom } from './random.ts';
+
+const SHARD = 0;
+
+export interface ReadCost {
+  /** Fields asked for, the head not counted. */
+  readonly fields: number;
+  /** Of these, fields that exist. */
+  readonly present: number;
+  /** Bytes of the head and of all fields. */
+  readonly bytes: number;
+}
+
+export class SingleView {
+  readonly view: CompiledView;
+  readonly clock: ManualClock;
+  readonly tracker: FieldTracker;
+  readonly #writing: StateWriting;
+  readonly #writer: ViewWriter;
+  readonly #read: WindowRead;
+  #offset = 0;
+  #watermark: Token | null = null;
+
+  constructor(definition: unknown, options: { startMs: number; shape?: TileShape; foldAfterMs?: number }) {
+    const random = new SeededRandom(1);
+    this.view = [...compileRepo([definition as FeatureView]).views.values()][0]!;
+    this.clock = new ManualClock(options.startMs);
+    this.tracker = new FieldTracker(new MemoryTileStore({ random: () => random.hex64(), historyLimit: 0 }));
+    this.#writing = {
+      store: this.tracker,
+      clock: this.clock,
+      shards: 1,
+      shape: options.shape ?? DEFAULT_TILE_SHAPE,
+      pacing: { foldAfterMs: options.foldAfterMs ?? 600_000, overdueMs: 3_600_000 },
+      rules: PROTOCOL,
+      newToken: () => random.hex64(),
+    };
+    this.#writer = new ViewWriter(this.view, this.#writing);
+    this.#read = new WindowRead(this.view, this.view.features);
+  }
+
+  /** Applies a batch as one chunk of the log and moves the watermark. */
+  async apply(rows: readonly EventRow[]): Promise<void> {
+    const { source } = this.view;
+    const byKey = new Map<string, IncomingRow[]>();
+    let maxEventTimeMs = -1;
+    for (const row of rows) {
+      const offset = this.#offset++;
+      const key = this.view.keyOf(row);
+      const values = this.view.project(row);
+      const timeMs = row[source.eventTime] as number;
+      maxEventTimeMs = Math.max(maxEventTimeMs, timeMs);
+      if (key === null || values === null) continue;
+      const id = integerEventId(row[source.eventId!] as number | bigint);
+      const appendedMs = this.clock.nowMs();
+      const incoming = { partition: 0, offset, appendedMs, timeMs, id, dedupeId: id, values };
+      const sameKey = byKey.get(key);
+      if (sameKey === undefined) byKey.set(key, [incoming]);
+      else sameKey.push(incoming);
+    }
+    await this.#writer.apply(byKey);
+    const { store, newToken } = this.#writing;
+    const token = newToken(null);
+    await store.moveWatermarks([
+      {
+        shard: SHARD,
+        name: { namespace: this.view.namespace, source: source.name, partition: 0 },
+        expected: this.#watermark,
+        incarnation: await store.incarnation(SHARD),
+        next: {
+          nextOffset: this.#offset,
+          token,
+          maxEventTimeMs,
+          appendedMs: this.clock.nowMs(),
+          logIdentity: '',
+        },
+      },
+    ]);
+    this.#watermark = token;
+  }
+
+  /** Compacts until nothing is due. Returns the number of states rewritten or ended. */
+  async compact(): Promise<number> {
+    const compactor = new Compactor([this.view], this.#writing, async () => true);
+    for (let total = 0; ; ) {
+      const { compacted, ended } = await compactor.step(SHARD);
+      if (compacted + ended === 0) return total;
+      total += compacted + ended;
+    }
+  }
+
+  async read(key: string, atMs: number): Promise<{ values: readonly WindowValue[]; cost: ReadCost }> {
+    const fields = this.#read.fields(atMs, null);
+    const address = { namespace: this.view.namespace, key, shard: SHARD };
+    const [state] = await this.tracker.read([{ address, fields }]);
+    const bytes = new Map<FieldName, Uint8Array | null>(fields.map((field, f) => [field, state!.fields[f]!]));
+    let total = state!.head?.length ?? 0;
+    let present = 0;
+    for (const value of bytes.values()) {
+      if (value === null) continue;
+      total += value.length;
+      present++;
+    }
+    const values = this.#read.evaluate({ head: state!.head, bytes, atMs, asked: null });
+    return { values, cost: { fields: fields.length, present, bytes: total } };
+  }
+
+  /** The values by feature name. */
+  async values(key: string, atMs: number): Promise<Record<string, FeatureValue>> {
+    const { values } = await this.read(key, atMs);
+    return Object.fromEntries(values.map(({ feature, value }) => [feature.name, value]));
+  }
+}
