@@ -40,6 +40,15 @@ export interface CompactionCounts {
 /** A plan needs at most one read per level of the tree, and one more for the watermarks. */
 const READS_MAX = 16;
 
+/** A state under way: what is to be read of it next. */
+interface Work {
+  readonly entry: DueEntry;
+  readonly view: CompiledView;
+  readonly live: boolean;
+  fields: readonly FieldName[];
+  partitions: readonly number[];
+}
+
 export class Compactor {
   readonly #views: ReadonlyMap<string, CompiledView>;
   readonly #writing: StateWriting;
@@ -58,102 +67,98 @@ export class Compactor {
     this.#options = { ...DEFAULT_COMPACTOR_OPTIONS, ...options };
   }
 
-  /** Compacts up to one batch of due states of a shard; `compacted + ended + …` is 0 when none was due. */
+  /** Compacts up to one batch of due states of a shard; all counts are 0 when none was due. */
   async step(shard: number): Promise<CompactionCounts> {
     const { store, clock } = this.#writing;
     const counts: CompactionCounts = { compacted: 0, ended: 0, conflicts: 0, orphaned: 0 };
     const nowMs = clock.nowMs();
-    const entries = await store.leaseDue({
-      shard,
-      nowMs,
-      leaseUntilMs: nowMs + this.#options.leaseMs,
-      limit: this.#options.batchSize,
-    });
-    const liveViews = new Map<CompiledView, boolean>();
-    for (const entry of entries) {
-      const view = this.#views.get(entry.address.namespace);
-      if (view === undefined) {
-        counts.orphaned++;
-        await store.finishDue([{ entry, nextDueMs: null }]);
-        continue;
-      }
-      const live = liveViews.get(view) ?? (await this.#completeness(view, shard));
-      liveViews.set(view, live);
-      await this.#compact(entry, view, live, counts);
+    const leaseUntilMs = nowMs + this.#options.leaseMs;
+    const entries = await store.leaseDue({ shard, nowMs, leaseUntilMs, limit: this.#options.batchSize });
+    let pending = await this.#begin(entries, shard, counts);
+    for (let reads = 0; pending.length > 0; reads++) {
+      if (reads === READS_MAX) throw new Error(`compaction did not settle in ${READS_MAX} reads`);
+      pending = await this.#round(pending, counts);
     }
     return counts;
   }
 
-  async #compact(
-    entry: DueEntry,
-    view: CompiledView,
-    live: boolean,
-    counts: CompactionCounts,
-  ): Promise<void> {
-    const { store, clock, shape, rules, pacing, newToken } = this.#writing;
-    let fields: readonly FieldName[] = COMPACTION_FIELDS;
-    let partitions: readonly number[] = [];
-    for (let reads = 0; reads < READS_MAX; reads++) {
-      const state = await this.#read(entry, view, fields, partitions);
-      if (state.head === null) {
-        // Ingest entered the key before a write that has not come yet, or never will.
-        await store.finishDue([{ entry, nextDueMs: null }]);
-        return;
-      }
-      const needed = tailPartitions(view, state.head);
-      if (needed.some((partition) => !partitions.includes(partition))) {
-        partitions = needed;
+  async #begin(entries: readonly DueEntry[], shard: number, counts: CompactionCounts): Promise<Work[]> {
+    const live = new Map<CompiledView, boolean>();
+    const work: Work[] = [];
+    const orphans: DueEntry[] = [];
+    for (const entry of entries) {
+      const view = this.#views.get(entry.address.namespace);
+      if (view === undefined) {
+        orphans.push(entry);
         continue;
       }
-      const plan = planCompaction({
-        view,
-        shape,
-        rules,
-        pacing,
-        state,
-        nowMs: clock.nowMs(),
-        live,
-      });
-      if (plan.kind === 'read') {
-        fields = [...new Set(plan.fields)];
-        continue;
-      }
-      const write: CompareAndSet = {
-        address: entry.address,
-        expected: state.token,
-        next: plan.head === null ? null : { token: newToken(state.token), head: plan.head },
-        changes: plan.changes,
-      };
-      const [won] = await store.compareAndSet([write]);
-      if (!won) {
-        counts.conflicts++;
-        return;
-      }
-      if (plan.head === null) counts.ended++;
-      else counts.compacted++;
-      await store.finishDue([{ entry, nextDueMs: plan.nextDueMs ?? null }]);
-      return;
+      if (!live.has(view)) live.set(view, await this.#completeness(view, shard));
+      work.push({ entry, view, live: live.get(view)!, fields: COMPACTION_FIELDS, partitions: [] });
     }
-    throw new Error(`compaction of a state of view ${view.name} did not settle in ${READS_MAX} reads`);
+    if (orphans.length > 0) await this.#writing.store.dropDue(orphans);
+    counts.orphaned += orphans.length;
+    return work;
   }
 
-  async #read(
-    entry: DueEntry,
-    view: CompiledView,
-    fields: readonly FieldName[],
-    partitions: readonly number[],
-  ): Promise<StateSnapshot> {
-    const watermarks = partitions.map((partition) => ({
-      namespace: view.namespace,
-      source: view.source.name,
-      partition,
+  /** Reads all, plans each, writes those that are decided. Returns those that need to read more. */
+  async #round(pending: readonly Work[], counts: CompactionCounts): Promise<Work[]> {
+    const { store, clock, shape, rules, pacing, newToken } = this.#writing;
+    const states = await this.#read(pending);
+    const again: Work[] = [];
+    const writes: CompareAndSet[] = [];
+    const nowMs = clock.nowMs();
+    pending.forEach((item, i) => {
+      const state = states[i]!;
+      // Gone since it was leased: its due entry went with it.
+      if (state.head === null) return;
+      const { entry, view, live } = item;
+      const needed = tailPartitions(view, state.head);
+      if (needed.some((partition) => !item.partitions.includes(partition))) {
+        again.push({ ...item, partitions: needed });
+        return;
+      }
+      const plan = planCompaction({ view, shape, rules, pacing, state, nowMs, live });
+      if (plan.kind === 'read') {
+        again.push({ ...item, fields: [...new Set(plan.fields)] });
+        return;
+      }
+      const { head, changes, dueMs } = plan;
+      writes.push({
+        address: entry.address,
+        expected: state.token,
+        next: head === null ? null : { token: newToken(state.token), head },
+        changes,
+        ...(dueMs === null ? {} : { dueMs }),
+      });
+    });
+    const won = writes.length === 0 ? [] : await store.compareAndSet(writes);
+    won.forEach((ok, i) => {
+      if (!ok) counts.conflicts++;
+      else if (writes[i]!.next === null) counts.ended++;
+      else counts.compacted++;
+    });
+    return again;
+  }
+
+  async #read(pending: readonly Work[]): Promise<StateSnapshot[]> {
+    const reads = await this.#writing.store.read(
+      pending.map(({ entry, view, fields, partitions }) => ({
+        address: entry.address,
+        fields,
+        watermarks: partitions.map((partition) => ({
+          namespace: view.namespace,
+          source: view.source.name,
+          partition,
+        })),
+      })),
+    );
+    return reads.map(({ token, head, fields, watermarks }, i) => ({
+      token,
+      head,
+      fields: new Map(pending[i]!.fields.map((field, f) => [field, fields[f]!])),
+      watermarks: new Map(
+        pending[i]!.partitions.map((partition, p): [number, Watermark | null] => [partition, watermarks[p]!]),
+      ),
     }));
-    const [read] = await this.#writing.store.read([{ address: entry.address, fields, watermarks }]);
-    return {
-      token: read!.token,
-      head: read!.head,
-      fields: new Map(fields.map((field, f) => [field, read!.fields[f]!])),
-      watermarks: new Map(partitions.map((p, i): [number, Watermark | null] => [p, read!.watermarks[i]!])),
-    };
   }
 }

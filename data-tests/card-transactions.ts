@@ -31,7 +31,7 @@ export async function compareCardDays(args: {
     source: 'card_transactions',
     file: 'card_transactions.csv.gz',
     shape: args.shape,
-    foldAfterMs: 3_600_000,
+    foldAfterMs: 6 * 3_600_000,
     until: (row) => Number(row.tx_datetime) >= endMs,
     questions: (row) =>
       inDays(Number(row.tx_datetime)) && expected.has(Number(row.transaction_id))

@@ -55,7 +55,7 @@ export async function lockstep(options: LockstepOptions): Promise<LockstepSummar
     flush: false,
     processMetrics: false,
     shape: options.shape,
-    pacing: { foldAfterMs: options.foldAfterMs, overdueMs: 3_600_000 },
+    pacing: { foldAfterMs: options.foldAfterMs },
   });
   try {
     return await run(options, engine, repo.sources.get(options.source)!);

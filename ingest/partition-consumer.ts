@@ -131,7 +131,12 @@ export class PartitionConsumer {
     const { rows, deadLetters, maxEventTimeMs } = this.#route(records, cursors);
     if (deadLetters.length > 0) await this.#deadLetters.write(deadLetters);
     const counts = new Map<CompiledView, WriteCounts>();
-    for (const writer of this.#writers) counts.set(writer.view, await writer.apply(rows.get(writer.view)!));
+    // Views are independent: together they share the store's commits.
+    await Promise.all(
+      this.#writers.map(async (writer) => {
+        counts.set(writer.view, await writer.apply(rows.get(writer.view)!));
+      }),
+    );
 
     const last = records[records.length - 1]!;
     const nextOffset = last.offset + 1;

@@ -98,7 +98,6 @@ export class ViewWriter {
     const writers: Pending[] = [];
     const writes: CompareAndSet[] = [];
     const planned: IngestCounts[] = [];
-    const due: { address: StateAddress; dueMs: number }[] = [];
     const nowMs = clock.nowMs();
     pending.forEach((item, i) => {
       const state = snapshots[i]!;
@@ -121,14 +120,19 @@ export class ViewWriter {
         addCounts(counts, plan.counts);
       } else {
         if (plan.head === null) throw new Error('ingest never ends a state');
-        if (plan.enterDueMs !== null) due.push({ address: item.address, dueMs: plan.enterDueMs });
         const next = { token: newToken(state.token), head: plan.head };
-        writes.push({ address: item.address, expected: state.token, next, changes: plan.changes });
+        const { changes, dueMs } = plan;
+        writes.push({
+          address: item.address,
+          expected: state.token,
+          next,
+          changes,
+          ...(dueMs === null ? {} : { dueMs }),
+        });
         writers.push(item);
         planned.push(plan.counts);
       }
     });
-    if (due.length > 0) await store.enterDue(due);
     if (writes.length > 0) {
       const won = await store.compareAndSet(writes);
       won.forEach((ok, i) => {

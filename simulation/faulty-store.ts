@@ -12,7 +12,6 @@ import type {
   MoveWatermark,
   ReadRequest,
   ReadState,
-  StateAddress,
   TileStore,
   Watermark,
   WatermarkName,
@@ -209,12 +208,6 @@ export class FaultyStore implements TileStore {
     return move.expected === null ? 0 : (this.#offsets.get(move.expected) ?? -1);
   }
 
-  async enterDue(
-    entries: readonly { readonly address: StateAddress; readonly dueMs: number }[],
-  ): Promise<void> {
-    for (const entry of entries) await this.#write(() => this.#store.enterDue([entry]));
-  }
-
   async leaseDue(args: {
     shard: number;
     nowMs: number;
@@ -224,10 +217,8 @@ export class FaultyStore implements TileStore {
     return this.#write(() => this.#store.leaseDue(args));
   }
 
-  async finishDue(
-    entries: readonly { readonly entry: DueEntry; readonly nextDueMs: number | null }[],
-  ): Promise<void> {
-    for (const entry of entries) await this.#write(() => this.#store.finishDue([entry]));
+  async dropDue(entries: readonly DueEntry[]): Promise<void> {
+    for (const entry of entries) await this.#write(() => this.#store.dropDue([entry]));
   }
 
   async countDue(shard: number, nowMs: number): Promise<number> {

@@ -214,7 +214,7 @@ class World {
       clock: this.#clock,
       shards: SHARDS,
       shape: { leafBytesMax: 90, tailRowsMax: 3 },
-      pacing: { foldAfterMs: 2_000, overdueMs: 30_000 },
+      pacing: { foldAfterMs: 2_000 },
       rules: mutatedRules(this.#mutation),
       newToken: (previous) =>
         this.#mutation === 'counter_token'

@@ -67,7 +67,7 @@ describe('lmdb tile store', () => {
     await first.compareAndSet([write('gone', 2, null)]);
     const incarnation = await first.incarnation(0);
     await first.moveWatermarks([{ shard: 0, name, expected: null, incarnation, next: mark }]);
-    await first.enterDue([{ address: address('k'), dueMs: 70 }]);
+    await first.compareAndSet([{ ...write('k', 1, 3), dueMs: 70 }]);
     const [entry] = await first.leaseDue({ shard: 0, nowMs: 70, leaseUntilMs: 80, limit: 1 });
     await first.flush();
     await first.close();
@@ -78,12 +78,14 @@ describe('lmdb tile store', () => {
       { address: address('k'), fields: ['f'], watermarks: [name] },
       { address: address('gone'), fields: ['f'] },
     ]);
-    expect(states[0]).toMatchObject({ token: token(1), watermarks: [mark] });
-    expect([...states[0]!.fields[0]!]).toEqual(Array(10).fill(1));
+    expect(states[0]).toMatchObject({ token: token(3), watermarks: [mark] });
+    expect([...states[0]!.fields[0]!]).toEqual(Array(10).fill(3));
     expect(states[1]).toMatchObject({ token: null, fields: [null] });
     const stale = [{ shard: 0, name, expected: token(5), incarnation, next: { ...mark, token: token(6) } }];
     expect(await second.moveWatermarks(stale)).toEqual([false]);
-    await second.finishDue([{ entry: entry!, nextDueMs: null }]);
+    expect(await second.countDue(0, 79)).toBe(0);
+    expect(await second.countDue(0, 80)).toBe(1);
+    await second.dropDue([entry!]);
     expect(await second.countDue(0, 1000)).toBe(0);
   });
 
@@ -175,6 +177,7 @@ const operations = fc.oneof(
             freq: 5,
           }),
           changes: fc.array(fc.tuple(smallFields, fc.option(bytes)), { maxLength: 3 }),
+          dueMs: fc.option(fc.nat(50)),
         }),
         { maxLength: 3 },
       ),
@@ -187,14 +190,13 @@ const operations = fc.oneof(
     next: fc.integer({ min: 1, max: 3 }),
     rightIncarnation: fc.boolean(),
   }),
-  fc.record({ kind: fc.constant('enter' as const), key: smallKeys, dueMs: fc.nat(50) }),
   fc.record({
     kind: fc.constant('lease' as const),
     nowMs: fc.nat(60),
     leaseUntilMs: fc.nat(60),
     limit: fc.nat(5),
   }),
-  fc.record({ kind: fc.constant('finish' as const), pick: fc.nat(), nextDueMs: fc.option(fc.nat(60)) }),
+  fc.record({ kind: fc.constant('drop' as const), pick: fc.nat() }),
 );
 type Operation = typeof operations extends fc.Arbitrary<infer T> ? T : never;
 
@@ -216,8 +218,7 @@ async function compare(
   const at = (key: string): StateAddress => ({ namespace, key, shard });
   const stores = [store, memory] as const;
   const requests = keys.map((key) => ({ address: at(key), fields: ['x', 'y', 'xy'], watermarks: names }));
-  /** The same lease in both stores; their stamps differ. */
-  const leased: (readonly [DueEntry, DueEntry])[] = [];
+  const leased: DueEntry[] = [];
   const both = async <T>(act: (target: TileStore, index: 0 | 1) => Promise<T>): Promise<[T, T]> => [
     await act(stores[0], 0),
     await act(stores[1], 1),
@@ -227,10 +228,11 @@ async function compare(
     if (operation.kind === 'write') {
       const present = await memory.read(requests);
       const writes = operation.writes.map(
-        ({ key, expected, next, changes }): CompareAndSet => ({
+        ({ key, expected, next, changes, dueMs }): CompareAndSet => ({
           address: at(key),
           expected: expected === 'present' ? present[keys.indexOf(key)]!.token : expected,
           next,
+          ...(dueMs === null ? {} : { dueMs }),
           changes: next === null ? new Map(['x', 'y', 'xy'].map((field) => [field, null])) : new Map(changes),
         }),
       );
@@ -250,22 +252,14 @@ async function compare(
         return target.moveWatermarks([{ shard, name, expected: operation.expected, incarnation, next }]);
       });
       expect(ours).toEqual(theirs);
-    } else if (operation.kind === 'enter') {
-      await both((target) => target.enterDue([{ address: at(operation.key), dueMs: operation.dueMs }]));
     } else if (operation.kind === 'lease') {
       const { nowMs, leaseUntilMs, limit } = operation;
       const [ours, theirs] = await both((target) => target.leaseDue({ shard, nowMs, leaseUntilMs, limit }));
-      expect(ours.map(({ address, dueMs }) => ({ address, dueMs }))).toEqual(
-        theirs.map(({ address, dueMs }) => ({ address, dueMs })),
-      );
-      ours.forEach((entry, i) => {
-        leased.push([entry, theirs[i]!]);
-      });
+      expect(ours).toEqual(theirs);
+      leased.push(...ours);
     } else if (leased.length > 0) {
-      const pair = leased[operation.pick % leased.length]!;
-      await both((target, index) =>
-        target.finishDue([{ entry: pair[index], nextDueMs: operation.nextDueMs }]),
-      );
+      const entry = leased[operation.pick % leased.length]!;
+      await both((target) => target.dropDue([entry]));
     }
     const [ours, theirs] = await both((target) => target.read(requests));
     expect(plain(ours)).toEqual(plain(theirs));

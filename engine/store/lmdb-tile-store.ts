@@ -46,7 +46,6 @@ import type {
   MoveWatermark,
   ReadRequest,
   ReadState,
-  StateAddress,
   TileStore,
   Token,
   Watermark,
@@ -80,6 +79,9 @@ const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** A write with everything encoded and checked: inside the transaction nothing of ours can fail half-way. */
 interface PreparedWrite {
   readonly stateKey: Uint8Array;
+  readonly shard: number;
+  /** null: as it is. */
+  readonly dueMs: number | null;
   readonly expected: Token | null;
   /** token · head; null deletes the state. */
   readonly base: Uint8Array | null;
@@ -215,21 +217,6 @@ export class LmdbTileStore implements TileStore {
     );
   }
 
-  async enterDue(
-    entries: readonly { readonly address: StateAddress; readonly dueMs: number }[],
-  ): Promise<void> {
-    const prepared = entries.map(({ address, dueMs }) => {
-      checkTimeMs('due time', dueMs);
-      return { stateKey: this.#keys.state(address).slice(), shard: address.shard, dueMs };
-    });
-    await this.#transact(() => {
-      for (const { stateKey, shard, dueMs } of prepared) {
-        const present = this.#dueOf(stateKey);
-        this.#setDue(shard, stateKey, present, present === null ? dueMs : Math.min(present.dueMs, dueMs));
-      }
-    });
-  }
-
   async leaseDue(args: {
     shard: number;
     nowMs: number;
@@ -242,34 +229,21 @@ export class LmdbTileStore implements TileStore {
     return this.#transact(() =>
       [...this.#due.getKeys(range)].map((key) => {
         const { dueMs, state } = decodeDueKey(key);
-        const stamp = this.#setDue(args.shard, state, { dueMs }, args.leaseUntilMs);
-        return { address: decodeStateKey(state), dueMs, stamp };
+        this.#setDue(args.shard, state, args.leaseUntilMs);
+        return { address: decodeStateKey(state), dueMs, leasedUntilMs: args.leaseUntilMs };
       }),
     );
   }
 
-  async finishDue(
-    entries: readonly { readonly entry: DueEntry; readonly nextDueMs: number | null }[],
-  ): Promise<void> {
-    const prepared = entries.map(({ entry, nextDueMs }) => {
-      if (nextDueMs !== null) checkTimeMs('due time', nextDueMs);
-      return {
-        stateKey: this.#keys.state(entry.address).slice(),
-        shard: entry.address.shard,
-        stamp: entry.stamp,
-        nextDueMs,
-      };
-    });
+  async dropDue(entries: readonly DueEntry[]): Promise<void> {
+    const prepared = entries.map(({ address, leasedUntilMs }) => ({
+      stateKey: this.#keys.state(address).slice(),
+      shard: address.shard,
+      leasedUntilMs,
+    }));
     await this.#transact(() => {
-      for (const { stateKey, shard, stamp, nextDueMs } of prepared) {
-        const present = this.#dueOf(stateKey);
-        if (present === null || present.stamp !== stamp) continue;
-        if (nextDueMs !== null) {
-          this.#setDue(shard, stateKey, present, nextDueMs);
-        } else {
-          this.#due.remove(dueKey(shard, present.dueMs, stateKey));
-          this.#dueOfState.remove(stateKey);
-        }
+      for (const { stateKey, shard, leasedUntilMs } of prepared) {
+        if (this.#dueOf(stateKey) === leasedUntilMs) this.#setDue(shard, stateKey, null);
       }
     });
   }
@@ -314,7 +288,8 @@ export class LmdbTileStore implements TileStore {
   }
 
   #prepare(write: CompareAndSet, arena: ByteArena): PreparedWrite {
-    const { address, expected, next, changes } = write;
+    const { address, expected, next, changes, dueMs = null } = write;
+    if (dueMs !== null) checkTimeMs('due time', dueMs);
     if (expected !== null) checkToken(expected);
     const stateKey = arena.copy(this.#keys.state(address));
     let base: Uint8Array | null = null;
@@ -326,15 +301,16 @@ export class LmdbTileStore implements TileStore {
     }
     const prepared: { key: Uint8Array; value: Uint8Array | null }[] = [];
     for (const [field, value] of changes) prepared.push({ key: arena.copy(this.#keys.field(field)), value });
-    return { stateKey, expected, base, changes: prepared };
+    return { stateKey, shard: address.shard, expected, base, changes: prepared, dueMs };
   }
 
-  #apply({ stateKey, expected, base, changes }: PreparedWrite): boolean {
+  #apply({ stateKey, shard, expected, base, changes, dueMs }: PreparedWrite): boolean {
     const present = this.#states.getBinaryFast(stateKey);
     if ((present === undefined ? null : readHex(present, 0)) !== expected) return false;
     if (base === null) {
       const keys = [...this.#states.getKeys({ start: stateKey, end: endOfState(stateKey) })];
       for (const key of keys) this.#states.remove(key);
+      this.#setDue(shard, stateKey, null);
       return true;
     }
     this.#states.put(stateKey, base);
@@ -342,6 +318,7 @@ export class LmdbTileStore implements TileStore {
       if (value === null) this.#states.remove(key);
       else this.#states.put(key, value);
     }
+    if (dueMs !== null) this.#setDue(shard, stateKey, dueMs);
     return true;
   }
 
@@ -385,23 +362,23 @@ export class LmdbTileStore implements TileStore {
     );
   }
 
-  #dueOf(stateKey: Uint8Array): { dueMs: number; stamp: string } | null {
+  #dueOf(stateKey: Uint8Array): number | null {
     const value = this.#dueOfState.getBinaryFast(stateKey);
-    if (value === undefined) return null;
-    const bytes = valueView(value);
-    return { dueMs: readU64(bytes, 0), stamp: textDecoder.decode(bytes.subarray(8)) };
+    return value === undefined ? null : readU64(valueView(value), 0);
   }
 
-  #setDue(shard: number, stateKey: Uint8Array, present: { dueMs: number } | null, dueMs: number): string {
-    if (present !== null && present.dueMs !== dueMs) this.#due.remove(dueKey(shard, present.dueMs, stateKey));
-    if (present?.dueMs !== dueMs) this.#due.put(dueKey(shard, dueMs, stateKey), NO_BYTES);
-    const stamp = this.#random();
-    const stampBytes = textEncoder.encode(stamp);
-    const value = new Uint8Array(8 + stampBytes.length);
+  #setDue(shard: number, stateKey: Uint8Array, dueMs: number | null): void {
+    const present = this.#dueOf(stateKey);
+    if (present === dueMs) return;
+    if (present !== null) this.#due.remove(dueKey(shard, present, stateKey));
+    if (dueMs === null) {
+      this.#dueOfState.remove(stateKey);
+      return;
+    }
+    this.#due.put(dueKey(shard, dueMs, stateKey), NO_BYTES);
+    const value = new Uint8Array(8);
     writeU64(value, 0, dueMs);
-    value.set(stampBytes, 8);
     this.#dueOfState.put(stateKey, value);
-    return stamp;
   }
 }
 

@@ -49,12 +49,13 @@ describe('memory tile store in the simulator', () => {
     await record(store.compareAndSet([write(address('k'), 1, 2, 'b')]));
     const incarnation = await store.incarnation(0);
     await record(store.moveWatermarks([{ shard: 0, name, expected: null, incarnation, next: mark(1) }]));
-    await record(store.enterDue([{ address: address('k'), dueMs: 5 }]));
+    await record(store.compareAndSet([{ ...write(address('k'), 2, 3, 'b'), dueMs: 5 }]));
     await record(store.leaseDue({ shard: 0, nowMs: 5, leaseUntilMs: 9, limit: 1 }));
     const [entry] = await store.leaseDue({ shard: 0, nowMs: 9, leaseUntilMs: 20, limit: 1 });
     hashes.push(store.stateHash());
-    await record(store.finishDue([{ entry: entry!, nextDueMs: null }]));
-    await record(store.compareAndSet([write(address('k'), 2, null, 'a')]));
+    await record(store.dropDue([entry!]));
+    await record(store.compareAndSet([{ ...write(address('k'), 3, 4, 'b'), dueMs: 6 }]));
+    await record(store.compareAndSet([write(address('k'), 4, null, 'a')]));
 
     expect(store.historyLength(0)).toBe(hashes.length - 1);
     while (hashes.length > 1) {
@@ -90,7 +91,7 @@ describe('memory tile store in the simulator', () => {
     const store = new MemoryTileStore({ random: counter() });
     const empty = store.stateHash();
     await store.compareAndSet([write(address('k'), null, 1, 'a'), write(address('other', 1), null, 2, 'a')]);
-    await store.enterDue([{ address: address('k'), dueMs: 5 }]);
+    await store.compareAndSet([{ ...write(address('k'), 1, 3, 'a'), dueMs: 5 }]);
     const before = await store.incarnation(0);
     store.wipe();
     expect(store.stateHash()).toBe(empty);

@@ -1,9 +1,9 @@
 /**
  * The tile store in memory: an honest second implementation for tests and for the simulator, which makes it
- * fail the way a real store does. Deterministic: stamps and incarnations come from the given `random`.
+ * fail the way a real store does. Deterministic: incarnations come from the given `random`.
  *
  * Each shard keeps a history of its mutations. One mutation is what a remote store does in one atomic step: one
- * applied compare-and-set, one moved watermark, one due entry entered, leased or finished.
+ * applied compare-and-set, one moved watermark, one due entry leased or dropped.
  */
 import { createHash } from 'node:crypto';
 import { ByteWriter } from '../bytes.ts';
@@ -31,7 +31,7 @@ import type {
 } from './tile-store.ts';
 
 export interface MemoryTileStoreOptions {
-  /** Makes stamps and incarnations; no two answers may be equal. */
+  /** Makes incarnations; no two answers may be equal. */
   readonly random: () => string;
   /** At least this many mutations per shard can be rolled back, at most twice as many. @default 10000 */
   readonly historyLimit?: number;
@@ -43,12 +43,17 @@ interface State {
   readonly fields: ReadonlyMap<FieldName, Uint8Array>;
 }
 
+interface Due {
+  readonly address: StateAddress;
+  readonly dueMs: number;
+}
+
 /** Values are never changed once stored, so that the history need only keep references. */
 interface Shard {
   incarnation: string;
   readonly states: Map<string, State>;
   readonly watermarks: Map<string, Watermark>;
-  readonly due: Map<string, DueEntry>;
+  readonly due: Map<string, Due>;
   /** Oldest first; running one takes its mutation back, in reverse order only. */
   history: (() => void)[];
 }
@@ -91,7 +96,7 @@ export class MemoryTileStore implements TileStore {
     }
   }
 
-  /** Hash of the whole content, tokens and stamps included; independent of the order of writes. 16 hex digits. */
+  /** Hash of the whole content, tokens included; independent of the order of writes. 16 hex digits. */
   stateHash(): string {
     const writer = new ByteWriter(4096);
     const shards = [...this.#shards].filter(
@@ -123,7 +128,6 @@ export class MemoryTileStore implements TileStore {
       for (const [key, entry] of sorted(shard.due)) {
         writer.text(key);
         writer.varint(entry.dueMs);
-        writer.text(entry.stamp);
       }
     }
     return createHash('sha256').update(writer.finish()).digest('hex').slice(0, 16);
@@ -150,19 +154,20 @@ export class MemoryTileStore implements TileStore {
   }
 
   async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
-    for (const { address, expected, next, changes } of writes) {
+    for (const { address, expected, next, changes, dueMs } of writes) {
       checkAddress(address);
+      if (dueMs !== undefined) checkTimeMs('due time', dueMs);
       if (expected !== null) checkToken(expected);
       if (next !== null) checkToken(next.token);
       for (const field of changes.keys()) checkFieldName(field);
     }
-    return writes.map(({ address, expected, next, changes }) => {
+    return writes.map(({ address, expected, next, changes, dueMs }) => {
       const shard = this.#shard(address.shard);
       const id = stateId(address);
       const present = shard.states.get(id);
       if ((present?.token ?? null) !== expected) return false;
       if (next === null) {
-        this.#change(shard, shard.states, id, undefined);
+        if (present !== undefined) this.#change(shard, id, undefined, undefined);
         return true;
       }
       // `new Uint8Array` copies; `slice` of a Buffer would not.
@@ -171,7 +176,8 @@ export class MemoryTileStore implements TileStore {
         if (bytes === null) fields.delete(field);
         else fields.set(field, new Uint8Array(bytes));
       }
-      this.#change(shard, shard.states, id, { token: next.token, head: new Uint8Array(next.head), fields });
+      const due = dueMs === undefined ? shard.due.get(id) : { address: { ...address }, dueMs };
+      this.#change(shard, id, { token: next.token, head: new Uint8Array(next.head), fields }, due);
       return true;
     });
   }
@@ -194,23 +200,11 @@ export class MemoryTileStore implements TileStore {
       const id = watermarkId(name);
       if (incarnation !== shard.incarnation) return false;
       if ((shard.watermarks.get(id)?.token ?? null) !== expected) return false;
-      this.#change(shard, shard.watermarks, id, { ...next });
+      const before = shard.watermarks.get(id);
+      set(shard.watermarks, id, { ...next });
+      this.#remember(shard, () => set(shard.watermarks, id, before));
       return true;
     });
-  }
-
-  async enterDue(
-    entries: readonly { readonly address: StateAddress; readonly dueMs: number }[],
-  ): Promise<void> {
-    for (const { address, dueMs } of entries) {
-      checkAddress(address);
-      checkTimeMs('due time', dueMs);
-    }
-    for (const { address, dueMs } of entries) {
-      const shard = this.#shard(address.shard);
-      const present = shard.due.get(stateId(address));
-      this.#setDue(shard, address, present === undefined ? dueMs : Math.min(present.dueMs, dueMs));
-    }
   }
 
   async leaseDue(args: {
@@ -223,25 +217,18 @@ export class MemoryTileStore implements TileStore {
     const shard = this.#shard(args.shard);
     const ready = [...shard.due].filter(([, entry]) => entry.dueMs <= args.nowMs);
     ready.sort(([idA, a], [idB, b]) => a.dueMs - b.dueMs || compareText(idA, idB));
-    return ready.slice(0, Math.max(0, args.limit)).map(([, entry]) => {
-      const stamp = this.#setDue(shard, entry.address, args.leaseUntilMs);
-      return { address: entry.address, dueMs: entry.dueMs, stamp };
+    return ready.slice(0, args.limit).map(([id, { address, dueMs }]) => {
+      this.#setDue(shard, id, { address, dueMs: args.leaseUntilMs });
+      return { address, dueMs, leasedUntilMs: args.leaseUntilMs };
     });
   }
 
-  async finishDue(
-    entries: readonly { readonly entry: DueEntry; readonly nextDueMs: number | null }[],
-  ): Promise<void> {
-    for (const { entry, nextDueMs } of entries) {
-      checkAddress(entry.address);
-      if (nextDueMs !== null) checkTimeMs('due time', nextDueMs);
-    }
-    for (const { entry, nextDueMs } of entries) {
-      const shard = this.#shard(entry.address.shard);
-      const id = stateId(entry.address);
-      if (shard.due.get(id)?.stamp !== entry.stamp) continue;
-      if (nextDueMs === null) this.#change(shard, shard.due, id, undefined);
-      else this.#setDue(shard, entry.address, nextDueMs);
+  async dropDue(entries: readonly DueEntry[]): Promise<void> {
+    for (const { address } of entries) checkAddress(address);
+    for (const { address, leasedUntilMs } of entries) {
+      const shard = this.#shard(address.shard);
+      const id = stateId(address);
+      if (shard.due.get(id)?.dueMs === leasedUntilMs) this.#setDue(shard, id, undefined);
     }
   }
 
@@ -272,21 +259,31 @@ export class MemoryTileStore implements TileStore {
     return shard;
   }
 
-  #setDue(shard: Shard, address: StateAddress, dueMs: number): string {
-    const stamp = this.#random();
-    this.#change(shard, shard.due, stateId(address), { address: { ...address }, dueMs, stamp });
-    return stamp;
+  #setDue(shard: Shard, id: string, next: Due | undefined): void {
+    const before = shard.due.get(id);
+    set(shard.due, id, next);
+    this.#remember(shard, () => set(shard.due, id, before));
   }
 
-  /** One mutation: sets, or deletes where `next` is undefined, and remembers what was there. */
-  #change<V>(shard: Shard, map: Map<string, V>, id: string, next: V | undefined): void {
-    const before = map.get(id);
-    if (before === undefined && next === undefined) return;
-    set(map, id, next);
-    shard.history.push(() => set(map, id, before));
+  /** State and due entry in one mutation. */
+  #change(shard: Shard, id: string, state: State | undefined, due: Due | undefined): void {
+    const stateBefore = shard.states.get(id);
+    const dueBefore = shard.due.get(id);
+    set(shard.states, id, state);
+    set(shard.due, id, due);
+    this.#remember(shard, () => {
+      set(shard.states, id, stateBefore);
+      set(shard.due, id, dueBefore);
+    });
+  }
+
+  /** One mutation, and how to take it back. */
+  #remember(shard: Shard, undo: () => void): void {
+    shard.history.push(undo);
     // Dropping half at once keeps the cost per mutation constant.
-    if (shard.history.length > 2 * this.#historyLimit)
+    if (shard.history.length > 2 * this.#historyLimit) {
       shard.history = shard.history.slice(-this.#historyLimit);
+    }
   }
 }
 

@@ -286,8 +286,7 @@ export function describeTileStore(title: string, open: () => Promise<TileStoreHa
         expect(await store.compareAndSet([])).toEqual([]);
         expect(await store.moveWatermarks([])).toEqual([]);
         expect(await store.readWatermarks(shard, [])).toEqual([]);
-        await store.enterDue([]);
-        await store.finishDue([]);
+        await store.dropDue([]);
       });
     });
 
@@ -340,7 +339,7 @@ export function describeTileStore(title: string, open: () => Promise<TileStoreHa
       });
 
       it('gives them back from the due index as they are', async () => {
-        await store.enterDue(keys.map((key, i) => ({ address: address(key), dueMs: NOW_MS + i })));
+        await cas(...keys.map((key, i) => ({ ...write(address(key), null, 1), dueMs: NOW_MS + i })));
         const entries = await store.leaseDue({
           shard,
           nowMs: NOW_MS + keys.length,
@@ -354,9 +353,6 @@ export function describeTileStore(title: string, open: () => Promise<TileStoreHa
         for (const key of ['\uD800', '\uDC00', 'a\uD83D', '\uDE00\uD83D']) {
           await expect(store.read([{ address: address(key), fields: [] }])).rejects.toThrow(/lone surrogate/);
           await expect(cas(write(address(key), null, 1))).rejects.toThrow(/lone surrogate/);
-          await expect(store.enterDue([{ address: address(key), dueMs: NOW_MS }])).rejects.toThrow(
-            /lone surrogate/,
-          );
         }
       });
 
@@ -535,105 +531,99 @@ export function describeTileStore(title: string, open: () => Promise<TileStoreHa
       const lease = (nowMs: number, leaseUntilMs: number, limit = 100, inShard = shard) =>
         store.leaseDue({ shard: inShard, nowMs, leaseUntilMs, limit });
 
+      /** Writes states that are due. */
+      const enter = async (...entries: readonly (readonly [StateAddress, number])[]): Promise<void> => {
+        const won = await cas(...entries.map(([at, dueMs]) => ({ ...write(at, null, 1), dueMs })));
+        expect(won).toEqual(entries.map(() => true));
+      };
+
       it('leases what is due, earliest first, up to the limit', async () => {
-        await store.enterDue(
-          ['c', 'a', 'd', 'b'].map((key) => ({ address: due(key), dueMs: NOW_MS + 10 * key.charCodeAt(0) })),
+        await enter(
+          ...['c', 'a', 'd', 'b'].map((key) => [due(key), NOW_MS + 10 * key.charCodeAt(0)] as const),
         );
         const at = NOW_MS + 10 * 'c'.charCodeAt(0);
         expect(await store.countDue(shard, at)).toBe(3);
         expect(await store.countDue(shard, at - 1)).toBe(2);
         expect(await store.countDue(shard, 0)).toBe(0);
         const first = await lease(at, at + 1000, 2);
-        expect(first.map((entry) => [entry.address, entry.dueMs])).toEqual([
-          [due('a'), at - 20],
-          [due('b'), at - 10],
+        expect(first).toEqual([
+          { address: due('a'), dueMs: at - 20, leasedUntilMs: at + 1000 },
+          { address: due('b'), dueMs: at - 10, leasedUntilMs: at + 1000 },
         ]);
         expect((await lease(at, at + 1000)).map((entry) => entry.address.key)).toEqual(['c']);
         expect(await lease(at, at + 1000)).toEqual([]);
         expect(await lease(at + 999, at + 2000, 0)).toEqual([]);
       });
 
-      it('keeps the earlier of two due times', async () => {
-        await store.enterDue([
-          { address: due('k'), dueMs: 500 },
-          { address: due('k'), dueMs: 300 },
-        ]);
-        await store.enterDue([{ address: due('k'), dueMs: 900 }]);
-        expect(await store.countDue(shard, 299)).toBe(0);
-        expect((await lease(300, 5000)).map((entry) => entry.dueMs)).toEqual([300]);
-        expect(await store.countDue(shard, 4999)).toBe(0);
-        expect(await store.countDue(shard, 5000)).toBe(1);
+      it('has the time that the last write set; a write that names none leaves it', async () => {
+        await enter([due('k'), 500]);
+        await cas({ ...write(due('k'), token(1), 2), dueMs: 300 });
+        expect(await store.countDue(shard, 300)).toBe(1);
+        await cas({ ...write(due('k'), token(2), 3), dueMs: 900 });
+        expect(await store.countDue(shard, 899)).toBe(0);
+        await cas(write(due('k'), token(3), 4));
+        expect(await store.countDue(shard, 899)).toBe(0);
+        expect(await store.countDue(shard, 900)).toBe(1);
       });
 
-      it('offers a leased entry again, under another stamp, when the lease has run out', async () => {
-        await store.enterDue([{ address: due('k'), dueMs: 100 }]);
-        const [first] = await lease(100, 200);
+      it('does not change with a write that loses', async () => {
+        await enter([due('k'), 500]);
+        expect(await cas({ ...write(due('k'), token(7), 2), dueMs: 100 })).toEqual([false]);
+        expect(await cas({ ...write(due('new'), token(7), 2), dueMs: 100 })).toEqual([false]);
+        expect(await store.countDue(shard, 499)).toBe(0);
+      });
+
+      it('ends with its state', async () => {
+        await enter([due('k'), 500], [due('kept'), 501]);
+        await cas(write(due('k'), token(1), null));
+        expect((await lease(1000, 2000)).map((entry) => entry.address.key)).toEqual(['kept']);
+      });
+
+      it('offers a leased entry again when the lease has run out, or a write makes it due', async () => {
+        await enter([due('k'), 100], [due('l'), 100]);
+        await lease(100, 200);
         expect(await lease(199, 400)).toEqual([]);
-        const [second] = await lease(200, 400);
-        expect(second!.stamp).not.toBe(first!.stamp);
-        await store.finishDue([{ entry: first!, nextDueMs: null }]);
-        expect(await store.countDue(shard, 400)).toBe(1);
-        await store.finishDue([{ entry: second!, nextDueMs: null }]);
-        expect(await store.countDue(shard, 1e15)).toBe(0);
+        await cas({ ...write(due('l'), token(1), 2), dueMs: 150 });
+        expect((await lease(150, 300)).map((entry) => entry.address.key)).toEqual(['l']);
+        expect((await lease(200, 400)).map((entry) => entry.address.key)).toEqual(['k']);
       });
 
-      it('does not finish an entry that was entered again meanwhile', async () => {
-        await store.enterDue([{ address: due('k'), dueMs: 100 }]);
-        const [leased] = await lease(100, 1000);
-        await store.enterDue([{ address: due('k'), dueMs: 5000 }]);
-        await store.finishDue([{ entry: leased!, nextDueMs: null }]);
-        expect(await store.countDue(shard, 1000)).toBe(1);
-        await store.finishDue([{ entry: leased!, nextDueMs: 9000 }]);
-        expect(await store.countDue(shard, 1000)).toBe(1);
-      });
-
-      it('makes a leased entry due earlier when ingest needs it', async () => {
-        await store.enterDue([{ address: due('k'), dueMs: 100 }]);
-        await lease(100, 10_000);
-        await store.enterDue([{ address: due('k'), dueMs: 150 }]);
-        expect((await lease(150, 20_000)).map((entry) => entry.address.key)).toEqual(['k']);
-      });
-
-      it('finishes several entries, each removed or set to its next time', async () => {
-        await store.enterDue(['a', 'b', 'c'].map((key, i) => ({ address: due(key), dueMs: 100 + i })));
+      it('drops an entry only while it is where the lease set it', async () => {
+        await enter([due('a'), 100], [due('b'), 101], [due('c'), 102]);
         const entries = await lease(200, 1000);
-        await store.finishDue([
-          { entry: entries[0]!, nextDueMs: null },
-          { entry: entries[1]!, nextDueMs: 700 },
-          { entry: { ...entries[2]!, stamp: 'another' }, nextDueMs: null },
-        ]);
+        await cas({ ...write(due('b'), token(1), 2), dueMs: 700 });
+        await store.dropDue([entries[0]!, entries[1]!]);
         expect((await lease(1e6, 2e6)).map((entry) => [entry.address.key, entry.dueMs])).toEqual([
           ['b', 700],
           ['c', 1000],
         ]);
+        expect((await store.read([{ address: due('a'), fields: [] }]))[0]!.token).toBe(token(1));
       });
 
-      it('ignores finishing what does not exist', async () => {
-        await store.finishDue([{ entry: { address: due('never'), dueMs: 1, stamp: 'x' }, nextDueMs: 5 }]);
+      it('ignores dropping what does not exist', async () => {
+        await store.dropDue([{ address: due('never'), dueMs: 1, leasedUntilMs: 5 }]);
         expect(await store.countDue(shard, 1e15)).toBe(0);
       });
 
       it('keeps shards and namespaces apart', async () => {
-        await store.enterDue([
-          { address: due('k'), dueMs: 100 },
-          { address: due('k', { namespace: OTHER_NAMESPACE }), dueMs: 101 },
-          { address: due('other', { shard: otherShard }), dueMs: 50 },
-        ]);
+        await enter(
+          [due('k'), 100],
+          [due('k', { namespace: OTHER_NAMESPACE }), 101],
+          [due('other', { shard: otherShard }), 50],
+        );
         expect(await store.countDue(shard, 200)).toBe(2);
         const entries = await lease(200, 1000);
         expect(entries.map((entry) => entry.address.namespace)).toEqual([NAMESPACE, OTHER_NAMESPACE]);
         expect((await lease(200, 1000, 100, otherShard)).map((entry) => entry.address)).toEqual([
           due('other', { shard: otherShard }),
         ]);
-        await store.finishDue(entries.map((entry) => ({ entry, nextDueMs: null })));
+        await store.dropDue(entries);
         expect(await store.countDue(shard, 1e15)).toBe(0);
         expect(await store.countDue(otherShard, 1e15)).toBe(1);
       });
 
       it('shares entries between concurrent compactors without giving one out twice', async () => {
-        await store.enterDue(
-          Array.from({ length: 30 }, (_, i) => ({ address: due(`k${i}`), dueMs: 100 + i })),
-        );
+        await enter(...Array.from({ length: 30 }, (_, i) => [due(`k${i}`), 100 + i] as const));
         const leases = await Promise.all(Array.from({ length: 5 }, () => lease(1000, 5000, 10)));
         const keys = leases.flat().map((entry) => entry.address.key);
         expect(keys).toHaveLength(30);

@@ -49,6 +49,11 @@ export interface CompareAndSet {
   readonly next: { readonly token: Token; readonly head: Uint8Array } | null;
   /** Fields to write, or to delete where null. Fields not named stay as they are. */
   readonly changes: ReadonlyMap<FieldName, Uint8Array | null>;
+  /**
+   * The state's entry in the due index, changed together with the state: a time (processing time, ms) sets it,
+   * left out it stays. A state that ends takes its entry with it.
+   */
+  readonly dueMs?: number;
 }
 
 /** One (view namespace, source, log partition): how far the log has been applied to a shard. */
@@ -83,10 +88,10 @@ export interface MoveWatermark {
 
 export interface DueEntry {
   readonly address: StateAddress;
-  /** Processing time, ms. */
+  /** When it was due, ms of processing time. */
   readonly dueMs: number;
-  /** Random, replaced by every `enter` and `lease`. */
-  readonly stamp: string;
+  /** What `leaseDue` set it to. */
+  readonly leasedUntilMs: number;
 }
 
 export interface TileStore {
@@ -110,20 +115,17 @@ export interface TileStore {
   /** Moves each iff its token is `expected` and the incarnation is unchanged. `true`: moved. */
   moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]>;
 
-  /** Puts states into the due index: due = min(present, given); the stamp is always replaced. */
-  enterDue(entries: readonly { readonly address: StateAddress; readonly dueMs: number }[]): Promise<void>;
-
   /**
    * Takes up to `limit` entries of the shard with dueMs ≤ nowMs, earliest first, and sets each to
-   * `leaseUntilMs` under a new stamp, so that another compactor gets it only if this one dies. Returned with the
-   * new stamp and the due time they had.
+   * `leaseUntilMs`, so that another compactor gets it only if this one dies. Writing the state sets it anew.
    */
   leaseDue(args: { shard: number; nowMs: number; leaseUntilMs: number; limit: number }): Promise<DueEntry[]>;
 
-  /** For each entry whose stamp is unchanged: removes it (`nextDueMs` null) or sets it to `nextDueMs`. */
-  finishDue(
-    entries: readonly { readonly entry: DueEntry; readonly nextDueMs: number | null }[],
-  ): Promise<void>;
+  /**
+   * Removes entries that are still where `leaseDue` set them: for states of views that are no longer defined,
+   * which nobody will write again.
+   */
+  dropDue(entries: readonly DueEntry[]): Promise<void>;
 
   /** Entries with dueMs ≤ nowMs: the compaction backlog. */
   countDue(shard: number, nowMs: number): Promise<number>;

@@ -6,7 +6,6 @@ import type {
   MoveWatermark,
   ReadRequest,
   ReadState,
-  StateAddress,
   TileStore,
   Watermark,
   WatermarkName,
@@ -58,18 +57,12 @@ export class FieldTracker implements TileStore {
     return this.#store.moveWatermarks(moves);
   }
 
-  enterDue(entries: readonly { readonly address: StateAddress; readonly dueMs: number }[]): Promise<void> {
-    return this.#store.enterDue(entries);
-  }
-
   leaseDue(args: { shard: number; nowMs: number; leaseUntilMs: number; limit: number }): Promise<DueEntry[]> {
     return this.#store.leaseDue(args);
   }
 
-  finishDue(
-    entries: readonly { readonly entry: DueEntry; readonly nextDueMs: number | null }[],
-  ): Promise<void> {
-    return this.#store.finishDue(entries);
+  dropDue(entries: readonly DueEntry[]): Promise<void> {
+    return this.#store.dropDue(entries);
   }
 
   countDue(shard: number, nowMs: number): Promise<number> {

@@ -46,7 +46,7 @@ export class SingleView {
       clock: this.clock,
       shards: 1,
       shape: options.shape ?? DEFAULT_TILE_SHAPE,
-      pacing: { foldAfterMs: options.foldAfterMs ?? 600_000, overdueMs: 3_600_000 },
+      pacing: { foldAfterMs: options.foldAfterMs ?? 600_000 },
       rules: PROTOCOL,
       newToken: () => random.hex64(),
     };

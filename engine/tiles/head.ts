@@ -8,7 +8,7 @@ import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts
 import { type ColumnStorage, decodeRows, emptyRows, encodeRows, type RowBlock } from './row-block.ts';
 
 export interface Head {
-  /** An entry of the due index at or before this time exists for the state; null: none is known to. */
+  /** The time in the due index that the last write set (a lease may have moved it since); null: none yet. */
   dueMs: number | null;
   /** partition → every record of it with offset < floor has been applied to this state. */
   floors: Map<number, number>;

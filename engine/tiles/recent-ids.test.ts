@@ -40,6 +40,22 @@ test('ids with equal halves in other places are told apart', () => {
   expect(ids.has({ hi: 1, lo: 1 }, 0, HORIZON_MS)).toBe(false);
 });
 
+test('asked many times, the answers are the same as from a scan', () => {
+  const ids = RecentIds.empty();
+  for (let i = 0; i < 40; i++) {
+    const id: EventId = { hi: i % 2, lo: i % 5 };
+    for (let j = 0; j < 40; j++) {
+      const asked: EventId = { hi: j % 2, lo: j % 5 };
+      const expected = [...Array(i).keys()].some(
+        (k) => k % 10 === j % 10 && Math.abs(k - j) * 60 <= HORIZON_MS,
+      );
+      expect(ids.has(asked, j * 60, HORIZON_MS), `${i} ids, asked for ${j}`).toBe(expected);
+    }
+    ids.add(id, i * 60);
+    if (i === 20) ids.prune(1_000_000, 0);
+  }
+});
+
 test('pruning keeps the horizon up to the newest event, whole', () => {
   const ids = RecentIds.empty();
   for (const timeMs of [899, 900, 901, 1000]) ids.add(integerEventId(timeMs), timeMs);

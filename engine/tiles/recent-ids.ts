@@ -16,6 +16,9 @@ import type { EventId } from '../event-id.ts';
 /** Late ids kept at most: the newest by append time. */
 const LATE_MAX = 1024;
 
+/** After so many questions an index pays. */
+const SCANS_MAX = 8;
+
 interface LateId {
   readonly timeMs: number;
   readonly hi: number;
@@ -29,6 +32,9 @@ export class RecentIds {
   #hi: number[] = [];
   #lo: number[] = [];
   #late: LateId[] = [];
+  /** Low half → indexes of the ids with it; made once many are asked for. */
+  #byLo: Map<number, number[]> | null = null;
+  #asked = 0;
 
   private constructor(fromMs: number) {
     this.#fromMs = fromMs;
@@ -67,19 +73,38 @@ export class RecentIds {
     return newest;
   }
 
-  /** Whether an event with this id and |Δ event time| ≤ horizonMs was taken. A scan: no index to build per read. */
+  /** Whether an event with this id and |Δ event time| ≤ horizonMs was taken. A read asks once: then a scan is cheaper. */
   has(id: EventId, timeMs: number, horizonMs: number): boolean {
-    for (let i = 0; i < this.#lo.length; i++) {
-      if (this.#lo[i] === id.lo && this.#hi[i] === id.hi && Math.abs(this.#times[i]! - timeMs) <= horizonMs) {
-        return true;
+    if (++this.#asked <= SCANS_MAX) {
+      for (let i = 0; i < this.#lo.length; i++) {
+        if (this.#lo[i] === id.lo && this.#isAt(i, id, timeMs, horizonMs)) return true;
       }
+    } else if (
+      this.#indexed()
+        .get(id.lo)
+        ?.some((i) => this.#isAt(i, id, timeMs, horizonMs))
+    ) {
+      return true;
     }
     return this.#late.some(
       (late) => late.lo === id.lo && late.hi === id.hi && Math.abs(late.timeMs - timeMs) <= horizonMs,
     );
   }
 
+  #isAt(i: number, id: EventId, timeMs: number, horizonMs: number): boolean {
+    return this.#hi[i] === id.hi && Math.abs(this.#times[i]! - timeMs) <= horizonMs;
+  }
+
+  #indexed(): Map<number, number[]> {
+    if (this.#byLo !== null) return this.#byLo;
+    const byLo = new Map<number, number[]>();
+    for (let i = 0; i < this.#lo.length; i++) addTo(byLo, this.#lo[i]!, i);
+    this.#byLo = byLo;
+    return byLo;
+  }
+
   add(id: EventId, timeMs: number): void {
+    if (this.#byLo !== null) addTo(this.#byLo, id.lo, this.#lo.length);
     this.#times.push(timeMs);
     this.#hi.push(id.hi);
     this.#lo.push(id.lo);
@@ -102,6 +127,7 @@ export class RecentIds {
     const fromMs = this.newestMs() - horizonMs;
     if (fromMs <= this.#fromMs) return;
     this.#fromMs = fromMs;
+    this.#byLo = null;
     const kept = [...this.#times.keys()].filter((i) => this.#times[i]! >= fromMs);
     this.#times = kept.map((i) => this.#times[i]!);
     this.#hi = kept.map((i) => this.#hi[i]!);
@@ -130,4 +156,10 @@ export class RecentIds {
       w.varint(appendedMs);
     }
   }
+}
+
+function addTo(byLo: Map<number, number[]>, lo: number, i: number): void {
+  const indexes = byLo.get(lo);
+  if (indexes === undefined) byLo.set(lo, [i]);
+  else indexes.push(i);
 }

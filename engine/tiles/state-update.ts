@@ -21,7 +21,7 @@ import {
   tailStorages,
 } from './head.ts';
 import { RecentIds } from './recent-ids.ts';
-import { allocateRows, mergeRows, pickRows, type RowBlock, sortRows } from './row-block.ts';
+import { allocateRows, lowerBound, mergeRows, pickRows, type RowBlock, sortRows } from './row-block.ts';
 import type { TileShape } from './tile-shape.ts';
 import type { TileView } from './tile-view.ts';
 import { TreeEditor } from './tree-editor.ts';
@@ -50,13 +50,27 @@ export interface ProtocolRules {
   readonly dedupe: boolean;
 }
 
+/** Partition → offsets of a tail's rows: asked for every row of a chunk, and a hot key's tail can be a whole chunk. */
+const tailOffsets = new WeakMap<RowBlock, Map<number, Set<number>>>();
+
+function tailHolds(tail: RowBlock, partition: number, offset: number): boolean {
+  if (tail.length === 0) return false;
+  let byPartition = tailOffsets.get(tail);
+  if (byPartition === undefined) {
+    byPartition = new Map();
+    for (let i = 0; i < tail.length; i++) {
+      const offsets = byPartition.get(tailPartition(tail, i));
+      if (offsets === undefined) byPartition.set(tailPartition(tail, i), new Set([tailOffset(tail, i)]));
+      else offsets.add(tailOffset(tail, i));
+    }
+    tailOffsets.set(tail, byPartition);
+  }
+  return byPartition.get(partition)?.has(offset) ?? false;
+}
+
 export const PROTOCOL: ProtocolRules = {
   isApplied(head, partition, offset) {
-    if (offset < (head.floors.get(partition) ?? 0)) return true;
-    for (let i = 0; i < head.tail.length; i++) {
-      if (tailOffset(head.tail, i) === offset && tailPartition(head.tail, i) === partition) return true;
-    }
-    return false;
+    return offset < (head.floors.get(partition) ?? 0) || tailHolds(head.tail, partition, offset);
   },
   foldBelow(watermark) {
     return watermark === null ? 0 : watermark.nextOffset;
@@ -108,8 +122,8 @@ export type UpdatePlan =
       /** null: the state ends and all its fields are deleted. */
       readonly head: Uint8Array | null;
       readonly changes: ReadonlyMap<FieldName, Uint8Array | null>;
-      /** The due index must have an entry at or before this time before the write is made; null: it has. */
-      readonly enterDueMs: number | null;
+      /** The state's new time in the due index; null: it stays as it is. */
+      readonly dueMs: number | null;
       readonly counts: IngestCounts;
     };
 
@@ -133,14 +147,9 @@ export const INGEST_FIELDS: readonly FieldName[] = [IDS_FIELD];
 export interface CompactionPacing {
   /** A tail is folded this long after it was started, ms of processing time. Default 10 min. */
   readonly foldAfterMs: number;
-  /**
-   * A state this much overdue is entered into the due index again by the next write: its entry may have been
-   * removed while a stalled writer still held the state's first write. Default 1 h.
-   */
-  readonly overdueMs: number;
 }
 
-export const DEFAULT_PACING: CompactionPacing = { foldAfterMs: 600_000, overdueMs: 3_600_000 };
+export const DEFAULT_PACING: CompactionPacing = { foldAfterMs: 600_000 };
 
 /**
  * Applies incoming rows. They are taken in the given order; those of one partition must ascend in offset.
@@ -162,6 +171,7 @@ export function planIngest(args: {
   const counts: IngestCounts = { applied: 0, redelivered: 0, duplicate: 0, tooLate: 0 };
   const lowMs = view.hasLifetime ? 0 : retentionLowMs(view, nowMs);
   const taken: IncomingRow[] = [];
+  const takenAt = new Map<number, IncomingRow[]>();
   const wanted = new Set<FieldName>();
   let tree: TreeEditor | null = null;
   let idsChanged = false;
@@ -172,7 +182,8 @@ export function planIngest(args: {
     if (ids.has(dedupeId, row.timeMs, view.dedupeHorizonMs)) return true;
     if (row.timeMs >= idsFromMs) return false;
     // Ids that old are forgotten; the event itself may still be there as a row.
-    if (tailContains(head.tail, row) || taken.some((other) => sameEvent(other, row))) return true;
+    if (tailContains(head.tail, row)) return true;
+    if (takenAt.get(row.timeMs)?.some((other) => sameEvent(other, row))) return true;
     if (state.head === null) return false;
     if (state.fields.has(ROOT_FIELD)) {
       tree ??= new TreeEditor(view, shape, state.fields);
@@ -193,6 +204,9 @@ export function planIngest(args: {
       counts.duplicate++;
     } else {
       taken.push(row);
+      const sameTime = takenAt.get(row.timeMs);
+      if (sameTime === undefined) takenAt.set(row.timeMs, [row]);
+      else sameTime.push(row);
       if (row.dedupeId !== null && rules.dedupe) {
         const forgotten = row.timeMs < idsFromMs;
         if (!forgotten) {
@@ -230,12 +244,9 @@ export function planIngest(args: {
   }
   head.tail = mergeRows(tail, incomingRows(taken, view, storages), storages);
 
-  let enterDueMs: number | null = null;
-  const dueMs = nowMs + pacing.foldAfterMs;
-  if (head.dueMs === null || head.dueMs > dueMs || head.dueMs < nowMs - pacing.overdueMs) {
-    head.dueMs = dueMs;
-    enterDueMs = dueMs;
-  }
+  const foldMs = nowMs + pacing.foldAfterMs;
+  const dueMs = head.dueMs === null || head.dueMs > foldMs ? foldMs : null;
+  if (dueMs !== null) head.dueMs = dueMs;
   if (idsChanged) {
     // From the oldest record at hand: a chunk may come again, and its repeats must then be told again.
     const appendedMs = incoming.reduce(
@@ -249,7 +260,7 @@ export function planIngest(args: {
   }
   writer.clear();
   encodeHead(head, storages, writer);
-  return { kind: 'write', head: writer.finish(), changes, enterDueMs, counts };
+  return { kind: 'write', head: writer.finish(), changes, dueMs, counts };
 }
 
 /** Whether compaction ever gives up rows that a window still counts. */
@@ -296,7 +307,7 @@ export function planCompaction(args: {
    * another partition, can be told only from the row.
    */
   live: boolean;
-}): Exclude<UpdatePlan, { kind: 'unchanged' }> & { readonly nextDueMs?: number | null } {
+}): Exclude<UpdatePlan, { kind: 'unchanged' }> {
   const { view, shape, rules, pacing, state, nowMs } = args;
   if (state.head === null) throw new Error('there is no state to compact');
   const storages = tailStorages(view.storages);
@@ -329,14 +340,14 @@ export function planCompaction(args: {
   const newestIdMs = idBytes === null ? -1 : RecentIds.decode(new ByteReader(idBytes)).newestMs();
   if (tree.empty && head.tail.length === 0 && newestIdMs + view.dedupeHorizonMs < lowMs) {
     if (idBytes !== null) changes.set(IDS_FIELD, null);
-    return { kind: 'write', head: null, changes, enterDueMs: null, counts, nextDueMs: null };
+    return { kind: 'write', head: null, changes, dueMs: null, counts };
   }
 
   const nextDueMs = nextDue(view, pacing, head, tree, newestIdMs, nowMs);
   head.dueMs = nextDueMs;
   writer.clear();
   encodeHead(head, storages, writer);
-  return { kind: 'write', head: writer.finish(), changes, enterDueMs: null, counts, nextDueMs };
+  return { kind: 'write', head: writer.finish(), changes, dueMs: nextDueMs, counts };
 }
 
 /** Expiry runs in strides, so that a key with a steady trickle is not rewritten for every row that leaves. */
@@ -412,8 +423,8 @@ function toldByRow(row: IncomingRow, dedupeId: EventId): boolean {
 }
 
 function tailContains(tail: RowBlock, row: IncomingRow): boolean {
-  for (let i = 0; i < tail.length; i++) {
-    if (tail.times[i] === row.timeMs && tail.idHi[i] === row.id.hi && tail.idLo[i] === row.id.lo) return true;
+  for (let i = lowerBound(tail, row.timeMs); i < tail.length && tail.times[i] === row.timeMs; i++) {
+    if (tail.idHi[i] === row.id.hi && tail.idLo[i] === row.id.lo) return true;
   }
   return false;
 }

@@ -110,7 +110,7 @@ class Case {
       clock: this.#clock,
       shards: SHARDS,
       shape: this.#shape,
-      pacing: { foldAfterMs: Math.ceil(this.#repo.scaleMs * random.pick([0, 1, 5])), overdueMs: 3_600_000 },
+      pacing: { foldAfterMs: Math.ceil(this.#repo.scaleMs * random.pick([0, 1, 5])) },
       rules: PROTOCOL,
       newToken: () => (++tokens).toString(16).padStart(16, '0'),
     };
