@@ -24,7 +24,8 @@ export async function compareCardDays(args: {
     dayStarts.some((start) => start <= timeMs && timeMs < start + DAY_MS);
   const endMs = Math.max(...dayStarts) + DAY_MS;
   const expected = new Map<number, Record<string, string>>();
-  for await (const row of csvRows('card_features_expected.csv.gz')) expected.set(Number(row.TRANSACTION_ID), row);
+  for await (const row of csvRows('card_features_expected.csv.gz'))
+    expected.set(Number(row.TRANSACTION_ID), row);
   const compared = new Set<number>();
   const summary = await lockstep({
     definitions: cardFraud,
