@@ -112,7 +112,7 @@ describe.skipIf(!dataPresent(FILE))('web requests out of order', () => {
         flush: false,
         partitions: 2,
         shape: { leafBytesMax: 200, tailRowsMax: 4 },
-        pacing: { foldAfterMs: 0 },
+        pacing: { foldAfterMs: 1_000 },
       });
       try {
         let compacted = 0;

@@ -1,6 +1,6 @@
 /** Builders of aggregations: `mean('amount').over('30d')`. */
 import type { FeatureValue } from '../aggregators/partial-aggregate.ts';
-import { type Duration, parseDurationMs } from '../windows/duration.ts';
+import { type Duration, durationMsOrAsIs } from '../windows/duration.ts';
 import { DESCRIBED_OPTIONS, described, refuseUnknownOptions } from './known-options.ts';
 import type { Described, Feature, Window } from './types.ts';
 import type { OperationName } from './value-types.ts';
@@ -33,7 +33,6 @@ export interface Aggregation<Op extends OperationName, Col extends string | null
    * Over the events of (T − offset − window, T − offset].
    *
    * @example sum('amount').over('7d', { offset: '7d', default: 0 })
-   * @throws DurationError
    */
   over<const D extends FeatureValue = never>(
     window: Duration,
@@ -57,7 +56,7 @@ function feature<Op extends OperationName, Col extends string | null, D extends 
     operation,
     column,
     params,
-    window: Object.freeze(window(parseDurationMs(options.offset ?? 0))),
+    window: Object.freeze(window(durationMsOrAsIs(options.offset ?? 0))),
     ...(options.default === undefined
       ? {}
       : { default: Array.isArray(options.default) ? Object.freeze([...options.default]) : options.default }),
@@ -77,7 +76,7 @@ function aggregation<Op extends OperationName, Col extends string | null>(
     column,
     params: Object.freeze([...params]),
     over(window, options = {}) {
-      const sizeMs = parseDurationMs(window);
+      const sizeMs = durationMsOrAsIs(window);
       return feature(self, (offsetMs) => ({ kind: 'sliding', sizeMs, offsetMs }), options);
     },
     lifetime(options = {}) {

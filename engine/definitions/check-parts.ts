@@ -1,5 +1,5 @@
 /** Checks shared by all kinds of definitions. They take anything and report; they never throw. */
-import { formatDuration } from '../windows/duration.ts';
+import { type DurationError, formatDuration, parseDurationMs } from '../windows/duration.ts';
 import { COLUMN_TYPES } from './column-value.ts';
 import type { Report } from './definition-error.ts';
 import { NAME_PATTERN } from './types.ts';
@@ -45,6 +45,14 @@ export const DURATION_MAX_MS = 7305 * 86_400_000;
 
 /** A whole number of milliseconds from `minMs` to 20 years. */
 export function checkDuration(value: unknown, what: string, minMs: number, report: Report): boolean {
+  if (typeof value === 'string') {
+    try {
+      parseDurationMs(value);
+    } catch (error) {
+      report(`${what}: ${(error as DurationError).message}`);
+      return false;
+    }
+  }
   if (typeof value !== 'number' || Number.isNaN(value)) {
     report(`${what} must be a number of milliseconds, not ${show(value)}`);
     return false;

@@ -45,6 +45,7 @@ export function checkView(view: Loose, problems: ProblemList): void {
   if (view.filter !== null && typeof view.filter !== 'function') report('filter must be a function or null');
   checkKeyColumn(view, report);
   checkProjections(view, report);
+  checkColumnsRead(view, report);
   if (view.resolutionMs !== null) checkDuration(view.resolutionMs, 'resolution', 1, report);
   checkDuration(view.asOfRetentionMs, 'asOfRetention', 0, report);
   if (!Number.isSafeInteger(view.version) || (view.version as number) < 1) {
@@ -105,6 +106,52 @@ function checkProjections(view: Loose, report: Report): void {
       report(`projected column '${name}': nullable must be true or false`);
     }
     if (typeof projection.from !== 'function') report(`projected column '${name}': from must be a function`);
+  }
+}
+
+/** Two rows that differ in every value, so that a comparison with either goes both ways. */
+const PROBE_VALUES: readonly Readonly<Record<ColumnType, string | number | boolean>>[] = [
+  { string: '', integer: 0, long: 0, double: 0, boolean: false, timestamp: 0 },
+  { string: 'x', integer: 1, long: 1, double: 1.5, boolean: true, timestamp: 1 },
+];
+
+/**
+ * Runs filter and projections on made-up rows and reports columns they read that do not exist. A feature repo
+ * runs without its types being checked, and a misspelt column would silently be undefined in every event.
+ */
+function checkColumnsRead(view: Loose, report: Report): void {
+  const columns = columnsOfSource(view.source);
+  if (columns === null) return;
+  const functions: [string, unknown][] = [['filter', view.filter]];
+  if (isObject(view.project)) {
+    for (const name of Object.keys(view.project)) {
+      const projection = view.project[name];
+      functions.push([`projected column '${name}'`, isObject(projection) ? projection.from : null]);
+    }
+  }
+  for (const [what, run] of functions) {
+    if (typeof run !== 'function') continue;
+    const unknown = new Set<string>();
+    for (const values of PROBE_VALUES) {
+      const row = new Proxy(Object.freeze({}), {
+        get(_, property) {
+          if (typeof property === 'symbol') return undefined;
+          const column = columns.get(property);
+          if (column === undefined) unknown.add(property);
+          return column === undefined ? undefined : values[column.type];
+        },
+      });
+      try {
+        run(row);
+      } catch {
+        // Made-up values may be none it can work with; what it read until then has been seen.
+      }
+    }
+    for (const name of unknown) {
+      report(
+        `${what} reads '${name}', which is not a column of source ${placeName((view.source as Loose).name)}`,
+      );
+    }
   }
 }
 

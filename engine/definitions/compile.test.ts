@@ -446,6 +446,44 @@ function expectOnly(problems: readonly string[], expected: RegExp): void {
   expect(problems).toEqual([expect.stringMatching(expected)]);
 }
 
+describe('functions that read what does not exist', () => {
+  it('names the column a filter misspells, on either side of a comparison', () => {
+    const filter = (event: Record<string, unknown>) => event.online === true && event.shopp === 'x';
+    expect(problemsOf(plainView({ filter }))).toEqual([
+      "view spend: filter reads 'shopp', which is not a column of source swipes",
+    ]);
+  });
+
+  it('names the column a projection misspells, also where it throws on made-up values', () => {
+    const from = (event: Record<string, string>) => Number((event.prise as string).slice(1));
+    const project = { x: { type: 'double', from } };
+    const features = { x: sum('x').over('1d') };
+    expect(problemsOf(plainView({ project, features }))).toEqual([
+      "view spend: projected column 'x' reads 'prise', which is not a column of source swipes",
+    ]);
+  });
+
+  it('takes functions that read what exists', () => {
+    const filter = (event: Record<string, unknown>) => event.tip !== null && event.online === false;
+    expect(problemsOf(plainView({ filter }))).toEqual([]);
+  });
+});
+
+it('reports text that is no duration with its place, together with everything else', () => {
+  const source = streamSource({
+    name: 'swipes',
+    columns: { at: timestamp(), card: string() },
+    eventTime: 'at',
+    lateness: 'soon' as '1s',
+  });
+  const features = { x: count().over('90y' as '90d'), y: mean('nope' as 'card').over('1d') };
+  const problems = problemsOf(plainView({ source, features }));
+  expect(problems).toHaveLength(3);
+  expect(problems.join('\n')).toMatch(/source swipes: lateness: 'soon' is not a duration/);
+  expect(problems.join('\n')).toMatch(/feature x: window: '90y' is not a duration/);
+  expect(problems.join('\n')).toMatch(/feature y: .*nope/);
+});
+
 describe('definitions that were not made by the builders', () => {
   it('never make it throw anything but a DefinitionError', () => {
     const kinds = [

@@ -1,5 +1,5 @@
 import type { ColumnType } from '../aggregators/partial-aggregate.ts';
-import { type Duration, parseDurationMs } from '../windows/duration.ts';
+import { type Duration, durationMsOrAsIs } from '../windows/duration.ts';
 import type { FeatureOf } from './aggregation.ts';
 import type { RowOf, TypedColumn, ValueOfType } from './column.ts';
 import type { EntityOf } from './entity.ts';
@@ -172,8 +172,8 @@ export function featureView<
     filter: (options.filter as ((event: EventRow) => boolean) | undefined) ?? null,
     project: frozenProjections(options.project ?? {}),
     features: frozenCopy(options.features) as Fs,
-    resolutionMs: options.resolution === undefined ? null : parseDurationMs(options.resolution),
-    asOfRetentionMs: parseDurationMs(options.asOfRetention ?? DEFAULT_AS_OF_RETENTION),
+    resolutionMs: options.resolution === undefined ? null : durationMsOrAsIs(options.resolution),
+    asOfRetentionMs: durationMsOrAsIs(options.asOfRetention ?? DEFAULT_AS_OF_RETENTION),
     version: options.version ?? 1,
     ...described(options),
   };

@@ -252,8 +252,10 @@ describe('a projection', () => {
         features: { a: last('x').over('1d'), b: distinctCount('x').over('1d') },
       }),
     );
+    // Compiling runs them on made-up rows to see which columns they read.
+    const before = [runs, idle];
     expect(view.project(row({ code: 4 }))).toEqual([hash53('8'), 8]);
-    expect([runs, idle]).toEqual([1, 0]);
+    expect([runs, idle]).toEqual([before[0]! + 1, before[1]]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { type Duration, parseDurationMs } from '../windows/duration.ts';
+import { type Duration, durationMsOrAsIs } from '../windows/duration.ts';
 import type { ColumnNames } from './column.ts';
 import { DESCRIBED_OPTIONS, described, frozenCopy, refuseUnknownOptions } from './known-options.ts';
 import type { Columns, Described, StreamSource } from './types.ts';
@@ -56,9 +56,9 @@ export function streamSource<const C extends Columns>(options: StreamSourceOptio
     columns: frozenCopy(options.columns),
     eventTime: options.eventTime,
     eventId: options.eventId ?? null,
-    dedupeHorizonMs: parseDurationMs(options.dedupeHorizon ?? DEFAULT_DEDUPE_HORIZON),
-    maxFutureMs: parseDurationMs(options.maxFuture ?? DEFAULT_MAX_FUTURE),
-    latenessMs: parseDurationMs(options.lateness ?? DEFAULT_LATENESS),
+    dedupeHorizonMs: durationMsOrAsIs(options.dedupeHorizon ?? DEFAULT_DEDUPE_HORIZON),
+    maxFutureMs: durationMsOrAsIs(options.maxFuture ?? DEFAULT_MAX_FUTURE),
+    latenessMs: durationMsOrAsIs(options.lateness ?? DEFAULT_LATENESS),
     ...described(options),
   });
 }

@@ -359,13 +359,15 @@ function nextDue(
   newestIdMs: number,
   nowMs: number,
 ): number {
-  if (head.tail.length > 0) return nowMs + pacing.foldAfterMs;
+  // Never now: whoever compacts until nothing is due must come to an end.
+  const soonestMs = nowMs + Math.max(1, pacing.foldAfterMs);
+  if (head.tail.length > 0) return soonestMs;
   const keptMs = Math.max(retentionMs(view), view.hasLifetime ? unmergedMs(view) : 0);
   const strideMs = Math.max(pacing.foldAfterMs, keptMs / 16);
   const oldestMs = tree.oldestMs() ?? newestIdMs + view.dedupeHorizonMs;
   let dueMs = oldestMs + keptMs + strideMs;
   if (view.resolutionMs !== null) dueMs = Math.min(dueMs, nowMs + Math.max(strideMs, view.resolutionMs));
-  return Math.ceil(Math.max(dueMs, nowMs + pacing.foldAfterMs));
+  return Math.ceil(Math.max(dueMs, soonestMs));
 }
 
 function largestOffsetMs(view: StateView): number {

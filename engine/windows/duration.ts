@@ -34,6 +34,18 @@ export function parseDurationMs(duration: Duration | string): number {
   return durationMs;
 }
 
+/**
+ * As `parseDurationMs`, but what is no duration is handed through as it is, so that a definition can be made and
+ * `compileRepo` can report it with its place, together with everything else that is wrong.
+ */
+export function durationMsOrAsIs(duration: Duration | string): number {
+  try {
+    return parseDurationMs(duration);
+  } catch {
+    return duration as number;
+  }
+}
+
 const UNITS_DESCENDING: readonly DurationUnit[] = ['d', 'h', 'm', 's'];
 
 /** The shortest exact form with one unit (weeks are written as days): 604 800 000 → `'7d'`, 90 000 → `'90s'`. */
