@@ -24,6 +24,8 @@ import { aborted, shutdownOnSignals } from './shutdown.ts';
 
 /** Clients have this long to finish the requests they are sending. */
 const DRAIN_FOR_MS = 10_000;
+/** Longer than draining requests (10 s) and applying the log (5 s) may take. */
+const CLOSE_FOR_MS = 20_000;
 
 const print = (text: string): void => {
   process.stdout.write(`${text}\n`);
@@ -60,12 +62,28 @@ export async function up(config: Config): Promise<number> {
       }
     } finally {
       await simulator?.stop();
-      await drainConnections(embedded.app.server, embedded.close(), DRAIN_FOR_MS);
+      await inTime(drainConnections(embedded.app.server, embedded.close(), DRAIN_FOR_MS), config.dataDir);
     }
     print(`Stopped: everything accepted is on disk in ${config.dataDir}`);
     return 0;
   } finally {
     shutdown.dispose();
+  }
+}
+
+/** Waits for the end of closing, which a store on a full disk may never reach; then the process ends all the same. */
+async function inTime(closing: Promise<void>, dataDir: string): Promise<void> {
+  const timer = setTimeout(() => {
+    process.stderr.write(
+      `Not closed after ${CLOSE_FOR_MS / 1000} s; leaving anyway. Every acknowledged event is on disk in ${dataDir}; ` +
+        'see whether the disk is full.\n',
+    );
+    process.exit(1);
+  }, CLOSE_FOR_MS);
+  try {
+    await closing;
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -84,6 +102,8 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
     }
     const { code, message } = error as NodeJS.ErrnoException;
     if (
+      code === 'ENOENT' ||
+      /read-only file system/i.test(message) ||
       code === 'EACCES' ||
       code === 'EROFS' ||
       code === 'ENOTDIR' ||

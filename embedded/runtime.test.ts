@@ -228,6 +228,17 @@ describe('the event clock', () => {
     expect(it.engine.clock.nowMs()).toBe(YEAR_AGO_MS + 9_000);
   });
 
+  test('does not go back at a restart, also where a source has old events only', async () => {
+    const it = await open({ clock: 'event' });
+    await it.push('payments', [event(YEAR_AGO_MS + 50_000_000)]);
+    await it.push('clicks', [{ at: YEAR_AGO_MS, card: 'old', page: 'x' }]);
+    expect(it.engine.clock.nowMs()).toBe(YEAR_AGO_MS + 50_000_000);
+    await it.restart();
+    expect(it.engine.clock.nowMs()).toBe(YEAR_AGO_MS + 50_000_000);
+    const old = await it.read('card', { entities: { card: 'old' }, at: YEAR_AGO_MS + 5_000 });
+    expect(old.body.error.code).toBe('at_too_old');
+  });
+
   test('an event may be asked about however far it is ahead of the replay, but not of the wall clock', async () => {
     const it = await open({ clock: 'event' });
     await it.push('payments', [event(YEAR_AGO_MS)]);

@@ -292,8 +292,8 @@ class Runtime implements Embedded {
         [...positions].map(([view, { nextOffset }]) => [view, Math.max(startOffset, nextOffset)]),
       );
       this.#progress.track(source, partition, endOffset, offsets);
-      for (const { maxEventTimeMs } of positions.values()) {
-        this.#eventClock?.restore(source.name, partition, maxEventTimeMs);
+      for (const { maxEventTimeMs, clockMs } of positions.values()) {
+        this.#eventClock?.restore(source.name, partition, maxEventTimeMs, clockMs);
       }
     }
     return { source, log, deadLetters, partitions };

@@ -33,7 +33,7 @@ test('what is written is read back', () => {
       },
     ),
   );
-});
+}, 60_000);
 
 test.each([0, 127, 128, 2 ** 14 - 1, 2 ** 14, 2 ** 49 - 1, 2 ** 49, 2 ** 53 - 1])('varint %d', (value) => {
   const w = new ByteWriter();

@@ -15,8 +15,12 @@ export class EventClock implements Clock {
     this.advance();
   }
 
-  /** As `applied`, for all partitions at start before the clock is first advanced: time must not run ahead. */
-  restore(source: string, partition: number, maxEventTimeMs: number): void {
+  /**
+   * As `applied`, for all partitions at start before the clock is first advanced: time must not run ahead.
+   * @param clockMs where the clock stood when the partition's watermark was moved: it does not go back behind it
+   */
+  restore(source: string, partition: number, maxEventTimeMs: number, clockMs = 0): void {
+    this.#nowMs = Math.max(this.#nowMs, clockMs);
     if (maxEventTimeMs < 0) return;
     const name = `${source}/${partition}`;
     this.#highest.set(name, Math.max(this.#highest.get(name) ?? 0, maxEventTimeMs));

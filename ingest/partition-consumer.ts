@@ -218,6 +218,7 @@ export class PartitionConsumer {
         nextOffset: startOffset,
         maxEventTimeMs: -1,
         appendedMs: -1,
+        clockMs: 0,
         logIdentity: this.#identity,
       };
       await store.moveWatermarks(
@@ -336,6 +337,7 @@ export class PartitionConsumer {
           token: this.#writing.newToken(cursor.token),
           maxEventTimeMs: Math.max(cursor.maxEventTimeMs, maxEventTimeMs),
           appendedMs,
+          clockMs: this.#writing.clock.nowMs(),
           logIdentity: this.#identity,
         },
       });

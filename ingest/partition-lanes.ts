@@ -145,14 +145,21 @@ export class PartitionLanes {
   }
 }
 
+export interface StoredPosition {
+  readonly nextOffset: number;
+  /** −1 when no event was applied. */
+  readonly maxEventTimeMs: number;
+  readonly clockMs: number;
+}
+
 /** The lowest stored position of each view over the shards; 0 where there is none. */
 export async function storedPositions(args: {
   source: CompiledSource;
   partition: number;
   writing: Pick<StateWriting, 'store' | 'shards'>;
-}): Promise<Map<CompiledView, { nextOffset: number; maxEventTimeMs: number }>> {
+}): Promise<Map<CompiledView, StoredPosition>> {
   const { source, partition, writing } = args;
-  const positions = new Map<CompiledView, { nextOffset: number; maxEventTimeMs: number }>();
+  const positions = new Map<CompiledView, StoredPosition>();
   const names = source.views.map((view) => ({ namespace: view.namespace, source: source.name, partition }));
   for (let shard = 0; shard < writing.shards; shard++) {
     const watermarks = await writing.store.readWatermarks(shard, names);
@@ -163,6 +170,7 @@ export async function storedPositions(args: {
       positions.set(view, {
         nextOffset: Math.min(nextOffset, former?.nextOffset ?? nextOffset),
         maxEventTimeMs: Math.max(watermark?.maxEventTimeMs ?? -1, former?.maxEventTimeMs ?? -1),
+        clockMs: Math.max(watermark?.clockMs ?? 0, former?.clockMs ?? 0),
       });
     });
   }

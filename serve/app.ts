@@ -105,7 +105,9 @@ export async function buildApp(dependencies: AppDependencies): Promise<FastifyIn
   app.setSerializerCompiler(() => (body) => JSON.stringify(body));
 
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+  app.decorateRequest('bodyBytes', 0);
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    request.bodyBytes = body.length;
     try {
       done(null, body.length === 0 ? undefined : parseJsonBody(body as Buffer));
     } catch (error) {
@@ -163,7 +165,16 @@ function refuseOtherMethods(app: FastifyInstance, url: string, allowed: readonly
   });
 }
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Size of the body as it was received; 0 without one. */
+    bodyBytes: number;
+  }
+}
+
 const FASTIFY_CODES: ReadonlyMap<string, readonly [ApiErrorCode, string]> = new Map([
+  // The client went away in the middle of its request: nobody reads the answer, and nothing is wrong here.
+  ['ECONNRESET', ['bad_request', 'the request was cut off']],
   ['FST_ERR_CTP_BODY_TOO_LARGE', ['body_too_large', 'the body is too large']],
   ['FST_ERR_CTP_INVALID_MEDIA_TYPE', ['unsupported_media_type', 'the content type is not supported here']],
   ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', ['bad_request', 'the body is not as long as content-length says']],
@@ -175,7 +186,8 @@ const FASTIFY_CODES: ReadonlyMap<string, readonly [ApiErrorCode, string]> = new 
 function asApiError(error: unknown, request: FastifyRequest): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof PushError) return new ApiError(error.code, error.message, {}, { cause: error });
-  const known = FASTIFY_CODES.get(String((error as { code?: unknown } | null)?.code));
+  const code = String((error as { code?: unknown } | null)?.code);
+  const known = FASTIFY_CODES.get(code);
   if (known !== undefined) return new ApiError(known[0], known[1], {}, { cause: error });
   const message = 'the server has a defect; the request id finds it in the log';
   return new ApiError('internal', message, { request_id: request.id }, { cause: error });

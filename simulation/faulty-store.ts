@@ -32,6 +32,7 @@ export const MUTATIONS = {
   watermark_by_offset: 'a watermark moves when its offset is the one read, whatever its token',
   watermark_from_absent:
     'a watermark moves past records although it is absent: after a wipe, or before its first write',
+  no_floor: 'a record is skipped only while its row is in the tail',
   ids_forgotten: 'ids are forgotten when rows are folded',
 } as const;
 
@@ -44,6 +45,11 @@ export class LostReplyError extends Error {
 
 export function mutatedRules(mutation: Mutation | null): ProtocolRules {
   if (mutation === 'no_dedupe') return { ...PROTOCOL, dedupe: false };
+  if (mutation === 'no_floor') {
+    const isApplied: ProtocolRules['isApplied'] = (head, partition, offset) =>
+      PROTOCOL.isApplied({ ...head, floors: new Map() }, partition, offset);
+    return { ...PROTOCOL, isApplied };
+  }
   if (mutation !== 'highest_offset') return PROTOCOL;
   return {
     ...PROTOCOL,

@@ -18,72 +18,81 @@ import { featureService } from '../engine/definitions/feature-service.ts';
 import { featureView } from '../engine/definitions/feature-view.ts';
 import { streamSource } from '../engine/definitions/stream-source.ts';
 
-const swipes = streamSource({
-  name: 'swipes',
-  columns: {
-    id: integer(),
-    at: timestamp(),
-    card: string({ nullable: true }),
-    amount: integer(),
-    kind: string(),
-  },
-  eventTime: 'at',
-  eventId: 'id',
-  dedupeHorizon: '20s',
-  maxFuture: '5s',
-  lateness: '3s',
-});
+function repo(eventId: 'id' | null): CompiledRepo {
+  const swipes = streamSource({
+    name: 'swipes',
+    columns: {
+      id: integer(),
+      at: timestamp(),
+      card: string({ nullable: true }),
+      amount: integer(),
+      kind: string(),
+    },
+    eventTime: 'at',
+    ...(eventId === null ? {} : { eventId }),
+    dedupeHorizon: '20s',
+    maxFuture: '5s',
+    lateness: '3s',
+  });
 
-const card = entity('card');
-const kind = entity('kind');
+  const card = entity('card');
+  const kind = entity('kind');
 
-const byCard = featureView({
-  name: 'by_card',
-  source: swipes,
-  entity: card,
-  features: {
-    count_1s: count().over('1s'),
-    sum_10s: sum('amount').over('10s'),
-    mean_40s: mean('amount').over('40s'),
-    last_40s: last('kind').over('40s'),
-    count_offset: count().over('10s', { offset: '5s' }),
-    distinct_40s: distinctCount('kind').over('40s'),
-    last_3: lastN('amount', 3).over('40s'),
-  },
-  asOfRetention: '30s',
-});
+  const byCard = featureView({
+    name: 'by_card',
+    source: swipes,
+    entity: card,
+    features: {
+      count_1s: count().over('1s'),
+      sum_10s: sum('amount').over('10s'),
+      mean_40s: mean('amount').over('40s'),
+      last_40s: last('kind').over('40s'),
+      count_offset: count().over('10s', { offset: '5s' }),
+      distinct_40s: distinctCount('kind').over('40s'),
+      last_3: lastN('amount', 3).over('40s'),
+    },
+    asOfRetention: '30s',
+  });
 
-const byKind = featureView({
-  name: 'by_kind',
-  source: swipes,
-  entity: kind,
-  filter: (event) => event.amount >= 0,
-  features: {
-    count_ever: count().lifetime(),
-    sum_ever: sum('amount').lifetime(),
-    first_ever: first('amount').lifetime(),
-    max_20s: max('amount').over('20s'),
-  },
-  asOfRetention: '20s',
-});
+  const byKind = featureView({
+    name: 'by_kind',
+    source: swipes,
+    entity: kind,
+    filter: (event) => event.amount >= 0,
+    features: {
+      count_ever: count().lifetime(),
+      sum_ever: sum('amount').lifetime(),
+      first_ever: first('amount').lifetime(),
+      max_20s: max('amount').over('20s'),
+    },
+    asOfRetention: '20s',
+  });
 
-const coarse = featureView({
-  name: 'coarse',
-  source: swipes,
-  entity: card,
-  features: {
-    count_20s: count().over('20s'),
-    sum_60s: sum('amount').over('60s'),
-  },
-  resolution: '2s',
-  asOfRetention: '5s',
-});
+  const coarse = featureView({
+    name: 'coarse',
+    source: swipes,
+    entity: card,
+    features: {
+      count_20s: count().over('20s'),
+      sum_60s: sum('amount').over('60s'),
+    },
+    resolution: '2s',
+    asOfRetention: '5s',
+  });
 
-const everything = featureService({ name: 'everything', features: [byCard, byKind, coarse] });
+  const everything = featureService({ name: 'everything', features: [byCard, byKind, coarse] });
 
-let compiled: CompiledRepo | null = null;
+  return compileRepo([everything]);
+}
 
-export function simulationRepo(): CompiledRepo {
-  compiled ??= compileRepo([everything]);
+const repos = new Map<boolean, CompiledRepo>();
+
+/**
+ * @param withIds false: the source declares no event id, so that nothing but floors and tails tells a record that
+ * comes again
+ */
+export function simulationRepo(withIds: boolean): CompiledRepo {
+  const compiled = repos.get(withIds) ?? repo(withIds ? 'id' : null);
+  repos.set(withIds, compiled);
   return compiled;
 }

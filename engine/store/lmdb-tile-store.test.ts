@@ -61,6 +61,7 @@ describe('lmdb tile store', () => {
       token: token(5),
       maxEventTimeMs: 3,
       appendedMs: 7,
+      clockMs: 0,
       logIdentity: 'log',
     };
     await first.compareAndSet([write('k', null, 1), write('gone', null, 2)]);
@@ -246,6 +247,7 @@ async function compare(
           token: token(operation.next),
           maxEventTimeMs: -1,
           appendedMs: 7,
+          clockMs: 0,
           logIdentity: '',
         };
         const name = names[operation.partition]!;

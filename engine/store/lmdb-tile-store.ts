@@ -416,6 +416,7 @@ function encodeWatermark(watermark: Watermark): Uint8Array {
   writer.varint(watermark.nextOffset);
   writer.f64(watermark.maxEventTimeMs);
   writer.f64(watermark.appendedMs);
+  writer.f64(watermark.clockMs);
   writer.text(watermark.logIdentity);
   return writer.finish();
 }
@@ -428,6 +429,7 @@ function decodeWatermark(bytes: Uint8Array): Watermark {
     nextOffset: reader.varint(),
     maxEventTimeMs: reader.f64(),
     appendedMs: reader.f64(),
+    clockMs: reader.f64(),
     logIdentity: reader.text(),
   };
 }

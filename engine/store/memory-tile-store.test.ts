@@ -35,6 +35,7 @@ describe('memory tile store in the simulator', () => {
     token: token(nextOffset),
     maxEventTimeMs: 0,
     appendedMs: 7,
+    clockMs: 0,
     logIdentity: 'log',
   });
 

@@ -122,6 +122,7 @@ export class MemoryTileStore implements TileStore {
         writer.text(watermark.token);
         writer.f64(watermark.maxEventTimeMs);
         writer.f64(watermark.appendedMs);
+        writer.f64(watermark.clockMs);
         writer.text(watermark.logIdentity);
       }
       writer.varint(shard.due.size);

@@ -404,6 +404,7 @@ export function describeTileStore(title: string, open: () => Promise<TileStoreHa
       token: token(id),
       maxEventTimeMs: NOW_MS,
       appendedMs: 7,
+      clockMs: 0,
       logIdentity: 'cluster/topic/0',
       ...overrides,
     });

@@ -72,6 +72,11 @@ export interface Watermark {
   readonly maxEventTimeMs: number;
   /** Append time of the last record applied, ms; −1 when none. */
   readonly appendedMs: number;
+  /**
+   * What the consumer took for now when it moved the watermark, ms; 0 when it never did. A clock made again from
+   * watermarks must not be behind it: events were dropped as too late by it.
+   */
+  readonly clockMs: number;
   /** What the log looked like when this was written (`EventLog.identity`), to notice a re-created log. */
   readonly logIdentity: string;
 }

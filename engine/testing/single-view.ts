@@ -87,6 +87,7 @@ export class SingleView {
           token,
           maxEventTimeMs,
           appendedMs: this.clock.nowMs(),
+          clockMs: 0,
           logIdentity: '',
         },
       },

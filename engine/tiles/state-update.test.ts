@@ -7,13 +7,7 @@ import { positionEventId, textEventId } from '../event-id.ts';
 import type { FieldName } from '../store/tile-store.ts';
 import { SingleView } from '../testing/single-view.ts';
 import { IDS_FIELD, ROOT_FIELD } from './grid.ts';
-import {
-  type IncomingRow,
-  PROTOCOL,
-  planIngest,
-  type StateSnapshot,
-  type UpdatePlan,
-} from './state-update.ts';
+import { type IncomingRow, type IngestCounts, PROTOCOL, planIngest } from './state-update.ts';
 import { DEFAULT_TILE_SHAPE } from './tile-shape.ts';
 
 const MINUTE_MS = 60_000;
@@ -63,49 +57,67 @@ describe('a repeat of a late event is told', () => {
   });
 });
 
-test('a late event known by its stamp only is told when it is delivered again at another offset', () => {
+describe('a late event known by its stamp only', () => {
   const stamped = streamSource({ name: 'stamped', columns, eventTime: 'at' });
-  const definition = featureView({
-    name: 'v',
-    source: stamped,
-    entity: card,
-    features: { n: count().over('1d') },
-  });
+  const features = { n: count().over('1d') };
+  const definition = featureView({ name: 'v', source: stamped, entity: card, features });
   const view = compileRepo([definition]).views.get('v')!;
   const nowMs = BUCKET_START_MS;
-  const row = (offset: number, timeMs: number, stamp: string): IncomingRow => ({
+  const lateMs = nowMs - 120 * MINUTE_MS;
+
+  const row = (offset: number, timeMs: number, stamp: string, appendedMs = nowMs): IncomingRow => ({
     partition: 0,
     offset,
-    appendedMs: nowMs,
+    appendedMs,
     timeMs,
     id: positionEventId(0, offset),
     dedupeId: textEventId(stamp),
     values: [],
   });
-  const plan = (state: StateSnapshot, incoming: readonly IncomingRow[]): UpdatePlan =>
-    planIngest({
-      view,
-      shape: DEFAULT_TILE_SHAPE,
-      rules: PROTOCOL,
-      pacing: { foldAfterMs: 600_000 },
-      state,
-      incoming,
-      nowMs,
+
+  /** Plans one write after another on a state that is never folded. */
+  function counts(...batches: readonly (readonly IncomingRow[])[]): IngestCounts[] {
+    const fields = new Map<FieldName, Uint8Array | null>([
+      [IDS_FIELD, null],
+      [ROOT_FIELD, null],
+    ]);
+    let head: Uint8Array | null = null;
+    return batches.map((incoming) => {
+      const token = head === null ? null : '0'.repeat(16);
+      const plan = planIngest({
+        view,
+        shape: { ...DEFAULT_TILE_SHAPE, tailRowsMax: 1000 },
+        rules: PROTOCOL,
+        pacing: { foldAfterMs: 600_000 },
+        state: { token, head, fields, watermarks: null },
+        incoming,
+        nowMs,
+      });
+      if (plan.kind === 'read') throw new Error('there is nothing more to read');
+      if (plan.kind === 'write') {
+        head = plan.head;
+        for (const [field, bytes] of plan.changes) fields.set(field, bytes);
+      }
+      return plan.counts;
     });
-  const fields = new Map<FieldName, Uint8Array | null>([
-    [IDS_FIELD, null],
-    [ROOT_FIELD, null],
-  ]);
-  const first = plan({ token: null, head: null, fields, watermarks: null }, [
-    row(0, nowMs, 'a'),
-    row(1, nowMs - 120 * MINUTE_MS, 'late'),
-  ]);
-  if (first.kind !== 'write') throw new Error(`planned ${first.kind}`);
-  for (const [field, bytes] of first.changes) fields.set(field, bytes);
-  const again = plan({ token: '0'.repeat(16), head: first.head, fields, watermarks: null }, [
-    row(2, nowMs - 120 * MINUTE_MS, 'late'),
-  ]);
-  expect(again).toMatchObject({ kind: 'unchanged', counts: { duplicate: 1 } });
+  }
+
+  test('is told when it is delivered again at another offset', () => {
+    const [, again] = counts([row(0, nowMs, 'a'), row(1, lateMs, 'late')], [row(2, lateMs, 'late')]);
+    expect(again).toMatchObject({ applied: 0, duplicate: 1 });
+  });
+
+  test('is told when a chunk of many hours comes again, its repeat within', () => {
+    const chunk = [
+      row(0, nowMs, 'a', 0),
+      row(1, lateMs, 'late', 0),
+      row(2, lateMs, 'late', MINUTE_MS),
+      row(3, nowMs, 'b', 300 * MINUTE_MS),
+    ];
+    const [first, again] = counts(chunk, chunk);
+    expect(first).toMatchObject({ applied: 3, duplicate: 1, redelivered: 0 });
+    expect(again).toMatchObject({ applied: 0, duplicate: 1, redelivered: 3 });
+  });
 });
 
 describe('a coarse window counts exactly what lies in the bounds it reports', () => {

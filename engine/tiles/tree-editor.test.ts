@@ -277,7 +277,7 @@ test('no orphaned, no missing field and no row lost after any sequence of edits'
       expect(facts.prefixRowCount, `seed ${seed}`).toBe(view.hasLifetime ? prefix.length : 0);
     }
   }
-});
+}, 60_000);
 
 test('a damaged node is refused, whatever byte is changed or wherever it ends', () => {
   const tree = new StoredTree(viewWith({ hasLifetime: true }), shapeOf(3));

@@ -320,6 +320,7 @@ class Case {
               token: newToken(null),
               maxEventTimeMs,
               appendedMs: partition.entries[to - 1]!.appendedMs,
+              clockMs: 0,
               logIdentity: '',
             },
           },

@@ -1,5 +1,5 @@
 /** `POST /v1/sources/{source}/events` */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import type { UnreadableEvent } from '../../ingest/push-gateway.ts';
 import type { RouteContext } from '../app.ts';
 import { fieldsOf, readArray } from '../body-fields.ts';
@@ -25,7 +25,8 @@ export function registerEvents(routes: FastifyInstance, context: RouteContext): 
   const { push, limits, metrics } = context;
 
   routes.register(async (scope) => {
-    scope.addContentTypeParser('application/x-ndjson', { parseAs: 'buffer' }, (_request, body, done) => {
+    scope.addContentTypeParser('application/x-ndjson', { parseAs: 'buffer' }, (request, body, done) => {
+      request.bodyBytes = body.length;
       try {
         done(null, new NdjsonBody(body as Buffer));
       } catch (error) {
@@ -46,7 +47,7 @@ export function registerEvents(routes: FastifyInstance, context: RouteContext): 
         const options = {
           wait: query.wait ?? 'durable',
           dryRun: query.dry_run === 'true',
-          bytes: bodyBytes(request),
+          bytes: request.bodyBytes,
         } as const;
         const events = readEvents(request.body);
         const count = events instanceof NdjsonBody ? events.lines.length : events.length;
@@ -94,8 +95,3 @@ const unreadable = (message: string): UnreadableEvent => ({
   column: null,
   message: `the line ${message}`,
 });
-
-function bodyBytes(request: FastifyRequest): number {
-  const length = Number(request.headers['content-length']);
-  return Number.isSafeInteger(length) && length >= 0 ? length : request.raw.socket.bytesRead;
-}

@@ -9,6 +9,7 @@ import { type FeatureQuestion, FeatureReader } from '../feature-reader.ts';
 import { FeatureRequestParser } from '../feature-request.ts';
 import { featureResponse } from '../feature-response.ts';
 import { batchSchema, featuresSchema } from '../openapi.ts';
+import { readQuery } from '../query.ts';
 
 interface Served {
   readonly reader: FeatureReader;
@@ -31,6 +32,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
     '/v1/services/:service/features',
     { schema: featuresSchema() },
     async (request) => {
+      readQuery(request.query, {});
       const { reader, parser, count } = serviceOf(request.params.service);
       context.onRead?.();
       const { question, ingest, metadata } = parser.parse(request.body);
@@ -52,6 +54,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
     '/v1/services/:service/features/batch',
     { schema: batchSchema() },
     async (request) => {
+      readQuery(request.query, {});
       const { reader, parser, count } = serviceOf(request.params.service);
       context.onRead?.();
       const fields = fieldsOf(request.body, ['rows', 'metadata'], 'the body');
