@@ -12,7 +12,16 @@ export default defineConfig({
   test: {
     reporters: ['default', './scripts/count-reporter.mjs'],
     projects: [
-      { resolve, test: { name: 'unit', include: ['**/*.test.ts'], exclude: [...exclude, 'test/**'] } },
+      {
+        resolve,
+        // The time limit only ends what hangs; the 5 s default fails slow machines, not slow code.
+        test: {
+          name: 'unit',
+          include: ['**/*.test.ts'],
+          exclude: [...exclude, 'test/**'],
+          testTimeout: 60_000,
+        },
+      },
       {
         resolve,
         test: {
