@@ -203,7 +203,7 @@ type Operation = typeof operations extends fc.Arbitrary<infer T> ? T : never;
 
 function counter(): () => string {
   let next = 0;
-  return () => `stamp ${next++}`;
+  return () => `incarnation ${next++}`;
 }
 
 async function compare(

@@ -8,7 +8,7 @@
  * watermark protocol allows, and never damages older ones; a crash of this process alone loses nothing.
  *
  * Databases: `states` (see lmdb-keys.ts; the head's value is token 8 bytes · head), `watermarks`, `due` (ordered
- * by due time, values empty), `due-of-state` (state → due time u64 · stamp UTF-8), `meta`.
+ * by due time, values empty), `due-of-state` (state → due time u64), `meta`.
  */
 
 import { ByteReader, ByteWriter } from '../bytes.ts';
@@ -60,7 +60,7 @@ export interface LmdbTileStoreOptions {
    * the store beyond it fails with `StoreFullError`; deleting and shrinking stay possible. @default none: the disk
    */
   readonly maxBytes?: number;
-  /** Makes stamps and the incarnation. @default 8 random bytes as hex */
+  /** Makes the incarnation. @default 8 random bytes as hex */
   readonly random?: () => string;
 }
 
