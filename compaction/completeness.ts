@@ -6,7 +6,7 @@ import type { Clock } from '../engine/clock.ts';
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { TileStore } from '../engine/store/tile-store.ts';
 import { mergesForGood } from '../engine/tiles/state-update.ts';
-import type { EventLog } from '../ingest/log/event-log.ts';
+import type { LogInfo } from '../ingest/log/event-log.ts';
 
 /**
  * Whether, in every partition of the view's source, all records appended more than a dedupe horizon ago have
@@ -17,7 +17,7 @@ export type Completeness = (view: CompiledView, shard: number) => Promise<boolea
 /** @param processing the time that `appendedMs` of log records is of */
 export function logCompleteness(
   store: TileStore,
-  logOf: (source: string) => EventLog,
+  logOf: (source: string) => LogInfo,
   processing: Clock,
 ): Completeness {
   return async (view, shard) => {

@@ -92,7 +92,8 @@ function wrapped(
 }
 
 async function recordsOf(log: EventLog): Promise<LogRecord[]> {
-  return log.read({ partition: 0, fromOffset: 0, maxRecords: 1_000, maxBytes: 1e9 });
+  const { records } = await log.read({ partition: 0, fromOffset: 0, maxRecords: 1_000, maxBytes: 1e9 });
+  return [...records];
 }
 
 describe('an engine on a directory', () => {
@@ -258,7 +259,7 @@ describe('an event that a view cannot use', () => {
     await engine.push.push('payments', [bad], { wait: 'applied' });
     expect((await ask(engine, 'neg')).body.features.amount_sum_1h).toBe(-1);
     const letters = (await recordsOf(await storage.log('payments.dead_letters', 1))).map(({ value }) =>
-      JSON.parse(Buffer.from(value).toString()),
+      JSON.parse(Buffer.from(value!).toString()),
     );
     expect(letters).toMatchObject([
       { reason: 'filter_or_projection', source: 'payments', partition: 0, offset: 0, view: 'shops' },

@@ -7,7 +7,6 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
-import { Compactor } from '../compaction/compactor.ts';
 import { logCompleteness } from '../compaction/completeness.ts';
 import { type Clock, WallClock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
@@ -26,13 +25,16 @@ import {
   truncateLog,
 } from '../ingest/log-retention.ts';
 import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
-import { type LaneObserver, PartitionLanes, storedPositions } from '../ingest/partition-lanes.ts';
+import { storedPositions } from '../ingest/partition-lanes.ts';
 import { PushBudget } from '../ingest/push-budget.ts';
 import { PushGateway } from '../ingest/push-gateway.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
+import { CompactionRole } from '../roles/compaction-role.ts';
+import { aborted, deferred } from '../roles/deferred.ts';
+import { IngestPartition } from '../roles/ingest-partition.ts';
+import { reasonOf } from '../roles/reason-of.ts';
 import { type AppLimits, buildApp, type Readiness } from '../serve/app.ts';
 import { Metrics } from '../serve/metrics.ts';
-import { runCompaction } from './compaction-loop.ts';
 import { openLmdbStorage, openMemoryStorage, type Storage } from './storage.ts';
 
 export interface RuntimeOptions {
@@ -127,7 +129,6 @@ const DEFAULTS = {
 
 const SHARDS = 1;
 const RETENTION_EVERY_MS = 60_000;
-const COMPACTION_IDLE_MS = 1_000;
 /** States per compaction step: some 2 ms. */
 const COMPACTION_BATCH = 8;
 const DEAD_LETTER_MAX_BYTES = 64 * 1024 * 1024;
@@ -164,13 +165,10 @@ class Runtime implements Embedded {
   readonly #stopping = new AbortController();
   readonly #stoppingSoon = aborted(this.#stopping.signal);
   readonly #loops: Promise<void>[] = [];
-  /** Source and partition → why it is not consumed. */
-  readonly #failing = new Map<string, string>();
-  readonly #stopped = withResolvers<never>();
-  /** Source and partition → its consumers have found their positions. */
-  readonly #opened = new Map<string, Deferred<void>>();
+  readonly #stopped = deferred<never>();
+  readonly #partitions: IngestPartition[] = [];
   #sources: SourceRuntime[] = [];
-  #compactor!: Compactor;
+  #compaction!: CompactionRole;
   #lastReadMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
@@ -191,7 +189,6 @@ class Runtime implements Embedded {
       rules: PROTOCOL,
       newToken: randomTokens(),
     };
-    this.#stopped.promise.catch(() => {});
   }
 
   async open(): Promise<this> {
@@ -202,12 +199,18 @@ class Runtime implements Embedded {
     const budget = new PushBudget(this.#options.maxInFlightBytes);
     const gateways = this.#sources.map((runtime) => this.#gateway(runtime, budget));
     this.push = new EventPush(gateways, budget);
-    for (const gateway of gateways) await gateway.refill();
+    for (const { source, log } of this.#sources) await this.push.gateway(source.name)!.refill(log);
 
     const logs = new Map(this.#sources.map(({ source, log }) => [source.name, log]));
     const completeness = logCompleteness(this.#storage.store, (source) => logs.get(source)!, this.#wallClock);
-    this.#compactor = new Compactor(repo.views.values(), this.#writing, completeness, {
+    this.#compaction = new CompactionRole({
+      views: repo.views.values(),
+      writing: this.#writing,
+      completeness,
+      metrics: this.metrics,
       batchSize: COMPACTION_BATCH,
+      quietMs: () => performance.now() - this.#lastReadMs,
+      ...(logger === undefined ? {} : { logger }),
     });
     this.metrics.onCollect(() => this.#collect());
     this.app = await buildApp({
@@ -234,27 +237,20 @@ class Runtime implements Embedded {
     const applied = this.#sources.map(({ source }) =>
       this.#progress.waitUntilApplied(source.name, this.#progress.ends(source.name), this.#stopping.signal),
     );
-    const working = Promise.all([...this.#opened.values()].map(({ promise }) => promise)).then(() =>
+    const working = Promise.all(this.#partitions.map(({ opened }) => opened)).then(() =>
       Promise.all(applied),
     );
     await Promise.race([working, this.#stoppingSoon, this.#stopped.promise]);
   }
 
   readiness(): Readiness {
-    const reasons = [...this.#failing.values()];
+    const reasons = this.#partitions.flatMap(({ failing }) => failing ?? []);
     if (this.#closing !== undefined) reasons.push('the process is stopping');
     return { ready: reasons.length === 0, reasons };
   }
 
-  async compact(): Promise<number> {
-    let states = 0;
-    for (;;) {
-      const counts = await this.#compactor.step(0);
-      this.#countCompaction(counts);
-      const step = counts.compacted + counts.ended + counts.conflicts + counts.orphaned;
-      if (step === 0) return states;
-      states += step;
-    }
+  compact(): Promise<number> {
+    return this.#compaction.compact();
   }
 
   close(): Promise<void> {
@@ -318,86 +314,37 @@ class Runtime implements Embedded {
       if (runtime.source.views.length === 0) continue;
       const deadLetters = new LogDeadLetters({ log: runtime.deadLetters, clock: this.#wallClock });
       for (let partition = 0; partition < runtime.partitions; partition++) {
-        const lanes = new PartitionLanes({
-          source: runtime.source,
-          partition,
-          log: runtime.log,
-          writing: this.#writing,
-          deadLetters,
-          observer: this.#observer(runtime.source, partition),
-          ...(this.#options.consumer === undefined ? {} : { consumer: this.#options.consumer }),
-        });
-        this.#loops.push(lanes.run(signal));
+        const ingest = this.#ingest(runtime, partition, deadLetters);
+        this.#partitions.push(ingest);
+        this.#loops.push(ingest.run(signal));
       }
     }
-    this.#loops.push(
-      runCompaction(
-        {
-          compactor: this.#compactor,
-          shards: SHARDS,
-          idleMs: COMPACTION_IDLE_MS,
-          quietMs: () => performance.now() - this.#lastReadMs,
-          onStep: (counts) => this.#countCompaction(counts),
-          onError: (error) => {
-            this.metrics.count('millrace_compaction_errors_total', {});
-            this.#options.logger?.error({ reason: reasonOf(error) }, 'compaction failed; it is tried again');
-          },
-        },
-        signal,
-      ),
-    );
+    this.#loops.push(this.#compaction.run(signal));
     this.#loops.push(this.#retain(signal));
   }
 
-  #observer(source: CompiledSource, partition: number): LaneObserver {
-    const { logger } = this.#options;
-    const name = `${source.name}/${partition}`;
-    const labels = { source: source.name };
-    const opened = withResolvers<void>();
-    this.#opened.set(name, opened);
-    return {
-      chunkApplied: ({ views, nextOffset, maxEventTimeMs, appendedMs, counts, deadLetters }) => {
-        this.#eventClock?.applied(source.name, partition, maxEventTimeMs);
-        for (const view of views) this.#progress.applied(view, partition, nextOffset, appendedMs);
-        for (const [view, { applied, redelivered, duplicate, tooLate, conflicts }] of counts) {
-          const outcomes = { applied, redelivered, duplicate, too_late: tooLate };
-          for (const [outcome, n] of Object.entries(outcomes)) {
-            this.metrics.count('millrace_events_applied_total', { view: view.name, outcome }, n);
-          }
-          this.metrics.count('millrace_write_conflicts_total', { view: view.name }, conflicts);
-        }
-        for (const { reason } of deadLetters) {
-          this.metrics.count('millrace_dead_letters_total', { ...labels, reason });
-        }
+  #ingest({ source, log }: SourceRuntime, partition: number, deadLetters: LogDeadLetters): IngestPartition {
+    const { logger, consumer } = this.#options;
+    return new IngestPartition({
+      source,
+      partition,
+      log,
+      writing: this.#writing,
+      deadLetters,
+      metrics: this.metrics,
+      listener: {
+        applied: ({ views, nextOffset, maxEventTimeMs, appendedMs }) => {
+          this.#eventClock?.applied(source.name, partition, maxEventTimeMs);
+          for (const view of views) this.#progress.applied(view, partition, nextOffset, appendedMs);
+        },
+        positioned: (views, at, nextOffset) => {
+          for (const view of views) this.#progress.positioned(view, at, nextOffset);
+        },
+        stopped: (error) => this.#stopped.reject(error),
       },
-      // Said of one lane; each view's own position is reported when it moves or is read.
-      caughtUp: () => {},
-      positioned: (views, at, nextOffset) => {
-        for (const view of views) this.#progress.positioned(view, at, nextOffset);
-        opened.resolve();
-      },
-      gap: (at, fromOffset, toOffset) => {
-        this.metrics.count('millrace_log_gap_records_total', labels, toOffset - fromOffset);
-        logger?.error(
-          { ...labels, partition: at, fromOffset, toOffset },
-          'records were gone before they were applied',
-        );
-      },
-      failed: (error, final) => {
-        this.metrics.count('millrace_consumer_errors_total', labels);
-        const reason = reasonOf(error);
-        this.#failing.set(name, `source ${source.name}, partition ${partition}: ${reason}`);
-        logger?.error(
-          { ...labels, partition, final, reason },
-          final ? 'a consumer stopped' : 'a consumer failed; it is tried again',
-        );
-        if (final) this.#stopped.reject(error);
-      },
-      recovered: () => {
-        this.#failing.delete(name);
-        logger?.info({ ...labels, partition }, 'a consumer has recovered');
-      },
-    };
+      ...(logger === undefined ? {} : { logger }),
+      ...(consumer === undefined ? {} : { consumer }),
+    });
   }
 
   async #retain(signal: AbortSignal): Promise<void> {
@@ -434,45 +381,12 @@ class Runtime implements Embedded {
     }
   }
 
-  #countCompaction(counts: Awaited<ReturnType<Compactor['step']>>): void {
-    const { compacted, ended, conflicts, orphaned } = counts;
-    for (const [outcome, n] of Object.entries({ compacted, ended, conflict: conflicts, orphaned })) {
-      this.metrics.count('millrace_compaction_states_total', { outcome }, n);
-    }
-  }
-
   async #collect(): Promise<void> {
     for (const { source, partition, records, seconds } of this.#progress.lags()) {
       const labels = { source, partition };
       this.metrics.set('millrace_consumer_lag_records', labels, records);
       this.metrics.set('millrace_consumer_lag_seconds', labels, seconds);
     }
-    const backlog = await this.#storage.store.countDue(0, this.clock.nowMs());
-    this.metrics.set('millrace_compaction_backlog_states', {}, backlog);
+    this.metrics.set('millrace_compaction_backlog_states', {}, await this.#compaction.backlog());
   }
-}
-
-const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : 'not an Error');
-
-interface Deferred<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (reason: unknown) => void;
-}
-
-function withResolvers<T>(): Deferred<T> {
-  let resolve!: (value: T) => void;
-  let reject!: (reason: unknown) => void;
-  const promise = new Promise<T>((resolvePromise, rejectPromise) => {
-    resolve = resolvePromise;
-    reject = rejectPromise;
-  });
-  return { promise, resolve, reject };
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

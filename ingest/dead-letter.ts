@@ -1,7 +1,8 @@
 /** Events that provably cannot be used (C4), with reason and origin. */
+import type { RecordHeaders } from './log/event-log.ts';
 
 export const DEAD_LETTER_REASONS = [
-  { reason: 'undecodable', meaning: 'The record is not JSON, or not an object.' },
+  { reason: 'undecodable', meaning: 'The bytes are neither JSON nor of the schema they name.' },
   { reason: 'breaks_schema', meaning: 'A column is missing or has a value its type does not admit.' },
   {
     reason: 'too_far_in_future',
@@ -24,8 +25,12 @@ export interface DeadLetter {
   readonly offset: number;
   /** The view that could not use it; null: no view could. */
   readonly view: string | null;
+  /** Append time of the record, ms. */
+  readonly appendedMs: number;
   /** The record as it was. */
-  readonly value: Uint8Array;
+  readonly value: Uint8Array | null;
+  readonly key: Uint8Array | null;
+  readonly headers: RecordHeaders;
 }
 
 export interface DeadLetters {

@@ -34,7 +34,10 @@ export class LogDeadLetters implements DeadLetters {
             partition,
             offset,
             view,
-            value: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64'),
+            value:
+              value === null
+                ? null
+                : Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64'),
           }),
         ),
       })),

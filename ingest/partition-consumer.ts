@@ -12,7 +12,9 @@ import { type EventId, positionEventId, textEventId } from '../engine/event-id.t
 import type { MoveWatermark, Watermark, WatermarkName } from '../engine/store/tile-store.ts';
 import type { IncomingRow } from '../engine/tiles/state-update.ts';
 import type { DeadLetter, DeadLetters } from './dead-letter.ts';
-import type { EventLog, LogRecord } from './log/event-log.ts';
+import { jsonRecordDecoder } from './decoding/json-record.ts';
+import type { RecordDecoder } from './decoding/record-decoder.ts';
+import type { LogReader, LogRecord } from './log/event-log.ts';
 import { type StateWriting, ViewWriter, type WriteCounts } from './view-writer.ts';
 
 export interface ConsumerOptions {
@@ -51,6 +53,12 @@ export class LogReplacedError extends Error {
   override readonly name = 'LogReplacedError';
 }
 
+/** A log that is read over the network may need several tries to show a record that is there. */
+const LAST_APPLIED_TRIES = 40;
+
+const START_AFRESH =
+  'Restore it; or, to start afresh, use another store (the data directory, or --redis-prefix).';
+
 interface Cursor {
   readonly view: CompiledView;
   readonly shard: number;
@@ -58,21 +66,21 @@ interface Cursor {
   token: string;
   nextOffset: number;
   maxEventTimeMs: number;
+  appendedMs: number;
   incarnation: string;
 }
-
-const textDecoder = new TextDecoder('utf-8', { fatal: true });
 
 export class PartitionConsumer {
   readonly partition: number;
   readonly views: readonly CompiledView[];
   readonly #source: CompiledSource;
-  readonly #log: EventLog;
+  readonly #log: LogReader;
   readonly #writing: StateWriting;
   readonly #writers: readonly ViewWriter[];
   readonly #deadLetters: DeadLetters;
   readonly #observer: ConsumerObserver;
   readonly #options: ConsumerOptions;
+  readonly #decoder: RecordDecoder;
   readonly #decode: ReturnType<typeof decodeEvent>;
   #cursors: Cursor[] | null = null;
   #identity = '';
@@ -81,10 +89,12 @@ export class PartitionConsumer {
     source: CompiledSource;
     views: readonly CompiledView[];
     partition: number;
-    log: EventLog;
+    log: LogReader;
     writing: StateWriting;
     deadLetters: DeadLetters;
     observer: ConsumerObserver;
+    /** @default records are JSON */
+    decoder?: RecordDecoder;
     options?: Partial<ConsumerOptions>;
   }) {
     this.partition = args.partition;
@@ -96,6 +106,7 @@ export class PartitionConsumer {
     this.#deadLetters = args.deadLetters;
     this.#observer = args.observer;
     this.#options = { ...DEFAULT_CONSUMER_OPTIONS, ...args.options };
+    this.#decoder = args.decoder ?? jsonRecordDecoder();
     // Keys are bounded at the door and per view: a view added later must not make accepted events undecodable.
     this.#decode = decodeEvent(args.source);
   }
@@ -118,16 +129,18 @@ export class PartitionConsumer {
     this.#cursors ??= await this.#open();
     const cursors = this.#cursors;
     const fromOffset = Math.min(...cursors.map((cursor) => cursor.nextOffset));
-    const records = await this.#log.read({
+    const { records, nextOffset } = await this.#log.read({
       partition: this.partition,
       fromOffset,
       maxRecords: this.#options.chunkRecords,
       maxBytes: this.#options.chunkBytes,
     });
     if (records.length === 0) {
-      this.#observer.caughtUp(this.partition, fromOffset);
+      if (nextOffset > fromOffset) await this.#passGap(cursors, nextOffset);
+      else this.#observer.caughtUp(this.partition, fromOffset);
       return 0;
     }
+    await this.#decoder.prepare(records.map(({ value }) => value));
     const { rows, deadLetters, maxEventTimeMs } = this.#route(records, cursors);
     if (deadLetters.length > 0) await this.#deadLetters.write(deadLetters);
     const counts = new Map<CompiledView, WriteCounts>();
@@ -139,7 +152,6 @@ export class PartitionConsumer {
     );
 
     const last = records[records.length - 1]!;
-    const nextOffset = last.offset + 1;
     if (!(await this.#moveWatermarks(cursors, nextOffset, maxEventTimeMs, last.appendedMs))) {
       this.#cursors = null;
       return records.length;
@@ -177,8 +189,9 @@ export class PartitionConsumer {
       const incarnation = await store.incarnation(shard);
       const watermarks = await this.#watermarks(shard, names, incarnation, firstOffset);
       this.views.forEach((view, i) => {
-        const { token, nextOffset, maxEventTimeMs } = watermarks[i]!;
-        cursors.push({ view, shard, name: names[i]!, incarnation, token, nextOffset, maxEventTimeMs });
+        const { token, nextOffset, maxEventTimeMs, appendedMs } = watermarks[i]!;
+        const name = names[i]!;
+        cursors.push({ view, shard, name, incarnation, token, nextOffset, maxEventTimeMs, appendedMs });
       });
     }
     // The log's ends after the watermarks: another owner may have moved them meanwhile, with the log.
@@ -187,8 +200,7 @@ export class PartitionConsumer {
       if (cursor.nextOffset > endOffset) {
         throw new LogReplacedError(
           `the log of source ${this.#source.name}, partition ${this.partition}, ends at ${endOffset} but was ` +
-            `applied up to ${cursor.nextOffset}: it lost records or is another log. Restore it, or delete the ` +
-            'data directory to start afresh.',
+            `applied up to ${cursor.nextOffset}: it lost records or is another log. ${START_AFRESH}`,
         );
       }
       if (cursor.nextOffset < startOffset) {
@@ -196,8 +208,50 @@ export class PartitionConsumer {
         cursor.nextOffset = startOffset;
       }
     }
+    for (const [nextOffset, appendedMs] of new Map(cursors.map((c) => [c.nextOffset, c.appendedMs]))) {
+      if (nextOffset > startOffset) await this.#checkLastApplied(nextOffset - 1, appendedMs);
+    }
     this.#observer.positioned(this.partition, Math.min(...cursors.map((cursor) => cursor.nextOffset)));
     return cursors;
+  }
+
+  /**
+   * The record applied last must be the one the watermark was moved for: a topic that was deleted and made again
+   * under the same name may have grown past it meanwhile.
+   */
+  async #checkLastApplied(offset: number, appendedMs: number): Promise<void> {
+    if (appendedMs < 0) return;
+    const args = { partition: this.partition, fromOffset: offset, maxRecords: 1, maxBytes: 1 };
+    for (let tries = 0; tries < LAST_APPLIED_TRIES; tries++) {
+      const { records, nextOffset } = await this.#log.read(args);
+      if (nextOffset === offset) continue;
+      const found = records[0];
+      if (found === undefined || found.offset !== offset || found.appendedMs === appendedMs) return;
+      throw new LogReplacedError(
+        `the log of source ${this.#source.name}, partition ${this.partition}, holds another record at offset ` +
+          `${offset} than the one applied: it was deleted and made again. ${START_AFRESH}`,
+      );
+    }
+    throw new Error(`the record applied last, at offset ${offset}, could not be read`);
+  }
+
+  /** Nothing but transaction markers up to `nextOffset`: the watermarks pass them. */
+  async #passGap(cursors: readonly Cursor[], nextOffset: number): Promise<void> {
+    const moved = await this.#moveWatermarks(cursors, nextOffset, -1, null);
+    if (!moved) {
+      this.#cursors = null;
+      return;
+    }
+    this.#observer.chunkApplied({
+      views: this.views,
+      partition: this.partition,
+      nextOffset,
+      maxEventTimeMs: Math.max(...cursors.map((cursor) => cursor.maxEventTimeMs)),
+      records: 0,
+      appendedMs: null,
+      counts: new Map(),
+      deadLetters: [],
+    });
   }
 
   /**
@@ -236,7 +290,7 @@ export class PartitionConsumer {
       if (watermark!.logIdentity !== this.#identity) {
         throw new LogReplacedError(
           `the log of source ${this.#source.name}, partition ${this.partition}, is not the one this store was ` +
-            'filled from. Restore it, or delete the data directory to start afresh.',
+            `filled from. ${START_AFRESH}`,
         );
       }
     }
@@ -261,22 +315,23 @@ export class PartitionConsumer {
     let maxEventTimeMs = -1;
     for (const record of records) {
       const letter = (reason: DeadLetter['reason'], message: string, view: string | null): void => {
-        const { partition, offset, value } = record;
-        deadLetters.push({ reason, message, source: this.#source.name, partition, offset, view, value });
+        deadLetters.push({ ...record, reason, message, source: this.#source.name, view });
       };
-      let data: unknown;
-      try {
-        data = JSON.parse(textDecoder.decode(record.value));
-      } catch {
-        letter('undecodable', 'the record is not UTF-8 JSON', null);
+      const decoded = this.#decoder.decode(record.value);
+      if (!decoded.ok) {
+        letter(decoded.reason, decoded.message, null);
         continue;
       }
-      const event = this.#decode(data);
+      const event = this.#decode(decoded.data);
       if (!event.ok) {
         letter('breaks_schema', event.message, null);
         continue;
       }
-      if (event.eventTimeMs > record.appendedMs + this.#source.definition.maxFutureMs) {
+      // 0: the record does not say when it was appended.
+      if (
+        record.appendedMs > 0 &&
+        event.eventTimeMs > record.appendedMs + this.#source.definition.maxFutureMs
+      ) {
         letter('too_far_in_future', 'the event time is too far ahead of the time of its append', null);
         continue;
       }
@@ -320,7 +375,8 @@ export class PartitionConsumer {
     cursors: readonly Cursor[],
     nextOffset: number,
     maxEventTimeMs: number,
-    appendedMs: number,
+    /** null: as it was. */
+    appendedMs: number | null,
   ): Promise<boolean> {
     const moves: MoveWatermark[] = [];
     const moving: Cursor[] = [];
@@ -336,7 +392,7 @@ export class PartitionConsumer {
           nextOffset,
           token: this.#writing.newToken(cursor.token),
           maxEventTimeMs: Math.max(cursor.maxEventTimeMs, maxEventTimeMs),
-          appendedMs,
+          appendedMs: appendedMs ?? cursor.appendedMs,
           clockMs: this.#writing.clock.nowMs(),
           logIdentity: this.#identity,
         },
@@ -348,6 +404,7 @@ export class PartitionConsumer {
       moving[i]!.token = move.next.token;
       moving[i]!.nextOffset = nextOffset;
       moving[i]!.maxEventTimeMs = move.next.maxEventTimeMs;
+      moving[i]!.appendedMs = move.next.appendedMs;
     });
     return moved.every(Boolean);
   }

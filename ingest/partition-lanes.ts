@@ -8,7 +8,8 @@
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import type { DeadLetters } from './dead-letter.ts';
-import type { EventLog } from './log/event-log.ts';
+import type { RecordDecoder } from './decoding/record-decoder.ts';
+import type { LogReader } from './log/event-log.ts';
 import {
   type ConsumerObserver,
   type ConsumerOptions,
@@ -33,10 +34,12 @@ const LAST_BACKOFF_MS = 5_000;
 export interface PartitionLanesOptions {
   readonly source: CompiledSource;
   readonly partition: number;
-  readonly log: EventLog;
+  readonly log: LogReader;
   readonly writing: StateWriting;
   readonly deadLetters: DeadLetters;
   readonly observer: LaneObserver;
+  /** @default records are JSON */
+  readonly decoder?: RecordDecoder;
   readonly consumer?: Partial<ConsumerOptions>;
 }
 
@@ -123,7 +126,7 @@ export class PartitionLanes {
   #consumer(views: readonly CompiledView[], { joined }: { joined: boolean }): PartitionConsumer {
     // A joined lane starts at the lowest of its views' positions, and says so; the views are where they were.
     let silent = joined;
-    const { source, partition, log, writing, deadLetters, observer, consumer } = this.#options;
+    const { source, partition, log, writing, deadLetters, observer, consumer, decoder } = this.#options;
     return new PartitionConsumer({
       source,
       views,
@@ -140,6 +143,7 @@ export class PartitionLanes {
         },
         gap: (at, from, to) => observer.gap(at, from, to),
       },
+      ...(decoder === undefined ? {} : { decoder }),
       ...(consumer === undefined ? {} : { options: consumer }),
     });
   }

@@ -41,7 +41,9 @@ function gatewayOn(
 const memoryLog = (partitions = 1) => new MemoryEventLog({ source: 'payments', partitions, random });
 
 async function recordsOf(log: MemoryEventLog, partition = 0) {
-  return log.read({ partition, fromOffset: 0, maxRecords: 10_000, maxBytes: 1e9 });
+  return log
+    .read({ partition, fromOffset: 0, maxRecords: 10_000, maxBytes: 1e9 })
+    .then(({ records }) => records);
 }
 
 async function turns(): Promise<void> {
@@ -98,7 +100,7 @@ describe('what is recorded', () => {
     });
     await gateway.push([event]);
     const [record] = await recordsOf(log);
-    const stored = JSON.parse(Buffer.from(record!.value).toString());
+    const stored = JSON.parse(Buffer.from(record!.value!).toString());
     expect(stored).not.toHaveProperty('extra');
     const decode = decodeEvent(testRepo.sources.get('payments')!);
     expect(decode(stored)).toEqual(decode(event));
@@ -123,7 +125,7 @@ describe('what is recorded', () => {
     let held = 0;
     for (let partition = 0; partition < 4; partition++) {
       for (const { value } of await recordsOf(log, partition)) {
-        const { id } = JSON.parse(Buffer.from(value).toString());
+        const { id } = JSON.parse(Buffer.from(value!).toString());
         expect(partitionOf.get(id) ?? partition).toBe(partition);
         partitionOf.set(id, partition);
         held++;
@@ -139,7 +141,7 @@ describe('what is recorded', () => {
     const result = await gatewayOn(log, { recentIds: 5_000 }).push([...events, ...events]);
     expect(result).toMatchObject({ accepted: 2_500, duplicates: 2_500 });
     const amounts = (await recordsOf(log)).map(
-      ({ value }) => JSON.parse(Buffer.from(value).toString()).amount,
+      ({ value }) => JSON.parse(Buffer.from(value!).toString()).amount,
     );
     expect(amounts).toEqual(events.map(({ amount }) => amount));
   });
@@ -151,7 +153,7 @@ describe('after a restart', () => {
     const events = Array.from({ length: 50 }, () => payment());
     await gatewayOn(log).push(events);
     const gateway = gatewayOn(log, { recentIds: 10 });
-    await gateway.refill();
+    await gateway.refill(log);
     expect(await gateway.push(events.slice(40), { dryRun: true })).toMatchObject({
       accepted: 0,
       duplicates: 10,

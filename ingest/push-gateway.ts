@@ -15,7 +15,7 @@ import type { CompiledSource } from '../engine/definitions/compiled.ts';
 import { type DecodedEvent, type DecodeResult, decodeEvent } from '../engine/definitions/decode-event.ts';
 import { toJsonValue } from '../engine/definitions/to-json-value.ts';
 import type { IngestProgress } from './ingest-progress.ts';
-import type { AppendRecord, EventLog } from './log/event-log.ts';
+import type { AppendRecord, LogReader, LogWriter } from './log/event-log.ts';
 import { LogClosedError, LogFullError } from './log/log-errors.ts';
 import type { PushBudget } from './push-budget.ts';
 import { PushError } from './push-error.ts';
@@ -55,7 +55,7 @@ export interface PushOptions {
 
 export interface PushGatewayOptions {
   readonly source: CompiledSource;
-  readonly log: EventLog;
+  readonly log: LogWriter;
   readonly progress: IngestProgress;
   /** Processing time. */
   readonly clock: Clock;
@@ -110,9 +110,9 @@ export class PushGateway {
   }
 
   /** Reads the newest ids from the log, so that a restart does not forget what was pushed just before. */
-  async refill(): Promise<void> {
+  async refill(log: LogReader): Promise<void> {
     if (this.source.definition.eventId === null) return;
-    const { log, recentIds } = this.#options;
+    const { recentIds } = this.#options;
     const decode = decodeEvent(this.source);
     const partitions = await log.partitions();
     const text = new TextDecoder();
@@ -120,10 +120,10 @@ export class PushGateway {
       const { startOffset, endOffset } = await log.ends(partition);
       let offset = Math.max(startOffset, endOffset - Math.floor(recentIds / partitions));
       while (offset < endOffset) {
-        const records = await log.read({ partition, fromOffset: offset, ...REFILL_CHUNK });
+        const { records } = await log.read({ partition, fromOffset: offset, ...REFILL_CHUNK });
         if (records.length === 0) break;
         for (const { value } of records) {
-          const event = decode(parse(text.decode(value)));
+          const event = decode(parse(text.decode(value!)));
           if (!event.ok || event.eventId === null) continue;
           const key = PushIds.key(event.eventId);
           if (this.#ids.find(key, event.eventTimeMs) === null) {

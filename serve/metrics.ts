@@ -74,6 +74,14 @@ export const METRICS = [
     meaning: 'Failed steps of consumers; they are tried again.',
   },
   {
+    name: 'millrace_partition_paused',
+    type: 'gauge',
+    unit: '1 or 0',
+    labels: ['source', 'partition'],
+    meaning:
+      'Whether the partition waits for something that fails for now, such as the store or the registry.',
+  },
+  {
     name: 'millrace_events_applied_total',
     type: 'counter',
     unit: 'events',

@@ -6,7 +6,7 @@
  * failures, which no test here can make).
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { AppendRecord, EventLog, LogRecord } from './event-log.ts';
+import type { AppendRecord, EventLog, LogRecord, ReadArgs } from './event-log.ts';
 
 export interface EventLogHarness {
   /** Empty, with three partitions. */
@@ -46,9 +46,10 @@ export function describeEventLog(title: string, open: () => Promise<EventLogHarn
       ...overrides,
     });
     const valuesOf = (records: readonly LogRecord[]): string[] =>
-      records.map(({ value }) => Buffer.from(value).toString());
+      records.map(({ value }) => Buffer.from(value!).toString());
+    const recordsOf = async (args: ReadArgs): Promise<readonly LogRecord[]> => (await log.read(args)).records;
     const readAll = async (partition = 0): Promise<string[]> =>
-      valuesOf(await log.read({ partition, fromOffset: 0, ...ALL }));
+      valuesOf(await recordsOf({ partition, fromOffset: 0, ...ALL }));
     const batch = (count: number, overrides: Partial<AppendRecord> = {}): AppendRecord[] =>
       Array.from({ length: count }, (_, i) => record(`record ${i}`, overrides));
 
@@ -72,14 +73,14 @@ export function describeEventLog(title: string, open: () => Promise<EventLogHarn
         record('\u{FEFF}', { stamp: '\u{FEFF}' }),
       ];
       const offsets = await log.append(appended);
-      const records = await log.read({ partition: 0, fromOffset: 0, ...ALL });
+      const records = await recordsOf({ partition: 0, fromOffset: 0, ...ALL });
       expect(
         records.map(({ partition, offset, appendedMs, stamp, value }) => ({
           partition,
           offset,
           appendedMs,
           stamp,
-          value: Buffer.from(value).toString(),
+          value: Buffer.from(value!).toString(),
         })),
       ).toEqual(
         appended.map(({ appendedMs, stamp, value }, i) => ({
@@ -87,7 +88,7 @@ export function describeEventLog(title: string, open: () => Promise<EventLogHarn
           offset: offsets[i],
           appendedMs,
           stamp,
-          value: Buffer.from(value).toString(),
+          value: Buffer.from(value!).toString(),
         })),
       );
       expect(offsets).toEqual([...offsets].sort((a, b) => a - b));
@@ -106,14 +107,14 @@ export function describeEventLog(title: string, open: () => Promise<EventLogHarn
         ['a', 'c'],
         ['d'],
       ]);
-      const [c] = await log.read({ partition: 1, fromOffset: offsets[2]!, ...ALL });
+      const [c] = await recordsOf({ partition: 1, fromOffset: offsets[2]!, ...ALL });
       expect(c!.offset).toBe(offsets[2]);
     });
 
     it('reads from an offset, up to a number of records', async () => {
       const offsets = await log.append(batch(10));
       const from = (fromOffset: number, maxRecords: number) =>
-        log.read({ partition: 0, fromOffset, maxRecords, maxBytes: 1e9 });
+        recordsOf({ partition: 0, fromOffset, maxRecords, maxBytes: 1e9 });
       expect(valuesOf(await from(offsets[4]!, 3))).toEqual(['record 4', 'record 5', 'record 6']);
       expect(valuesOf(await from(offsets[9]!, 3))).toEqual(['record 9']);
       expect(await from(offsets[9]! + 1, 3)).toEqual([]);
@@ -124,7 +125,7 @@ export function describeEventLog(title: string, open: () => Promise<EventLogHarn
     it('stops before the bytes pass the limit, but gives at least one record', async () => {
       await log.append([record('x'.repeat(10)), record('y'.repeat(10)), record('z'.repeat(10))]);
       const upTo = async (maxBytes: number) =>
-        (await log.read({ partition: 0, fromOffset: 0, maxRecords: 100, maxBytes })).length;
+        (await recordsOf({ partition: 0, fromOffset: 0, maxRecords: 100, maxBytes })).length;
       expect(await Promise.all([0, 1, 10, 19, 20, 29, 30, 31].map(upTo))).toEqual([1, 1, 1, 1, 2, 2, 3, 3]);
     });
 
@@ -142,7 +143,9 @@ export function describeEventLog(title: string, open: () => Promise<EventLogHarn
       for (let i = 0; i < 20; i++) {
         const [offset] = await log.append([record(`now ${i}`)]);
         expect((await log.ends(0)).endOffset).toBeGreaterThan(offset!);
-        expect(valuesOf(await log.read({ partition: 0, fromOffset: offset!, ...ALL }))).toEqual([`now ${i}`]);
+        expect(valuesOf(await recordsOf({ partition: 0, fromOffset: offset!, ...ALL }))).toEqual([
+          `now ${i}`,
+        ]);
       }
     });
 
@@ -151,8 +154,8 @@ export function describeEventLog(title: string, open: () => Promise<EventLogHarn
         Array.from({ length: 5 }, (_, i) => record(`${call}:${i}`)),
       );
       const offsets = await Promise.all(calls.map((records) => log.append(records)));
-      const records = await log.read({ partition: 0, fromOffset: 0, ...ALL });
-      const byOffset = new Map(records.map(({ offset, value }) => [offset, Buffer.from(value).toString()]));
+      const records = await recordsOf({ partition: 0, fromOffset: 0, ...ALL });
+      const byOffset = new Map(records.map(({ offset, value }) => [offset, Buffer.from(value!).toString()]));
       expect(byOffset.size).toBe(200);
       offsets.forEach((own, call) => {
         expect(own).toEqual([...own].sort((a, b) => a - b));
@@ -263,7 +266,7 @@ export function describeEventLog(title: string, open: () => Promise<EventLogHarn
         const { startOffset } = await log.ends(0);
         expect(startOffset).toBeGreaterThan(second![0]! - harness.segmentRecords);
         expect(startOffset).toBeLessThanOrEqual(second![0]!);
-        const [first] = await log.read({ partition: 0, fromOffset: 0, maxRecords: 1, maxBytes: 1e9 });
+        const [first] = await recordsOf({ partition: 0, fromOffset: 0, maxRecords: 1, maxBytes: 1e9 });
         expect(first).toMatchObject({ offset: second![0], appendedMs: 2500 });
       });
 
@@ -291,7 +294,7 @@ export function describeEventLog(title: string, open: () => Promise<EventLogHarn
         expect(await log.truncate({ ...all, beforeOffset: first![0]! })).toBe(0);
         await log.truncate({ ...all, beforeOffset: second![1]! });
         expect((await log.ends(0)).startOffset).toBeLessThanOrEqual(second![1]!);
-        const read = await log.read({ partition: 0, fromOffset: second![1]!, ...ALL });
+        const read = await recordsOf({ partition: 0, fromOffset: second![1]!, ...ALL });
         expect(read[0]!.offset).toBe(second![1]);
         expect(read).toHaveLength(2 * harness.segmentRecords - 1);
       });

@@ -4,6 +4,9 @@
  * that offsets are consecutive.
  */
 
+/** Header names may repeat; their order is kept. */
+export type RecordHeaders = readonly (readonly [name: string, value: Uint8Array])[];
+
 export interface LogRecord {
   readonly partition: number;
   readonly offset: number;
@@ -11,8 +14,21 @@ export interface LogRecord {
   readonly appendedMs: number;
   /** Identity stamped on append where the source declares no event id; null otherwise. 1 ≤ length ≤ 64. */
   readonly stamp: string | null;
-  /** The event as UTF-8 JSON, exactly as accepted. */
-  readonly value: Uint8Array;
+  /** The event as its producer wrote it; null: a record without a value, as compacted topics have. */
+  readonly value: Uint8Array | null;
+  /** Only a dead letter keeps these: what is counted is in the value. */
+  readonly key: Uint8Array | null;
+  readonly headers: RecordHeaders;
+}
+
+export interface LogChunk {
+  /** In the order of their offsets. */
+  readonly records: readonly LogRecord[];
+  /**
+   * Where to read on: there is no further record to come below it. May lie beyond the last record, also where there
+   * is none: transactions leave markers that take an offset and are no records. Never below `fromOffset`.
+   */
+  readonly nextOffset: number;
 }
 
 export interface AppendRecord {
@@ -31,42 +47,58 @@ export interface LogEnds {
   readonly endOffset: number;
 }
 
-export interface EventLog {
+/** What is known of a log without reading it. */
+export interface LogInfo {
   readonly source: string;
   /** Partitions are numbered 0 ≤ p < partitions(). The number may grow, never shrink. */
   partitions(): Promise<number>;
   /** Identity of a partition's log (not of its content): differs after it was deleted and made again. */
   identity(partition: number): Promise<string>;
   ends(partition: number): Promise<LogEnds>;
+}
+
+export interface LogWriter extends LogInfo {
   /**
-   * Appends records and resolves with their offsets, in order, **after they are durable** (flushed to disk).
-   * All or nothing for one call. Concurrent calls share a flush.
+   * Appends records and resolves with their offsets, in order, **after they are durable** (flushed to disk, or
+   * acknowledged by all in-sync replicas). An embedded log appends all or nothing of one call; a Kafka topic may
+   * hold some of them after a failure. Concurrent calls share a flush.
    */
   append(records: readonly AppendRecord[]): Promise<number[]>;
+}
+
+export interface LogReader extends LogInfo {
   /**
    * Durable records of one partition with offset ≥ fromOffset, at most `maxRecords`, stopping before the sum
    * of value bytes passes `maxBytes` (but at least one record if there is one). Records still unflushed are
    * never returned: what a consumer applies can not be lost by the log afterwards.
    */
-  read(args: {
-    partition: number;
-    fromOffset: number;
-    maxRecords: number;
-    maxBytes: number;
-  }): Promise<LogRecord[]>;
+  read(args: ReadArgs): Promise<LogChunk>;
   /** Resolves when `partition` has a durable record at or beyond `offset`, or when the signal aborts. */
   waitFor(partition: number, offset: number, signal: AbortSignal): Promise<void>;
+}
+
+export interface ReadArgs {
+  readonly partition: number;
+  readonly fromOffset: number;
+  readonly maxRecords: number;
+  readonly maxBytes: number;
+}
+
+export interface TruncateArgs {
+  readonly partition: number;
+  readonly keepEventTimeMs: number;
+  readonly keepAppendedMs: number;
+  readonly maxBytes: number;
+  readonly beforeOffset: number;
+}
+
+/** A log of our own, which also keeps itself small. */
+export interface EventLog extends LogWriter, LogReader {
   /**
    * Drops records from the front of the partition while every record dropped has eventTimeMs <
    * `keepEventTimeMs` and appendedMs < `keepAppendedMs`, or while the partition is larger than `maxBytes`;
    * never at or beyond `beforeOffset`. Works in whole segments. Returns the number of records dropped.
    */
-  truncate(args: {
-    partition: number;
-    keepEventTimeMs: number;
-    keepAppendedMs: number;
-    maxBytes: number;
-    beforeOffset: number;
-  }): Promise<number>;
+  truncate(args: TruncateArgs): Promise<number>;
   close(): Promise<void>;
 }

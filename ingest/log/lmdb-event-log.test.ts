@@ -53,12 +53,12 @@ describe('lmdb event logs', () => {
     partition: 0,
     appendedMs: 5,
     stamp: null,
-    value: Buffer.from(value),
+    value: Buffer.from(value!),
     eventTimeMs: 4,
     ...overrides,
   });
   const values = async (log: EventLog, partition = 0): Promise<string[]> =>
-    (await log.read({ partition, ...ALL })).map(({ value }) => Buffer.from(value).toString());
+    (await log.read({ partition, ...ALL })).records.map(({ value }) => Buffer.from(value!).toString());
 
   it('are as before after reopening', async () => {
     const first = await open({ segmentRecords: 4 });
@@ -78,9 +78,9 @@ describe('lmdb event logs', () => {
       ends: [await of.ends(0), await of.ends(1)],
       identities: [await of.identity(0), await of.identity(1)],
       records: [
-        ...(await of.read({ partition: 0, ...ALL })),
-        ...(await of.read({ partition: 1, ...ALL })),
-      ].map(({ value, ...rest }) => ({ ...rest, value: Buffer.from(value).toString() })),
+        ...(await of.read({ partition: 0, ...ALL })).records,
+        ...(await of.read({ partition: 1, ...ALL })).records,
+      ].map(({ value, ...rest }) => ({ ...rest, value: Buffer.from(value!).toString() })),
     });
     const before = await facts(log);
     expect(before.ends[0]).toEqual({ startOffset: 4, endOffset: 10 });
@@ -253,8 +253,12 @@ describe('lmdb event logs', () => {
               return log.append(records);
             }
             if ('beforeOffset' in operation) return log.truncate(operation);
-            const found = await log.read(operation);
-            return found.map(({ value, ...rest }) => ({ ...rest, value: Buffer.from(value).toString() }));
+            const { records, nextOffset } = await log.read(operation);
+            return records.map(({ value, ...rest }) => ({
+              ...rest,
+              nextOffset,
+              value: Buffer.from(value!).toString(),
+            }));
           }),
         );
         expect(ours, kind).toEqual(theirs);
@@ -287,10 +291,10 @@ describe('lmdb event logs', () => {
       const held = new Map<string, string>();
       for (const partition of [0, 1]) {
         const { startOffset, endOffset } = await log.ends(partition);
-        const records = await log.read({ partition, ...ALL });
+        const { records } = await log.read({ partition, ...ALL });
         expect(records).toHaveLength(endOffset - startOffset);
         for (const { offset, value } of records)
-          held.set(`${partition} ${offset}`, Buffer.from(value).toString());
+          held.set(`${partition} ${offset}`, Buffer.from(value!).toString());
         // All or nothing: calls were of three records.
         expect(records.length % 3).toBe(0);
       }

@@ -21,7 +21,15 @@ import {
   type Retention,
   type Segment,
 } from './append-record.ts';
-import type { AppendRecord, EventLog, LogEnds, LogRecord } from './event-log.ts';
+import type {
+  AppendRecord,
+  EventLog,
+  LogChunk,
+  LogEnds,
+  LogRecord,
+  ReadArgs,
+  RecordHeaders,
+} from './event-log.ts';
 import { offsetKey, offsetOf, partitionKey, setOffset } from './lmdb-log-keys.ts';
 import type { LmdbLogs } from './lmdb-logs.ts';
 import { LogClosedError, LogFullError } from './log-errors.ts';
@@ -146,12 +154,7 @@ export class LmdbEventLog implements EventLog {
     return offsets;
   }
 
-  async read(args: {
-    partition: number;
-    fromOffset: number;
-    maxRecords: number;
-    maxBytes: number;
-  }): Promise<LogRecord[]> {
+  async read(args: ReadArgs): Promise<LogChunk> {
     const partition = this.#partition(args.partition);
     const { startOffset, endOffset } = partition.durable;
     const found: LogRecord[] = [];
@@ -168,7 +171,7 @@ export class LmdbEventLog implements EventLog {
       if (found.length > 0 && bytes > args.maxBytes) break;
       found.push({ ...record, value: this.#arena.copy(record.value) });
     }
-    return found;
+    return { records: found, nextOffset: (found.at(-1)?.offset ?? args.fromOffset - 1) + 1 };
   }
 
   async waitFor(partition: number, offset: number, signal: AbortSignal): Promise<void> {
@@ -337,6 +340,8 @@ export class LmdbEventLog implements EventLog {
   }
 }
 
+const NO_HEADERS: RecordHeaders = [];
+
 function newPartition(source: string, number: number): Partition {
   return {
     number,
@@ -361,7 +366,11 @@ function encodeRecord(record: AppendRecord, arena: ByteArena): Uint8Array {
 }
 
 /** The record's value is a view of `bytes`. */
-function decodeRecord(partition: number, offset: number, bytes: Uint8Array): LogRecord {
+function decodeRecord(
+  partition: number,
+  offset: number,
+  bytes: Uint8Array,
+): LogRecord & { readonly value: Uint8Array } {
   const valueAt = STAMP_AT + bytes[STAMP_AT - 1]!;
   return {
     partition,
@@ -369,6 +378,8 @@ function decodeRecord(partition: number, offset: number, bytes: Uint8Array): Log
     appendedMs: new DataView(bytes.buffer, bytes.byteOffset).getFloat64(0, true),
     stamp: valueAt === STAMP_AT ? null : textDecoder.decode(bytes.subarray(STAMP_AT, valueAt)),
     value: bytes.subarray(valueAt),
+    key: null,
+    headers: NO_HEADERS,
   };
 }
 

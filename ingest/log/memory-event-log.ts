@@ -12,7 +12,15 @@ import {
   type Retention,
   type Segment,
 } from './append-record.ts';
-import type { AppendRecord, EventLog, LogEnds, LogRecord } from './event-log.ts';
+import type {
+  AppendRecord,
+  EventLog,
+  LogChunk,
+  LogEnds,
+  LogRecord,
+  ReadArgs,
+  RecordHeaders,
+} from './event-log.ts';
 import { LogClosedError, LogFullError } from './log-errors.ts';
 import { OffsetWaiters } from './offset-waiters.ts';
 
@@ -34,6 +42,8 @@ interface Partition {
   endOffset: number;
   bytes: number;
 }
+
+const NO_HEADERS: RecordHeaders = [];
 
 export class MemoryEventLog implements EventLog {
   readonly source: string;
@@ -95,6 +105,8 @@ export class MemoryEventLog implements EventLog {
         appendedMs,
         stamp,
         value: new Uint8Array(value),
+        key: null,
+        headers: NO_HEADERS,
       });
       partition.bytes += value.length;
       let last = partition.segments.at(-1);
@@ -111,23 +123,18 @@ export class MemoryEventLog implements EventLog {
     return offsets;
   }
 
-  async read(args: {
-    partition: number;
-    fromOffset: number;
-    maxRecords: number;
-    maxBytes: number;
-  }): Promise<LogRecord[]> {
+  async read(args: ReadArgs): Promise<LogChunk> {
     const { records } = this.#partition(args.partition);
     const found: LogRecord[] = [];
     let bytes = 0;
     const first = records.length === 0 ? 0 : Math.max(0, args.fromOffset - records[0]!.offset);
     for (let i = first; i < records.length && found.length < args.maxRecords; i++) {
       const record = records[i]!;
-      bytes += record.value.length;
+      bytes += record.value!.length;
       if (found.length > 0 && bytes > args.maxBytes) break;
       found.push(record);
     }
-    return found;
+    return { records: found, nextOffset: (found.at(-1)?.offset ?? args.fromOffset - 1) + 1 };
   }
 
   async waitFor(partition: number, offset: number, signal: AbortSignal): Promise<void> {

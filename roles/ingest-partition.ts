@@ -1,0 +1,157 @@
+/**
+ * One partition of a source, applied to all its views: the lanes with their metrics, log lines and readiness.
+ */
+import type { FastifyBaseLogger } from 'fastify';
+import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import type { DeadLetters } from '../ingest/dead-letter.ts';
+import type { RecordDecoder } from '../ingest/decoding/record-decoder.ts';
+import type { LogReader } from '../ingest/log/event-log.ts';
+import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
+import { PartitionLanes } from '../ingest/partition-lanes.ts';
+import type { StateWriting } from '../ingest/view-writer.ts';
+import type { Metrics } from '../serve/metrics.ts';
+import { deferred } from './deferred.ts';
+import { reasonOf } from './reason-of.ts';
+
+/** What others want to know of a partition's progress. All calls are synchronous and must not throw. */
+export interface IngestListener {
+  /** @param appendedMs append time of the last record applied; null where only markers were passed */
+  applied?(chunk: {
+    readonly views: readonly CompiledView[];
+    readonly partition: number;
+    readonly nextOffset: number;
+    readonly maxEventTimeMs: number;
+    readonly appendedMs: number | null;
+  }): void;
+  positioned?(views: readonly CompiledView[], partition: number, nextOffset: number): void;
+  /** The partition is not consumed any more, for good. */
+  stopped?(error: unknown): void;
+}
+
+export interface IngestPartitionOptions {
+  readonly source: CompiledSource;
+  readonly partition: number;
+  readonly log: LogReader;
+  readonly writing: StateWriting;
+  readonly deadLetters: DeadLetters;
+  readonly metrics: Metrics;
+  readonly listener: IngestListener;
+  readonly logger?: FastifyBaseLogger;
+  /** @default records are JSON */
+  readonly decoder?: RecordDecoder;
+  readonly consumer?: Partial<ConsumerOptions>;
+}
+
+export class IngestPartition {
+  readonly source: CompiledSource;
+  readonly partition: number;
+  readonly #options: IngestPartitionOptions;
+  readonly #lanes: PartitionLanes;
+  readonly #opened = deferred<void>();
+  #failing: string | null = null;
+
+  constructor(options: IngestPartitionOptions) {
+    const { source, partition, log, writing, deadLetters, decoder, consumer } = options;
+    this.source = source;
+    this.partition = partition;
+    this.#options = options;
+    this.#lanes = new PartitionLanes({
+      source,
+      partition,
+      log,
+      writing,
+      deadLetters,
+      observer: {
+        chunkApplied: (chunk) => this.#chunkApplied(chunk),
+        // Said of one lane; each view's own position is reported when it moves or is read.
+        caughtUp: () => {},
+        positioned: (views, at, nextOffset) => {
+          options.listener.positioned?.(views, at, nextOffset);
+          this.#opened.resolve();
+        },
+        gap: (at, fromOffset, toOffset) => this.#gap(at, fromOffset, toOffset),
+        failed: (error, final) => this.#failed(error, final),
+        recovered: () => this.#recovered(),
+      },
+      ...(decoder === undefined ? {} : { decoder }),
+      ...(consumer === undefined ? {} : { consumer }),
+    });
+  }
+
+  /** Resolves when the consumers have found their positions. */
+  get opened(): Promise<void> {
+    return this.#opened.promise;
+  }
+
+  /** Why the partition is not consumed as it should; null: it is. */
+  get failing(): string | null {
+    return this.#failing;
+  }
+
+  /** Applies until the signal aborts. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#lanes.run(signal);
+    this.#setPaused(false);
+  }
+
+  #chunkApplied({
+    views,
+    partition,
+    nextOffset,
+    maxEventTimeMs,
+    appendedMs,
+    counts,
+    deadLetters,
+  }: Parameters<ConstructorParameters<typeof PartitionLanes>[0]['observer']['chunkApplied']>[0]): void {
+    const { listener, metrics } = this.#options;
+    listener.applied?.({ views, partition, nextOffset, maxEventTimeMs, appendedMs });
+    for (const [view, { applied, redelivered, duplicate, tooLate, conflicts }] of counts) {
+      const outcomes = { applied, redelivered, duplicate, too_late: tooLate };
+      for (const [outcome, n] of Object.entries(outcomes)) {
+        metrics.count('millrace_events_applied_total', { view: view.name, outcome }, n);
+      }
+      metrics.count('millrace_write_conflicts_total', { view: view.name }, conflicts);
+    }
+    for (const { reason } of deadLetters) {
+      metrics.count('millrace_dead_letters_total', { source: this.source.name, reason });
+    }
+  }
+
+  #gap(partition: number, fromOffset: number, toOffset: number): void {
+    const { metrics, logger } = this.#options;
+    const labels = { source: this.source.name };
+    metrics.count('millrace_log_gap_records_total', labels, toOffset - fromOffset);
+    logger?.error(
+      { ...labels, partition, fromOffset, toOffset },
+      'records were gone before they were applied',
+    );
+  }
+
+  #failed(error: unknown, final: boolean): void {
+    const { metrics, logger, listener } = this.#options;
+    const labels = { source: this.source.name };
+    metrics.count('millrace_consumer_errors_total', labels);
+    const reason = reasonOf(error);
+    this.#failing = `source ${this.source.name}, partition ${this.partition}: ${reason}`;
+    this.#setPaused(true);
+    logger?.error(
+      { ...labels, partition: this.partition, final, reason },
+      final ? 'a consumer stopped' : 'a consumer failed; it is tried again',
+    );
+    if (final) listener.stopped?.(error);
+  }
+
+  #recovered(): void {
+    this.#failing = null;
+    this.#setPaused(false);
+    this.#options.logger?.info(
+      { source: this.source.name, partition: this.partition },
+      'a consumer has recovered',
+    );
+  }
+
+  #setPaused(paused: boolean): void {
+    const labels = { source: this.source.name, partition: this.partition };
+    this.#options.metrics.set('millrace_partition_paused', labels, paused ? 1 : 0);
+  }
+}
