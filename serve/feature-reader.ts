@@ -164,8 +164,7 @@ export class FeatureReader {
   ): void {
     const catchingUp = this.#options.isCatchingUp(view);
     try {
-      const bytes = new Map<FieldName, Uint8Array | null>();
-      for (let f = 0; f < fields.length; f++) bytes.set(fields[f]!, state.fields[f]!);
+      const bytes = new ReadFields(fields, state.fields);
       const values = read.evaluate({ head: state.head, bytes, atMs: question.atMs, asked, tie });
       for (const { feature, value, status, fromMs, toMs } of values) {
         answers[slots.get(feature)!] = {
@@ -200,6 +199,22 @@ function askedOfView(view: CompiledView, question: FeatureQuestion): AskedOfView
     if (!(error instanceof ProjectionError)) throw error;
     const details = { view: error.view, column: error.column };
     throw new ApiError('event_not_usable', error.message, details, { cause: error });
+  }
+}
+
+/** Of some fifty fields a few are looked up: searching is cheaper than a map of all. */
+class ReadFields {
+  readonly #names: readonly FieldName[];
+  readonly #values: readonly (Uint8Array | null)[];
+
+  constructor(names: readonly FieldName[], values: readonly (Uint8Array | null)[]) {
+    this.#names = names;
+    this.#values = values;
+  }
+
+  get(name: FieldName): Uint8Array | null | undefined {
+    const at = this.#names.indexOf(name);
+    return at < 0 ? undefined : this.#values[at];
   }
 }
 

@@ -33,6 +33,9 @@ interface ParsedInner {
 
 type ParsedNode = { readonly rows: RowBlock } | ParsedInner;
 
+/** The fields that were read, by name: null where absent, undefined where it was not asked for. */
+export type FieldBytes = Pick<ReadonlyMap<FieldName, Uint8Array | null>, 'get'>;
+
 /** Rows at exactly `timeMs` count only while their id is ≤ `last` (C6). */
 export interface TieLimit {
   readonly timeMs: number;
@@ -41,7 +44,7 @@ export interface TieLimit {
 
 export class StateReader {
   readonly #storages: readonly ColumnStorage[];
-  readonly #fields: ReadonlyMap<FieldName, Uint8Array | null>;
+  readonly #fields: FieldBytes;
   readonly #parsed = new Map<FieldName, ParsedNode>();
   readonly #rootNode: ParsedNode | null;
   readonly head: Head;
@@ -56,7 +59,7 @@ export class StateReader {
     storages: readonly ColumnStorage[],
     tail: readonly ColumnStorage[],
     head: Uint8Array | null,
-    fields: ReadonlyMap<FieldName, Uint8Array | null>,
+    fields: FieldBytes,
   ) {
     this.#storages = storages;
     this.#fields = fields;

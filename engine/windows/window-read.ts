@@ -11,12 +11,13 @@ import { ByteReader } from '../bytes.ts';
 import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
 import type { EventId } from '../event-id.ts';
 import type { FieldName } from '../store/tile-store.ts';
-import { IDS_FIELD, pathFields, ROOT_FIELD } from '../tiles/grid.ts';
+import { EdgePaths } from '../tiles/edge-paths.ts';
+import { IDS_FIELD, ROOT_FIELD } from '../tiles/grid.ts';
 import { tailStorages } from '../tiles/head.ts';
 import { PartialSet } from '../tiles/partial-set.ts';
 import { RecentIds } from '../tiles/recent-ids.ts';
 import type { RowBlock } from '../tiles/row-block.ts';
-import { StateReader, type TieLimit } from '../tiles/state-reader.ts';
+import { type FieldBytes, StateReader, type TieLimit } from '../tiles/state-reader.ts';
 
 /** Status of a value that was computed; C9 has further ones that the serving tier gives. */
 export type ComputedStatus = 'present' | 'empty' | 'coarse';
@@ -47,12 +48,14 @@ interface OffsetGroup {
 export class WindowRead {
   readonly #view: CompiledView;
   readonly #groups: readonly OffsetGroup[];
+  readonly #paths: EdgePaths;
   readonly #accumulator: PartialSet;
   readonly #tailStorages: ReturnType<typeof tailStorages>;
 
   constructor(view: CompiledView, features: readonly CompiledFeature[]) {
     this.#view = view;
     this.#groups = groupByOffset(features);
+    this.#paths = new EdgePaths(this.#groups.flatMap(edgeDistances));
     this.#accumulator = new PartialSet(view.partials);
     this.#tailStorages = tailStorages(view.storages);
   }
@@ -63,26 +66,16 @@ export class WindowRead {
    * @param asked time of the event asked about, if any: its own path and the recent ids are then read too
    */
   fields(atMs: number, askedTimeMs: number | null): FieldName[] {
-    const edges = new Set<number>();
-    for (const group of this.#groups) {
-      const newEdgeMs = atMs - group.offsetMs;
-      if (newEdgeMs >= 0) edges.add(newEdgeMs);
-      for (const { sizeMs } of group.sizes) {
-        const lo = newEdgeMs - sizeMs + 1;
-        if (lo >= 0 && sizeMs !== Number.POSITIVE_INFINITY) edges.add(lo);
-      }
-    }
-    if (askedTimeMs !== null) edges.add(askedTimeMs);
-    const fields = new Set<FieldName>([ROOT_FIELD]);
-    for (const edgeMs of edges) for (const field of pathFields(edgeMs)) fields.add(field);
-    if (askedTimeMs !== null) fields.add(IDS_FIELD);
-    return [...fields];
+    const fields: FieldName[] = [ROOT_FIELD];
+    this.#paths.append(atMs, askedTimeMs, fields);
+    if (askedTimeMs !== null) fields.push(IDS_FIELD);
+    return fields;
   }
 
   /** @param bytes the fields of `fields(atMs, …)`; @param head the state's head, null where it does not exist */
   evaluate(args: {
     head: Uint8Array | null;
-    bytes: ReadonlyMap<FieldName, Uint8Array | null>;
+    bytes: FieldBytes;
     atMs: number;
     asked: AskedEvent | null;
     /** Where the question names an event that does not count for this key: ties stop at it all the same (C6). */
@@ -99,11 +92,7 @@ export class WindowRead {
     return values;
   }
 
-  #recorded(
-    reader: StateReader,
-    asked: AskedEvent,
-    bytes: ReadonlyMap<FieldName, Uint8Array | null>,
-  ): boolean {
+  #recorded(reader: StateReader, asked: AskedEvent, bytes: FieldBytes): boolean {
     if (asked.dedupeId === null) return false;
     const timeMs = asked.row.times[0]!;
     const ids = bytes.get(IDS_FIELD) ?? null;
@@ -158,6 +147,12 @@ export class WindowRead {
     const states = feature.partials.map((index) => this.#accumulator.states[index]);
     return feature.operation.finalize(states, feature.type ?? 'integer', feature.params) ?? feature.empty;
   }
+}
+
+/** How far before the as-of time the edges of a group lie: the new edge, and the first ms of each window. */
+function edgeDistances({ offsetMs, sizes }: OffsetGroup): number[] {
+  const finite = sizes.filter(({ sizeMs }) => sizeMs !== Number.POSITIVE_INFINITY);
+  return [offsetMs, ...finite.map(({ sizeMs }) => offsetMs + sizeMs - 1)];
 }
 
 function groupByOffset(features: readonly CompiledFeature[]): OffsetGroup[] {
