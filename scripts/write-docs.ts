@@ -1,4 +1,4 @@
-/** npm run docs: writes what is made from the code: tables of README.md, JSON Schemas. */
+/** npm run docs: writes what is made from the code: tables of README.md, schemas. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { withConfigTable } from '../cli/config-table.ts';
 import { exampleSchemas } from './write-schemas.ts';
