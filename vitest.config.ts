@@ -19,7 +19,10 @@ export default defineConfig({
           name: 'unit',
           include: ['**/*.test.ts'],
           exclude: [...exclude, 'test/**'],
+          // Serves `sharedServices`; starts none of them by itself.
+          globalSetup: ['./services/testing/shared-services-setup.ts'],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
@@ -29,7 +32,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude,
           // The tests run the built CLI.
-          globalSetup: ['./test/build-once.ts'],
+          globalSetup: ['./test/build-once.ts', './services/testing/shared-services-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
