@@ -11,6 +11,9 @@ export const root = fileURLToPath(new URL('../', import.meta.url));
 const BUILD_INPUTS = [...JSON.parse(readFileSync(join(root, 'tsconfig.build.json'), 'utf8')).include];
 const BUILD_SETTINGS = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json'];
 
+/** Directories that the built sources read at run time: copied as they are. */
+export const BUILD_ASSETS = ['engine/store/redis/scripts'];
+
 /** Written last: a build without it was interrupted. */
 const stampFile = (dist) => join(dist, '.built-from');
 
@@ -34,7 +37,7 @@ function* sourceFiles(path) {
   for (const name of readdirSync(join(root, path)).sort()) {
     const child = `${path}/${name}`;
     if (/(\.test|\.bench|\.test-d|\.data-test)\.ts$/.test(name)) continue;
-    if (name.endsWith('.ts') || statSync(join(root, child)).isDirectory()) yield* sourceFiles(child);
+    if (/\.(ts|lua)$/.test(name) || statSync(join(root, child)).isDirectory()) yield* sourceFiles(child);
   }
 }
 

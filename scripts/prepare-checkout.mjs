@@ -1,10 +1,17 @@
 // Makes a checkout ready to run: installs where node_modules is missing or older than the lockfile, builds where
 // dist is not of the present sources. Quiet when there is nothing to do. Node's own modules only.
 import { spawnSync } from 'node:child_process';
-import { realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { buildIsStale, installIsStale, root, sourcesHash, stampFile } from './checkout-state.mjs';
+import {
+  BUILD_ASSETS,
+  buildIsStale,
+  installIsStale,
+  root,
+  sourcesHash,
+  stampFile,
+} from './checkout-state.mjs';
 
 function run(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options });
@@ -30,6 +37,7 @@ export function build() {
   try {
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
     run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', next]);
+    for (const asset of BUILD_ASSETS) cpSync(join(root, asset), join(next, asset), { recursive: true });
     writeFileSync(stampFile(next), hash);
     try {
       renameSync(join(root, 'dist'), old);

@@ -10,6 +10,7 @@
  */
 import { checkAddress, checkFieldName, checkTimeMs, checkWatermarkName } from './state-address.ts';
 import type { FieldName, StateAddress, WatermarkName } from './tile-store.ts';
+import { readHex, writeHex } from './token-bytes.ts';
 
 const NAMESPACE_AT = 2;
 const KEY_LENGTH_AT = 10;
@@ -131,24 +132,4 @@ export function writeText(target: Uint8Array, at: number, text: string): number 
     target[at + i] = unit;
   }
   return text.length;
-}
-
-const HEX_OF_BYTE = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
-
-/** 8 bytes as 16 lower-case hex digits. */
-export function readHex(bytes: Uint8Array, at: number): string {
-  let hex = '';
-  for (let i = 0; i < 8; i++) hex += HEX_OF_BYTE[bytes[at + i]!];
-  return hex;
-}
-
-/** 16 checked lower-case hex digits as 8 bytes. */
-export function writeHex(target: Uint8Array, at: number, hex: string): void {
-  for (let i = 0; i < 8; i++) {
-    target[at + i] = hexDigit(hex.charCodeAt(2 * i)) * 16 + hexDigit(hex.charCodeAt(2 * i + 1));
-  }
-}
-
-function hexDigit(unit: number): number {
-  return unit < 0x3a ? unit - 0x30 : unit - 0x57;
 }

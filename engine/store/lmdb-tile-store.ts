@@ -11,7 +11,6 @@
  * by due time, values empty), `due-of-state` (state → due time u64), `meta`.
  */
 
-import { ByteReader, ByteWriter } from '../bytes.ts';
 import { ByteArena } from './byte-arena.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
 import {
@@ -30,11 +29,9 @@ import {
   dueKey,
   dueKeyBound,
   endOfState,
-  readHex,
   readU64,
   StateKeyWriter,
   watermarkKey,
-  writeHex,
   writeU64,
 } from './lmdb-keys.ts';
 import { randomTokens } from './random-tokens.ts';
@@ -51,6 +48,8 @@ import type {
   Watermark,
   WatermarkName,
 } from './tile-store.ts';
+import { readHex, TOKEN_BYTES, writeHex } from './token-bytes.ts';
+import { decodeWatermark, encodeWatermark } from './watermark-bytes.ts';
 
 export interface LmdbTileStoreOptions {
   /** The directory, created if missing. It belongs to one process at a time. */
@@ -66,7 +65,6 @@ export interface LmdbTileStoreOptions {
 
 const FORMAT = '1';
 const FORMAT_KEY = new TextEncoder().encode('format');
-const TOKEN_BYTES = 8;
 const NO_BYTES = new Uint8Array(0);
 /** lmdb gives a value of half a page or more pages of its own; smaller ones share pages that are at least half full. */
 const PAGE_BYTES = 4096;
@@ -405,31 +403,4 @@ function dueUpTo(shard: number, nowMs: number): { start: Uint8Array; end: Uint8A
   checkShard(shard);
   const end = Math.max(0, Math.min(Math.floor(nowMs) + 1, Number.MAX_SAFE_INTEGER));
   return { start: dueKeyBound(shard, 0), end: dueKeyBound(shard, end) };
-}
-
-/** token 8 bytes · next offset · highest event time f64 · log identity */
-function encodeWatermark(watermark: Watermark): Uint8Array {
-  const writer = new ByteWriter(64);
-  const token = new Uint8Array(TOKEN_BYTES);
-  writeHex(token, 0, watermark.token);
-  writer.raw(token);
-  writer.varint(watermark.nextOffset);
-  writer.f64(watermark.maxEventTimeMs);
-  writer.f64(watermark.appendedMs);
-  writer.f64(watermark.clockMs);
-  writer.text(watermark.logIdentity);
-  return writer.finish();
-}
-
-function decodeWatermark(bytes: Uint8Array): Watermark {
-  const reader = new ByteReader(bytes);
-  const token = readHex(reader.raw(TOKEN_BYTES), 0);
-  return {
-    token,
-    nextOffset: reader.varint(),
-    maxEventTimeMs: reader.f64(),
-    appendedMs: reader.f64(),
-    clockMs: reader.f64(),
-    logIdentity: reader.text(),
-  };
 }

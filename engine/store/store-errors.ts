@@ -12,3 +12,16 @@ export class StoreClosedError extends Error {
 export class StoreFormatError extends Error {
   override readonly name = 'StoreFormatError';
 }
+
+/**
+ * The store did not answer, or refused for now: a connection lost, a timeout, a failover, a slot being moved. Writes of
+ * the call may or may not have happened, even later. Retryable: read again, then compare-and-set again.
+ */
+export class StoreUnavailableError extends Error {
+  override readonly name = 'StoreUnavailableError';
+}
+
+/** The store is set up so that it could lose or drop what was written. The message says what to change. Never retryable. */
+export class StoreSetupError extends Error {
+  override readonly name = 'StoreSetupError';
+}

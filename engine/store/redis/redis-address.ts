@@ -1,0 +1,64 @@
+/**
+ * Where Redis is: `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, or `host[:port]`. Several nodes of a
+ * cluster are told apart by commas or given as a list; they share user, password and TLS.
+ */
+import { StoreSetupError } from '../store-errors.ts';
+
+export interface RedisAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly db: number;
+  readonly tls: boolean;
+  readonly username: string | null;
+  readonly password: string | null;
+}
+
+const DEFAULT_PORT = 6379;
+
+/** @throws StoreSetupError that names the place in the list, never the address: it may hold a password */
+export function parseRedisAddresses(nodes: string | readonly string[]): RedisAddress[] {
+  const texts = (typeof nodes === 'string' ? nodes.split(',') : nodes).map((text) => text.trim());
+  if (texts.length === 0) throw new StoreSetupError('no Redis address was given');
+  const addresses = texts.map((text, i) => {
+    const address = parse(text);
+    if (address === null) {
+      throw new StoreSetupError(
+        `Redis address ${i + 1} of ${texts.length} is not of the form redis://[user:password@]host[:port][/db]`,
+      );
+    }
+    return address;
+  });
+  const [first] = addresses;
+  for (const [i, { db, tls }] of addresses.entries()) {
+    if (db !== first!.db || tls !== first!.tls) {
+      throw new StoreSetupError(`Redis address ${i + 1} differs from the first one in TLS or database`);
+    }
+  }
+  return addresses;
+}
+
+function parse(text: string): RedisAddress | null {
+  let url: URL;
+  try {
+    url = new URL(text.includes('://') ? text : `redis://${text}`);
+  } catch {
+    return null;
+  }
+  const db = /^(?:\/(\d{1,4})?)?$/.exec(url.pathname);
+  if (db === null || url.hostname === '' || url.search !== '' || url.hash !== '') return null;
+  if (url.protocol !== 'redis:' && url.protocol !== 'rediss:') return null;
+  return {
+    // A URL keeps the brackets of an IPv6 address; a socket does not take them.
+    host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: url.port === '' ? DEFAULT_PORT : Number(url.port),
+    db: Number(db[1] ?? 0),
+    tls: url.protocol === 'rediss:',
+    username: url.username === '' ? null : decodeURIComponent(url.username),
+    password: url.password === '' ? null : decodeURIComponent(url.password),
+  };
+}
+
+/** For messages. */
+export function hostAndPort({ host, port }: RedisAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

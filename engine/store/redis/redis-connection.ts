@@ -1,0 +1,273 @@
+/**
+ * The connection of a tile store to one Redis or to a Redis Cluster, made so that nothing is executed twice and nothing
+ * waits without end.
+ *
+ * ioredis by default repeats commands after a lost connection, queues them while there is none and waits for them
+ * without a limit. Here a command is sent again only where a server said that it did not execute it (NOSCRIPT, MOVED,
+ * ASK, TRYAGAIN), and is answered or rejected within `commandTimeoutMs`. A rejected one may still be executed, even
+ * later: the server may have it already, and a cluster's node that is being connected keeps what waits for it. See
+ * `StoreUnavailableError`.
+ */
+import type { ConnectionOptions } from 'node:tls';
+import { Cluster, type CommonRedisOptions, Redis } from 'ioredis';
+import { StoreSetupError, StoreUnavailableError } from '../store-errors.ts';
+import { hostAndPort, parseRedisAddresses, type RedisAddress } from './redis-address.ts';
+import type { RedisCommand } from './redis-command.ts';
+import { isNoScript, toStoreError, withoutArguments } from './redis-errors.ts';
+import { ScriptCall } from './redis-script.ts';
+
+/**
+ * `serving` gives up early, because somebody waits for the answer; `writing` rather waits, because the work has to be
+ * done anyway.
+ */
+export type RedisProfile = 'serving' | 'writing';
+
+export interface RedisConnectionOptions {
+  /** One Redis, or some nodes of a cluster: see redis-address.ts. */
+  readonly nodes: string | readonly string[];
+  /** User and password; those in the first address count if left out. */
+  readonly username?: string;
+  readonly password?: string;
+  /** TLS with these settings, whatever the addresses say. @default TLS for rediss:// */
+  readonly tls?: ConnectionOptions;
+  /** @default 'auto': what the first node that answers says of itself */
+  readonly cluster?: boolean | 'auto';
+  /** @default 'writing' */
+  readonly profile?: RedisProfile;
+  /** @default 1,000 for serving, 5,000 for writing */
+  readonly commandTimeoutMs?: number;
+  /** @default 5,000 */
+  readonly connectTimeoutMs?: number;
+  /** Told of lost connections and failed attempts; there will be more attempts. @default nothing is done */
+  readonly onConnectionError?: (error: Error) => void;
+}
+
+const COMMAND_TIMEOUT_MS: Readonly<Record<RedisProfile, number>> = { serving: 1_000, writing: 5_000 };
+const CONNECT_TIMEOUT_MS = 5_000;
+const RECONNECT_MS_MIN = 50;
+const RECONNECT_MS_MAX = 2_000;
+/** A cluster's table of slots is read again this often, and whenever a node says that a slot has moved. */
+const SLOTS_REFRESH_MS = 30_000;
+
+export class RedisConnection {
+  readonly #client: Redis | Cluster;
+
+  /** @throws StoreUnavailableError naming the nodes that were tried, StoreSetupError */
+  static async open(options: RedisConnectionOptions): Promise<RedisConnection> {
+    const addresses = parseRedisAddresses(options.nodes);
+    const { cluster = 'auto' } = options;
+    if (cluster === true) return new RedisConnection(await connectCluster(addresses, options));
+    const single = await connectFirst(addresses, options);
+    try {
+      if (cluster === 'auto' && (await isClusterNode(single))) {
+        single.disconnect();
+        return new RedisConnection(await connectCluster(addresses, options));
+      }
+      if (addresses.length > 1) {
+        throw new StoreSetupError('several Redis nodes were given, but they are not a Redis Cluster');
+      }
+      return new RedisConnection(single);
+    } catch (error) {
+      single.disconnect();
+      throw error;
+    }
+  }
+
+  private constructor(client: Redis | Cluster) {
+    this.#client = client;
+  }
+
+  get isCluster(): boolean {
+    return this.#client.isCluster;
+  }
+
+  /** The nodes that hold data: one, or the masters of a cluster. */
+  masters(): Redis[] {
+    return this.#client instanceof Cluster ? this.#client.nodes('master') : [this.#client];
+  }
+
+  /**
+   * Sends all at once; those for one shard are executed in the order given. A script that a server does not know is
+   * sent again with its source.
+   * @throws StoreUnavailableError, StoreFullError, StoreFormatError
+   */
+  async call(commands: readonly (RedisCommand | ScriptCall)[]): Promise<unknown[]> {
+    const replies = this.#send(
+      commands.map((command) => (command instanceof ScriptCall ? command.byHash : command)),
+    );
+    try {
+      return await Promise.all(
+        replies.map((reply, i) => {
+          const command = commands[i]!;
+          return command instanceof ScriptCall ? this.#orWithSource(reply, command) : reply;
+        }),
+      );
+    } catch (error) {
+      throw toStoreError(error);
+    }
+  }
+
+  /** Waits for what is in flight, at most as long as a command may take. */
+  async close(): Promise<void> {
+    if (this.#client.status !== 'end') await this.#client.quit().catch(() => undefined);
+    this.#client.disconnect();
+  }
+
+  #send(commands: readonly RedisCommand[]): Promise<unknown>[] {
+    // Without corks every command would be a system call of its own.
+    const sockets = commands.length > 1 ? this.masters().map(({ stream }) => stream) : [];
+    for (const socket of sockets) socket?.cork();
+    try {
+      return commands.map((command) => this.#client.sendCommand(command) as Promise<unknown>);
+    } finally {
+      for (const socket of sockets) socket?.uncork();
+    }
+  }
+
+  async #orWithSource(reply: Promise<unknown>, call: ScriptCall): Promise<unknown> {
+    try {
+      return await reply;
+    } catch (error) {
+      if (!isNoScript(error)) throw error;
+      return this.#send([call.withSource()])[0];
+    }
+  }
+}
+
+function clientOptions([first]: readonly RedisAddress[], options: RedisConnectionOptions) {
+  const { profile = 'writing' } = options;
+  const commandTimeoutMs = options.commandTimeoutMs ?? COMMAND_TIMEOUT_MS[profile];
+  const tls = options.tls ?? (first!.tls ? {} : undefined);
+  const username = options.username ?? first!.username;
+  const password = options.password ?? first!.password;
+  return {
+    ...(tls === undefined ? {} : { tls }),
+    ...(username === null ? {} : { username }),
+    ...(password === null ? {} : { password }),
+    connectionName: `millrace-${profile}`,
+    connectTimeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    commandTimeout: commandTimeoutMs,
+    // Ends a connection on which nothing comes back any more: only a new one finds out what is wrong.
+    socketTimeout: 2 * commandTimeoutMs,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    enableAutoPipelining: false,
+    // A master that became a replica answers READONLY for ever; its name may lead to another server by now.
+    reconnectOnError: (error) => error.message.includes('READONLY'),
+    lazyConnect: true,
+  } satisfies CommonRedisOptions & { tls?: ConnectionOptions };
+}
+
+function reconnectDelayMs(attempts: number): number {
+  return Math.min(RECONNECT_MS_MIN * 2 ** Math.min(attempts - 1, 10), RECONNECT_MS_MAX);
+}
+
+/** The first of the nodes that answers. */
+async function connectFirst(
+  addresses: readonly RedisAddress[],
+  options: RedisConnectionOptions,
+): Promise<Redis> {
+  const failures: string[] = [];
+  let cause: Error | undefined;
+  for (const address of addresses) {
+    const { host, port, db } = address;
+    const redis = new Redis({
+      ...clientOptions(addresses, options),
+      host,
+      port,
+      db,
+      enableOfflineQueue: false,
+      retryStrategy: reconnectDelayMs,
+    });
+    let failure: Error | undefined;
+    redis.on('error', (error: Error) => {
+      failure = withoutArguments(error);
+    });
+    redis.on('connect', () => {
+      failure = undefined;
+    });
+    // Also after a connection that ended without an error, and only where nobody wanted it to end.
+    redis.on('reconnecting', () => {
+      options.onConnectionError?.(
+        failure ?? new Error(`the connection to ${hostAndPort(address)} has ended`),
+      );
+    });
+    try {
+      await redis.connect();
+      return redis;
+    } catch (error) {
+      redis.disconnect();
+      cause = failure ?? withoutArguments(error);
+      failures.push(`${hostAndPort(address)} (${cause.message})`);
+    }
+  }
+  throw new StoreUnavailableError(`cannot reach Redis at ${failures.join(', ')}`, { cause });
+}
+
+async function connectCluster(
+  addresses: readonly RedisAddress[],
+  options: RedisConnectionOptions,
+): Promise<Cluster> {
+  if (addresses[0]!.db !== 0) {
+    throw new StoreSetupError('a Redis Cluster has database 0 only: leave it out of the address');
+  }
+  const redisOptions = clientOptions(addresses, options);
+  const cluster = new Cluster(
+    addresses.map(({ host, port }) => ({ host, port })),
+    {
+      redisOptions,
+      // A certificate names the host, not the address it resolves to.
+      ...(redisOptions.tls === undefined ? {} : { dnsLookup: (host, callback) => callback(null, host) }),
+      enableOfflineQueue: false,
+      scaleReads: 'master',
+      // These would send a command again that may have been executed, or hold it back longer than it may take.
+      retryDelayOnFailover: 0,
+      retryDelayOnClusterDown: 0,
+      retryDelayOnTryAgain: 100,
+      maxRedirections: 5,
+      slotsRefreshTimeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+      slotsRefreshInterval: SLOTS_REFRESH_MS,
+      clusterRetryStrategy: reconnectDelayMs,
+      lazyConnect: true,
+    },
+  );
+  let failure: Error | undefined;
+  const note = (error: Error): void => {
+    failure = withoutArguments(error);
+    options.onConnectionError?.(failure);
+  };
+  cluster.on('error', note);
+  cluster.on('node error', note);
+  cluster.on('-node', ({ options: { host, port } }: Redis) => {
+    if (cluster.status === 'ready') note(new Error(`the connection to ${host}:${port} has ended`));
+  });
+  try {
+    await cluster.connect();
+    // The nodes would connect with their first command, and reject the second one meanwhile.
+    await Promise.all(cluster.nodes('master').map(connected));
+    return cluster;
+  } catch (error) {
+    cluster.disconnect();
+    const cause = failure ?? withoutArguments(error);
+    throw new StoreUnavailableError(
+      `cannot reach the Redis Cluster at ${addresses.map(hostAndPort).join(', ')} (${cause.message})`,
+      { cause },
+    );
+  }
+}
+
+async function connected(node: Redis): Promise<void> {
+  if (node.status === 'wait') await node.connect();
+  // With its queue a node that is connecting answers when it is connected.
+  else await node.ping();
+}
+
+/** Where INFO is forbidden the checks say so. */
+async function isClusterNode(redis: Redis): Promise<boolean> {
+  try {
+    return /^cluster_enabled:1/m.test(await redis.info('cluster'));
+  } catch (error) {
+    if (error instanceof Error && error.message.startsWith('NOPERM')) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,294 @@
+/**
+ * The tile store on a Redis or a Redis Cluster. Keys: redis-keys.ts; scripts: scripts/*.lua.
+ *
+ * Every call is one round trip: all its commands are written at once, those of a shard go to the node that has the
+ * shard's slot. A state is written by one script, which Redis runs as a whole and puts into its append-only file and
+ * to its replicas as a whole, so what a crash or a failover loses is the newest writes of a node, states, watermarks
+ * and due entries alike: the suffix that the watermark protocol allows. What it then lacks is noticed by the
+ * incarnation, which the server that executes a move of a watermark makes of its run id and replication id.
+ *
+ * Any error means that the call may or may not have happened: read again, then compare-and-set again.
+ */
+import { checkShard, checkTimeMs, checkToken } from '../state-address.ts';
+import { StoreClosedError, StoreSetupError } from '../store-errors.ts';
+import type {
+  CompareAndSet,
+  DueEntry,
+  MoveWatermark,
+  ReadRequest,
+  ReadState,
+  TileStore,
+  Watermark,
+  WatermarkName,
+} from '../tile-store.ts';
+import { decodeWatermark, encodeWatermark } from '../watermark-bytes.ts';
+import { checkRedis } from './redis-checks.ts';
+import { RedisCommand } from './redis-command.ts';
+import { RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
+import {
+  addressOfDueMember,
+  checkPrefix,
+  DEFAULT_REDIS_PREFIX,
+  dueMember,
+  RedisKeys,
+  watermarkField,
+} from './redis-keys.ts';
+import { claimLayout } from './redis-layout.ts';
+import { arrayOf, bytesOf, flagsOf, integerOf, textOf, valuesOf } from './redis-reply.ts';
+import { ScriptCall } from './redis-script.ts';
+import { RespWriter } from './resp-writer.ts';
+import { readCommand, stateOf } from './state-reads.ts';
+import { byShard, tokenBytes, writeCalls } from './state-writes.ts';
+
+export interface RedisTileStoreOptions extends RedisConnectionOptions {
+  /**
+   * Number of shards states are spread over, 1 to 1,024; written down in Redis by whoever opens it first.
+   * @default what is written down, else 1, and 16 on a cluster
+   */
+  readonly shards?: number;
+  /** What all keys start with, so that deployments can share a Redis. @default mr */
+  readonly prefix?: string;
+  /** Take a Redis without an append-only file, which loses everything with a restart. @default false */
+  readonly acceptLoss?: boolean;
+}
+
+/** A lease takes at most this many at once, however many are asked for: it holds Redis for some 2 µs each. */
+const LEASES_PER_CALL = 256;
+const DROPS_PER_CALL = 256;
+/** Bounds how long one call may hold Redis. */
+const MOVES_PER_CALL = 128;
+const SHARDS_MAX = 1024;
+const NO_BYTES = new Uint8Array(0);
+
+export class RedisTileStore implements TileStore {
+  /** What the checks at the start could not verify, or accepted: to be logged. */
+  readonly warnings: readonly string[];
+  readonly #connection: RedisConnection;
+  readonly #keys: RedisKeys;
+  readonly #writer = new RespWriter();
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Connects and checks what it finds.
+   * @throws StoreUnavailableError where no node answers; StoreSetupError where Redis could lose what it confirmed;
+   *   StoreFormatError where it was filled with another number of shards or by another version
+   */
+  static async open(options: RedisTileStoreOptions): Promise<RedisTileStore> {
+    const { shards = null, prefix = DEFAULT_REDIS_PREFIX, acceptLoss = false } = options;
+    checkPrefix(prefix);
+    if (shards !== null && (!Number.isSafeInteger(shards) || shards < 1 || shards > SHARDS_MAX)) {
+      throw new StoreSetupError(`the number of shards must be an integer from 1 to ${SHARDS_MAX}`);
+    }
+    const connection = await RedisConnection.open(options);
+    try {
+      const warnings = await checkRedis(connection.masters(), { acceptLoss });
+      const layout = await claimLayout(connection, { prefix, shards });
+      const store = new RedisTileStore(connection, new RedisKeys(prefix, layout.shards), warnings);
+      // INFO inside a script may be forbidden: better now than at the first move of a watermark.
+      await store.incarnation(0);
+      return store;
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  }
+
+  private constructor(connection: RedisConnection, keys: RedisKeys, warnings: readonly string[]) {
+    this.#connection = connection;
+    this.#keys = keys;
+    this.warnings = warnings;
+  }
+
+  /** Number of shards that this Redis was filled with. */
+  get shards(): number {
+    return this.#keys.shards;
+  }
+
+  async incarnation(shard: number): Promise<string> {
+    this.#assertOpen();
+    const [reply] = await this.#connection.call([this.#moveCall(shard, '', [])]);
+    return textOf(arrayOf(reply)[0]);
+  }
+
+  async read(requests: readonly ReadRequest[]): Promise<ReadState[]> {
+    this.#assertOpen();
+    const commands = this.#encode((writer) =>
+      requests.map((request) => readCommand(writer, this.#keys, request)),
+    );
+    const replies = await this.#connection.call(commands);
+    return requests.map((request, i) => stateOf(request, replies[i]));
+  }
+
+  async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
+    this.#assertOpen();
+    const calls = this.#encode((writer) => writeCalls(writer, this.#keys, writes));
+    const replies = await this.#connection.call(calls.map(({ call }) => call));
+    const won = new Array<boolean>(writes.length);
+    calls.forEach(({ indices }, c) => {
+      const flags = flagsOf(replies[c], indices.length);
+      for (let i = 0; i < indices.length; i++) won[indices[i]!] = flags[i]!;
+    });
+    return won;
+  }
+
+  async readWatermarks(shard: number, names: readonly WatermarkName[]): Promise<(Watermark | null)[]> {
+    this.#assertOpen();
+    checkShard(shard);
+    if (names.length === 0) return [];
+    const { watermarks } = this.#keys.shard(shard);
+    const fields = names.map(watermarkField);
+    const writer = this.#writer;
+    writer.ascii(watermarks);
+    for (const field of fields) writer.text(field);
+    const [reply] = await this.#connection.call([new RedisCommand('hmget', writer.finish(), watermarks)]);
+    return valuesOf(reply).map((value) => (value === null ? null : decodeWatermark(value)));
+  }
+
+  async moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
+    this.#assertOpen();
+    for (const { shard, name, expected, next } of moves) {
+      checkShard(shard);
+      watermarkField(name);
+      if (expected !== null) checkToken(expected);
+      checkToken(next.token);
+    }
+    const groups = new Map<string, number[]>();
+    moves.forEach(({ shard, incarnation }, i) => {
+      const id = `${shard} ${incarnation}`;
+      const last = groups.get(id);
+      if (last === undefined) groups.set(id, [i]);
+      else last.push(i);
+    });
+    const chunks = [...groups.values()].flatMap((indices) => chunked(indices, MOVES_PER_CALL));
+    const replies = await this.#connection.call(
+      chunks.map((indices) => {
+        const { shard, incarnation } = moves[indices[0]!]!;
+        return this.#moveCall(
+          shard,
+          incarnation,
+          indices.map((i) => moves[i]!),
+        );
+      }),
+    );
+    const moved = new Array<boolean>(moves.length);
+    chunks.forEach((indices, c) => {
+      const flags = flagsOf(arrayOf(replies[c])[1], indices.length);
+      for (let i = 0; i < indices.length; i++) moved[indices[i]!] = flags[i]!;
+    });
+    return moved;
+  }
+
+  /** As in `TileStore`; at most 256 at once. */
+  async leaseDue(args: {
+    shard: number;
+    nowMs: number;
+    leaseUntilMs: number;
+    limit: number;
+  }): Promise<DueEntry[]> {
+    this.#assertOpen();
+    const { shard, nowMs, leaseUntilMs, limit } = args;
+    checkShard(shard);
+    checkTimeMs('lease end', leaseUntilMs);
+    if (limit <= 0) return [];
+    const { due } = this.#keys.shard(shard);
+    const writer = this.#writer;
+    writer.integer(1);
+    writer.ascii(due);
+    writer.ascii(score(nowMs));
+    writer.ascii(score(leaseUntilMs));
+    writer.integer(Math.min(Math.floor(limit), LEASES_PER_CALL));
+    const [reply] = await this.#connection.call([new ScriptCall('leaseDue', writer.finish(), due)]);
+    const parts = arrayOf(reply);
+    const entries: DueEntry[] = [];
+    for (let i = 0; i < parts.length; i += 2) {
+      entries.push({
+        address: addressOfDueMember(shard, bytesOf(parts[i])),
+        dueMs: Number(textOf(parts[i + 1])),
+        leasedUntilMs: leaseUntilMs,
+      });
+    }
+    return entries;
+  }
+
+  async dropDue(entries: readonly DueEntry[]): Promise<void> {
+    this.#assertOpen();
+    const members = entries.map(({ address, leasedUntilMs }) => {
+      checkTimeMs('lease end', leasedUntilMs);
+      return dueMember(address);
+    });
+    const calls: ScriptCall[] = [];
+    for (const [shard, indices] of byShard(entries)) {
+      const { due } = this.#keys.shard(shard);
+      for (const chunk of chunked(indices, DROPS_PER_CALL)) {
+        const writer = this.#writer;
+        writer.integer(1);
+        writer.ascii(due);
+        for (const i of chunk) {
+          writer.text(members[i]!);
+          writer.ascii(score(entries[i]!.leasedUntilMs));
+        }
+        calls.push(new ScriptCall('dropDue', writer.finish(), due));
+      }
+    }
+    await this.#connection.call(calls);
+  }
+
+  async countDue(shard: number, nowMs: number): Promise<number> {
+    this.#assertOpen();
+    checkShard(shard);
+    const { due } = this.#keys.shard(shard);
+    const writer = this.#writer;
+    writer.ascii(due);
+    writer.ascii('-inf');
+    writer.ascii(score(nowMs));
+    const [reply] = await this.#connection.call([new RedisCommand('zcount', writer.finish(), due)]);
+    return integerOf(reply);
+  }
+
+  /** Waits for what is in flight, at most as long as a command may take. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#connection.close();
+    return this.#closing;
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw new StoreClosedError('the tile store is closed');
+  }
+
+  /** Nothing half-written is left in the writer where an address is refused. */
+  #encode<T>(encode: (writer: RespWriter) => T): T {
+    try {
+      return encode(this.#writer);
+    } catch (error) {
+      this.#writer.clear();
+      throw error;
+    }
+  }
+
+  #moveCall(shard: number, incarnation: string, moves: readonly MoveWatermark[]): ScriptCall {
+    checkShard(shard);
+    const { watermarks } = this.#keys.shard(shard);
+    const values = moves.map(({ next }) => encodeWatermark(next));
+    const writer = this.#writer;
+    writer.integer(1);
+    writer.ascii(watermarks);
+    writer.text(incarnation);
+    moves.forEach(({ name, expected }, i) => {
+      writer.text(watermarkField(name));
+      writer.raw(expected === null ? NO_BYTES : tokenBytes(expected));
+      writer.raw(values[i]!);
+    });
+    return new ScriptCall('moveWatermarks', writer.finish(), watermarks);
+  }
+}
+
+/** A time as the score of a sorted set; `now` may be any number. */
+function score(timeMs: number): string {
+  return timeMs === Number.POSITIVE_INFINITY ? '+inf' : `${timeMs}`;
+}
+
+function chunked(indices: readonly number[], size: number): number[][] {
+  const chunks: number[][] = [];
+  for (let at = 0; at < indices.length; at += size) chunks.push(indices.slice(at, at + size));
+  return chunks;
+}
