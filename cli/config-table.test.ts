@@ -30,12 +30,18 @@ describe('documentation of the settings', () => {
   });
 
   it('is in --help of each command that has the flag, with the variable', () => {
-    for (const command of buildProgram().commands) {
-      const help = command.helpInformation();
+    const helps = buildProgram().commands.flatMap((command) =>
+      // A command of several actions has its flags at each of them.
+      (command.commands.length > 0 ? command.commands : [command]).map((action) => ({
+        name: command.name(),
+        help: action.helpInformation(),
+      })),
+    );
+    for (const { name, help } of helps) {
       expect(help).toContain(CONFIG_FILE_ENV);
       for (const { flag, env, commands } of SETTINGS) {
-        const expected = (commands as readonly string[]).includes(command.name());
-        expect(help.includes(env), `${env} in the help of ${command.name()}`).toBe(expected);
+        const expected = (commands as readonly string[]).includes(name);
+        expect(help.includes(env), `${env} in the help of ${name}`).toBe(expected);
         expect(help.includes(flag)).toBe(expected);
       }
     }

@@ -55,8 +55,9 @@ interface Given {
   readonly base: string;
 }
 
+/** Without the user and password that a URL may hold. */
 const show = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = (JSON.stringify(value) ?? String(value)).replaceAll(/\/\/[^/@]*@/g, '//…@');
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 };
 
@@ -68,7 +69,7 @@ export function loadConfig({ flags, env, cwd }: ConfigInput): Config {
 
   const values: Record<string, unknown> = { ...DEFAULTS };
   for (const path of PATH_SETTINGS) {
-    if (values[path] !== undefined) values[path] = resolve(cwd, values[path] as string);
+    if (typeof values[path] === 'string') values[path] = resolve(cwd, values[path] as string);
   }
   for (const setting of SETTINGS) {
     for (const given of givenFor(setting, { flags, env, cwd }, file)) {
@@ -78,7 +79,8 @@ export function loadConfig({ flags, env, cwd }: ConfigInput): Config {
           ? resolve(given.base, checked.data as string)
           : checked.data;
       } else {
-        const message = `must be ${setting.expected}; it is ${show(given.value)}`;
+        const shown = setting.secret ? 'something else' : show(given.value);
+        const message = `must be ${setting.expected}; it is ${shown}`;
         problems.push({ field: setting.key, origin: given.origin, message });
       }
     }
@@ -107,12 +109,12 @@ function givenFor(setting: Setting, { flags, env, cwd }: ConfigInput, file: Conf
   const variable = env[setting.env];
   if (variable !== undefined && variable !== '') {
     const origin = `environment variable ${setting.env}`;
-    given.push({ value: setting.fromText(variable), origin, base: cwd });
+    given.push({ value: setting.fromText?.(variable) ?? variable, origin, base: cwd });
   }
   const flag = flags[setting.key];
   if (flag !== undefined) {
     const name = setting.flag.split(' ')[0]!;
-    const value = typeof flag === 'string' ? setting.fromText(flag) : flag;
+    const value = typeof flag === 'string' ? (setting.fromText?.(flag) ?? flag) : flag;
     given.push({ value, origin: `flag ${name}`, base: cwd });
   }
   return given;

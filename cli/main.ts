@@ -4,6 +4,7 @@ import { CliError } from './cli-error.ts';
 import { loadConfig } from './config.ts';
 import { packageVersion } from './package-root.ts';
 import { collectPair, parseSpeed, parseTimeMs, wholeNumber } from './parse-options.ts';
+import { addSchemasCommand } from './schemas-command.ts';
 import { CONFIG_FILE_ENV, type Command as CommandName, type Config, SETTINGS } from './settings.ts';
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
@@ -41,12 +42,29 @@ export function buildProgram(): Command {
     .showHelpAfterError('(--help shows what there is)');
 
   withSettings(program.command('up'), 'up')
-    .description('run everything in one process: HTTP, ingest, compaction, embedded log and store')
+    .description(
+      'run everything in one process: HTTP, ingest, compaction; with an embedded log and store, or over Kafka and Redis',
+    )
     .action(async (options) => {
       const config = configOf(options);
       const { up } = await import('./up.ts');
       process.exitCode = await up(config);
     });
+
+  const roles = {
+    ingest: 'apply the topics to the store: a member of the consumer group of each source',
+    serve: 'serve features and take pushed events over HTTP',
+    compact: 'fold, coarsen and expire what is in the store',
+  } as const;
+  for (const [role, description] of Object.entries(roles) as [keyof typeof roles, string][]) {
+    withSettings(program.command(role), role)
+      .description(`${description}; any number of processes (needs --kafka and --redis)`)
+      .action(async (options) => {
+        const config = configOf(options);
+        const { runRoles } = await import('./run-roles.ts');
+        process.exitCode = await runRoles(config, [role]);
+      });
+  }
 
   withSettings(program.command('replay').argument('<file>', 'CSV or NDJSON, also gzip'), 'replay')
     .description('push the events of a file to a running server')
@@ -106,6 +124,8 @@ export function buildProgram(): Command {
       const { validate } = await import('./validate.ts');
       await validate(config);
     });
+
+  addSchemasCommand(program, (command) => withSettings(command, 'schemas'), configOf);
   return program;
 }
 

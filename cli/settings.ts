@@ -4,16 +4,24 @@
  */
 import { z } from 'zod';
 import { formatByteSize, parseByteSize } from './byte-size.ts';
+import {
+  SERVER_DEFAULTS,
+  SERVER_PATH_SETTINGS,
+  SERVER_SCHEMAS,
+  SERVER_SETTINGS,
+  type ServersConfig,
+} from './server-settings.ts';
+import { booleanFromText, numberFromText } from './setting-text.ts';
 
-export type Command = 'up' | 'replay' | 'get' | 'validate';
+export type Command = 'up' | 'ingest' | 'serve' | 'compact' | 'schemas' | 'replay' | 'get' | 'validate';
 
 export interface Setting {
   /** Key in the configuration file and in `Config`. */
   readonly key: keyof Config;
   /** As commander takes it. */
   readonly flag: string;
-  /** There is also `--no-…`. */
-  readonly negatable: boolean;
+  /** There is also `--no-…`. @default false */
+  readonly negatable?: boolean;
   readonly env: string;
   /** What `--help` and the README say is used when nothing is given. */
   readonly defaultText: string;
@@ -22,11 +30,16 @@ export interface Setting {
   readonly description: string;
   /** Commands that have the flag. Environment and file may hold every setting for every command. */
   readonly commands: readonly Command[];
-  /** A flag's or variable's text as the value the schema checks; text that is none is left as it is and fails there. */
-  readonly fromText: (text: string) => unknown;
+  /**
+   * A flag's or variable's text as the value the schema checks; text that is none is left as it is and fails there.
+   * @default the text
+   */
+  readonly fromText?: (text: string) => unknown;
+  /** Never shown, not even in an error. @default false */
+  readonly secret?: boolean;
 }
 
-export interface Config {
+export interface Config extends ServersConfig {
   /** Absolute path. */
   readonly features: string;
   readonly host: string;
@@ -51,7 +64,7 @@ const MIN_LOG_BYTES = 16 * 2 ** 20;
 const DEFAULT_MAX_LOG_BYTES = 2 * 2 ** 30;
 
 /** Keys of settings that are paths: relative ones start where they are written down. */
-export const PATH_SETTINGS: readonly (keyof Config)[] = ['features', 'dataDir'];
+export const PATH_SETTINGS: readonly (keyof Config)[] = ['features', 'dataDir', ...SERVER_PATH_SETTINGS];
 
 const path = z
   .string()
@@ -74,6 +87,7 @@ export const SETTING_SCHEMAS = {
   maxLogBytes: z.int().min(MIN_LOG_BYTES),
   logLevel: z.enum(LOG_LEVELS),
   url: z.url({ protocol: /^https?$/ }),
+  ...SERVER_SCHEMAS,
 } as const satisfies Record<keyof Config, z.ZodType>;
 
 /** Defaults but for `features` and `url`, which depend on the package's place and on other settings. */
@@ -87,49 +101,38 @@ export const DEFAULTS = {
   simulateSeed: 1,
   maxLogBytes: DEFAULT_MAX_LOG_BYTES,
   logLevel: 'warn',
+  ...SERVER_DEFAULTS,
 } as const satisfies Partial<Config>;
 
-const text = (value: string): unknown => value;
-const numberFromText = (value: string): unknown => (/^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value);
-const booleanFromText = (value: string): unknown =>
-  ['true', '1', 'on', 'yes'].includes(value)
-    ? true
-    : ['false', '0', 'off', 'no'].includes(value)
-      ? false
-      : value;
 const bytesFromText = (value: string): unknown => parseByteSize(value) ?? value;
 
-const SERVER: readonly Command[] = ['up'];
+const SERVER: readonly Command[] = ['up', 'ingest', 'serve', 'compact'];
+const ALONE: readonly Command[] = ['up'];
 const CLIENT: readonly Command[] = ['replay', 'get'];
 
 export const SETTINGS: readonly Setting[] = [
   {
     key: 'features',
     flag: '--features <dir>',
-    negatable: false,
     env: 'MILLRACE_FEATURES',
     defaultText: '`examples/card-fraud` of the package',
     expected: 'the path of a directory with a features.ts',
     description: 'the feature repo: a directory with a features.ts',
-    commands: ['up', 'replay', 'validate'],
-    fromText: text,
+    commands: [...SERVER, 'schemas', 'replay', 'validate'],
   },
   {
     key: 'host',
     flag: '--host <address>',
-    negatable: false,
     env: 'MILLRACE_HOST',
     defaultText: `\`${DEFAULTS.host}\``,
     expected: 'a host name or an IP address',
     description:
       'address to listen on; the default admits this machine only (there is no authentication yet)',
     commands: SERVER,
-    fromText: text,
   },
   {
     key: 'port',
     flag: '--port <n>',
-    negatable: false,
     env: 'MILLRACE_PORT',
     defaultText: `\`${DEFAULTS.port}\``,
     expected: 'a whole number from 0 to 65535 (0: any free port)',
@@ -140,25 +143,21 @@ export const SETTINGS: readonly Setting[] = [
   {
     key: 'dataDir',
     flag: '--data-dir <dir>',
-    negatable: false,
     env: 'MILLRACE_DATA_DIR',
     defaultText: `\`${DEFAULTS.dataDir}\``,
     expected: 'the path of a directory',
-    description: 'where log and store are kept; created if missing, one process at a time',
-    commands: SERVER,
-    fromText: text,
+    description: 'where the embedded log and store are kept; created if missing, one process at a time',
+    commands: ALONE,
   },
   {
     key: 'clock',
     flag: '--clock <clock>',
-    negatable: false,
     env: 'MILLRACE_CLOCK',
     defaultText: `\`${DEFAULTS.clock}\``,
     expected: 'wall or event',
     description:
       "`wall`: now is the machine's time; `event`: now follows the events' times, to replay history",
     commands: SERVER,
-    fromText: text,
   },
   {
     key: 'simulate',
@@ -168,64 +167,58 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: '`false`; `npm start`: `true`',
     expected: 'true or false',
     description: "feed events from the feature repo's simulator.ts",
-    commands: SERVER,
+    commands: ALONE,
     fromText: booleanFromText,
   },
   {
     key: 'simulateRate',
     flag: '--simulate-rate <n>',
-    negatable: false,
     env: 'MILLRACE_SIMULATE_RATE',
     defaultText: `\`${DEFAULTS.simulateRate}\``,
     expected: 'a number from 0.001 to 10000 (events per second)',
     description: 'events per second of the simulator',
-    commands: SERVER,
+    commands: ALONE,
     fromText: numberFromText,
   },
   {
     key: 'simulateSeed',
     flag: '--simulate-seed <n>',
-    negatable: false,
     env: 'MILLRACE_SIMULATE_SEED',
     defaultText: `\`${DEFAULTS.simulateSeed}\``,
     expected: 'a whole number from 0 to 2147483647',
     description: "seed of the simulator's randomness",
-    commands: SERVER,
+    commands: ALONE,
     fromText: numberFromText,
   },
   {
     key: 'maxLogBytes',
     flag: '--max-log-bytes <size>',
-    negatable: false,
     env: 'MILLRACE_MAX_LOG_BYTES',
     defaultText: `\`${formatByteSize(DEFAULTS.maxLogBytes)}\``,
     expected: `a size of at least ${formatByteSize(MIN_LOG_BYTES)}, such as 512MiB or 4GB or a number of bytes`,
     description: "limit of each source's event log; the oldest events beyond it are dropped",
-    commands: SERVER,
+    commands: ALONE,
     fromText: bytesFromText,
   },
   {
     key: 'logLevel',
     flag: '--log-level <level>',
-    negatable: false,
     env: 'MILLRACE_LOG_LEVEL',
     defaultText: `\`${DEFAULTS.logLevel}\``,
     expected: `one of ${LOG_LEVELS.join(', ')}`,
     description: `level of the log (JSON lines on stderr): ${LOG_LEVELS.join(', ')}`,
     commands: SERVER,
-    fromText: text,
   },
   {
     key: 'url',
     flag: '--url <url>',
-    negatable: false,
     env: 'MILLRACE_URL',
     defaultText: '`http://HOST:PORT` of these settings',
     expected: 'an http or https URL',
     description: 'the running server that `replay` and `get` talk to',
     commands: CLIENT,
-    fromText: text,
   },
+  ...SERVER_SETTINGS,
 ];
 
 /** The variable that stands for `--config FILE`. */

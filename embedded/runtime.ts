@@ -246,7 +246,7 @@ class Runtime implements Embedded {
   readiness(): Readiness {
     const reasons = this.#partitions.flatMap(({ failing }) => failing ?? []);
     if (this.#closing !== undefined) reasons.push('the process is stopping');
-    return { ready: reasons.length === 0, reasons };
+    return { ready: reasons.length === 0, reasons, lag: this.#progress.lags() };
   }
 
   compact(): Promise<number> {

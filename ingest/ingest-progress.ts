@@ -38,6 +38,8 @@ export class IngestProgress {
   readonly #lagBoundMs: number;
   readonly #sources = new Map<string, PartitionState[]>();
   readonly #waiters = new Set<Waiter>();
+  /** Called when somebody begins to wait; synchronous, must not throw. */
+  onAwaited: (() => void) | null = null;
 
   /** @param args.clock processing time */
   constructor(args: { clock: Clock; lagBoundMs: number }) {
@@ -118,6 +120,11 @@ export class IngestProgress {
     return new Map(partitions.map(({ endOffset }, partition) => [partition, endOffset]));
   }
 
+  /** Whether somebody waits for events to be applied. */
+  get isAwaited(): boolean {
+    return this.#waiters.size > 0;
+  }
+
   /** Resolves when every view of the source has applied the partitions below these ends, or the signal aborts. */
   async waitUntilApplied(
     source: string,
@@ -132,6 +139,7 @@ export class IngestProgress {
         stop = resolve;
         waiter = { source, ends, resolve };
         this.#waiters.add(waiter);
+        this.onAwaited?.();
         signal.addEventListener('abort', stop, { once: true });
       });
     } finally {

@@ -5,6 +5,8 @@ export type PushErrorCode =
   | 'overloaded'
   /** The log is at its size limit or its disk is full. */
   | 'log_full'
+  /** An event is larger than the log takes. */
+  | 'event_too_large'
   /** The log could not be written. */
   | 'log_unavailable'
   /** The events are durable, but not applied within the time allowed. */

@@ -16,6 +16,7 @@ import { type DecodedEvent, type DecodeResult, decodeEvent } from '../engine/def
 import { toJsonValue } from '../engine/definitions/to-json-value.ts';
 import type { IngestProgress } from './ingest-progress.ts';
 import type { AppendRecord, LogReader, LogWriter } from './log/event-log.ts';
+import { AppendQueueFullError, RecordTooLargeError } from './log/kafka/kafka-errors.ts';
 import { LogClosedError, LogFullError } from './log/log-errors.ts';
 import type { PushBudget } from './push-budget.ts';
 import { PushError } from './push-error.ts';
@@ -284,6 +285,14 @@ function asPushError(error: unknown): PushError {
   if (error instanceof PushError) return error;
   if (error instanceof LogFullError) {
     return new PushError('log_full', 'there is no room left for events: free some, then try again', {
+      cause: error,
+    });
+  }
+  if (error instanceof RecordTooLargeError) {
+    return new PushError('event_too_large', error.message, { cause: error });
+  }
+  if (error instanceof AppendQueueFullError) {
+    return new PushError('overloaded', 'too many events wait for the log: try again shortly', {
       cause: error,
     });
   }

@@ -1,5 +1,6 @@
 /**
- * The HTTP edge. `buildApp` makes a fastify app that listens nowhere: tests inject into it, `up` lets it listen.
+ * The HTTP edge. `buildApp` makes a fastify app that listens nowhere: tests inject into it, commands let it listen.
+ * Processes that do not serve have only the routes of `buildOperationsApp`.
  *
  * Bodies are checked by our own code, which names what is wrong; fastify's schemas only describe the routes for
  * /openapi.json. Every error leaves through one handler, in one shape.
@@ -20,6 +21,7 @@ import type { Clock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
 import type { TileStore } from '../engine/store/tile-store.ts';
 import type { EventPush } from '../ingest/event-push.ts';
+import type { PartitionLag } from '../ingest/ingest-progress.ts';
 import { PushError } from '../ingest/push-error.ts';
 import { ApiError, type ApiErrorCode } from './error-catalogue.ts';
 import { parseJsonBody } from './json-body.ts';
@@ -52,24 +54,30 @@ export interface Readiness {
   readonly ready: boolean;
   /** Why not. */
   readonly reasons: readonly string[];
+  /** How far each partition of the log has been applied, as seen from this process. */
+  readonly lag: readonly PartitionLag[];
 }
 
-export interface AppDependencies {
+/** What every process with an HTTP port has. */
+export interface OperationsDependencies {
+  /** What the engine takes for now. */
+  readonly clock: Clock;
+  readonly readiness: () => Readiness;
+  readonly metrics: Metrics;
+  readonly logger?: FastifyBaseLogger;
+  readonly limits?: Partial<AppLimits>;
+}
+
+export interface AppDependencies extends OperationsDependencies {
   readonly repo: CompiledRepo;
   readonly store: TileStore;
   readonly shards: number;
   readonly push: EventPush;
-  /** What `at` defaults to. */
-  readonly clock: Clock;
   /** Processing time. */
   readonly wallClock: Clock;
   readonly isCatchingUp: (view: CompiledView) => boolean;
-  readonly readiness: () => Readiness;
-  readonly metrics: Metrics;
   /** Called when features are asked for, so that background work can step aside. */
   readonly onRead?: () => void;
-  readonly logger?: FastifyBaseLogger;
-  readonly limits?: Partial<AppLimits>;
 }
 
 /** What the routes work with. */
@@ -81,7 +89,27 @@ export interface RouteContext extends Omit<AppDependencies, 'limits'> {
 export async function buildApp(dependencies: AppDependencies): Promise<FastifyInstance> {
   const limits = { ...DEFAULT_APP_LIMITS, ...dependencies.limits };
   const context: RouteContext = { ...dependencies, limits };
-  const { logger } = dependencies;
+  const { metrics, push } = dependencies;
+  metrics.onCollect(() => metrics.set('millrace_push_in_flight_bytes', {}, push.inFlightBytes));
+  return buildEdge(dependencies, (routes) => {
+    registerEvents(routes, context);
+    registerFeatures(routes, context);
+    registerCatalogue(routes, context);
+    registerOperations(routes, context);
+  });
+}
+
+/** Health, readiness and metrics only. */
+export async function buildOperationsApp(dependencies: OperationsDependencies): Promise<FastifyInstance> {
+  return buildEdge(dependencies, (routes) => registerOperations(routes, dependencies));
+}
+
+async function buildEdge(
+  dependencies: OperationsDependencies,
+  register: (routes: FastifyInstance) => void,
+): Promise<FastifyInstance> {
+  const { logger, metrics } = dependencies;
+  const limits = { ...DEFAULT_APP_LIMITS, ...dependencies.limits };
   const app: FastifyInstance = fastify({
     ...(logger === undefined ? { logger: false as const } : { loggerInstance: logger }),
     logController: new LogController({ disableRequestLogging: true }),
@@ -124,12 +152,12 @@ export async function buildApp(dependencies: AppDependencies): Promise<FastifyIn
   });
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
-    context.metrics.count('millrace_http_requests_total', {
+    metrics.count('millrace_http_requests_total', {
       route,
       method: request.method,
       status: reply.statusCode,
     });
-    context.metrics.observe('millrace_http_request_duration_seconds', { route }, reply.elapsedTime / 1000);
+    metrics.observe('millrace_http_request_duration_seconds', { route }, reply.elapsedTime / 1000);
   });
 
   await app.register(swagger, { openapi: openApiInfo() });
@@ -137,12 +165,7 @@ export async function buildApp(dependencies: AppDependencies): Promise<FastifyIn
   app.addHook('onRoute', ({ url, method, schema }) => {
     if (schema?.hide !== true) methods.set(url, [...(methods.get(url) ?? []), ...[method].flat()]);
   });
-  await app.register(async (routes) => {
-    registerEvents(routes, context);
-    registerFeatures(routes, context);
-    registerCatalogue(routes, context);
-    registerOperations(routes, context);
-  });
+  await app.register(async (routes) => register(routes));
   for (const [url, allowed] of methods) refuseOtherMethods(app, url, allowed);
   await app.ready();
   return app;

@@ -154,6 +154,13 @@ export const API_ERRORS = [
     meaning: 'The push has more events than the limit (50,000 by default).',
   },
   {
+    code: 'event_too_large',
+    status: 413,
+    retryable: false,
+    meaning:
+      'An event is larger than the log takes; on Kafka the topic says how large (`max.message.bytes`).',
+  },
+  {
     code: 'too_many_rows',
     status: 413,
     retryable: false,

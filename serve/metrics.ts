@@ -74,6 +74,13 @@ export const METRICS = [
     meaning: 'Failed steps of consumers; they are tried again.',
   },
   {
+    name: 'millrace_partitions_assigned',
+    type: 'gauge',
+    unit: 'partitions',
+    labels: ['source'],
+    meaning: 'Partitions of the topic that this process applies.',
+  },
+  {
     name: 'millrace_partition_paused',
     type: 'gauge',
     unit: '1 or 0',

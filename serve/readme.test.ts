@@ -56,7 +56,7 @@ describe('the error catalogue', () => {
   });
 
   test('has no code that no test provokes', () => {
-    const tests = ['serve', 'embedded']
+    const tests = ['serve', 'embedded', 'distributed']
       .flatMap((folder) =>
         readdirSync(join(here, '..', folder), { recursive: true, encoding: 'utf8' })
           .filter((file) => file.endsWith('.test.ts') && !file.endsWith('readme.test.ts'))

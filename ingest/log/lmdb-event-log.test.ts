@@ -21,9 +21,10 @@ const ALL = { fromOffset: 0, maxRecords: 1_000_000, maxBytes: 1e9 };
 describeEventLog('lmdb', async () => {
   const path = await makeDirectory();
   const logs = await LmdbLogs.open(path, { segmentRecords: 10 });
+  const log = await logs.log('events', 3);
   return {
-    log: await logs.log('events', 3),
-    segmentRecords: 10,
+    log,
+    truncation: { log, segmentRecords: 10 },
     dispose: async () => {
       await logs.close();
       await rm(path, { recursive: true });

@@ -10,7 +10,7 @@ function counter(): () => string {
 
 describeEventLog('memory', async () => {
   const log = new MemoryEventLog({ source: 'events', partitions: 3, random: counter(), segmentRecords: 10 });
-  return { log, segmentRecords: 10, dispose: () => log.close() };
+  return { log, truncation: { log, segmentRecords: 10 }, dispose: () => log.close() };
 });
 
 describe('memory event log', () => {

@@ -1,24 +1,27 @@
 /** `GET /healthz`, `/readyz` and `/metrics` */
 import type { FastifyInstance } from 'fastify';
-import type { RouteContext } from '../app.ts';
+import type { OperationsDependencies } from '../app.ts';
 import { ApiError } from '../error-catalogue.ts';
 import { plainSchema } from '../openapi.ts';
 
 export function registerOperations(
   routes: FastifyInstance,
-  { readiness, metrics, clock, push }: RouteContext,
+  { readiness, metrics, clock }: OperationsDependencies,
 ): void {
   metrics.onCollect(() => {
     metrics.set('millrace_ready', {}, readiness().ready ? 1 : 0);
     metrics.set('millrace_clock_seconds', {}, clock.nowMs() / 1000);
-    metrics.set('millrace_push_in_flight_bytes', {}, push.inFlightBytes);
   });
   routes.get('/healthz', { schema: plainSchema('The process answers.') }, async () => ({ status: 'ok' }));
-  routes.get('/readyz', { schema: plainSchema('The process ingests and serves as it should.') }, async () => {
-    const { ready, reasons } = readiness();
-    if (!ready) throw new ApiError('not_ready', 'the process does not ingest as it should', { reasons });
-    return { status: 'ready' };
-  });
+  routes.get(
+    '/readyz',
+    { schema: plainSchema('The process does what its roles say; with the lag of each partition.') },
+    async () => {
+      const { ready, reasons, lag } = readiness();
+      if (!ready) throw new ApiError('not_ready', 'the process does not work as it should', { reasons, lag });
+      return { status: 'ready', lag };
+    },
+  );
   routes.get(
     '/metrics',
     { schema: plainSchema('Metrics in the text format of Prometheus.') },

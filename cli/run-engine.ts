@@ -1,0 +1,221 @@
+/**
+ * Runs an engine, whatever it is made of, as a process:
+ *
+ * 1. Load the feature repo, open the engine, listen.
+ * 2. Wait until it is ready, then say how to push and read, and start the simulator.
+ * 3. On the first signal: no more simulated events, drain, close. On a second one: exit at once. Where the engine
+ *    says that it cannot go on: close, exit with 1, so that whoever supervises the process starts it again.
+ */
+import { relative } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import type { Clock } from '../engine/clock.ts';
+import type { CompiledRepo } from '../engine/definitions/compiled.ts';
+import type { EventPush } from '../ingest/event-push.ts';
+import { CliError } from './cli-error.ts';
+import { urlOf } from './config.ts';
+import { drainConnections } from './drain-connections.ts';
+import { hasSimulator, loadFeatureRepo, loadSimulator, type Simulate } from './load-features.ts';
+import { packageVersion } from './package-root.ts';
+import { runSimulator, type SimulatorRun } from './run-simulator.ts';
+import { sampleRequests } from './sample-request.ts';
+import type { Config } from './settings.ts';
+import { aborted, shutdownOnSignals } from './shutdown.ts';
+
+/** Clients have this long to finish the requests they are sending. */
+const DRAIN_FOR_MS = 10_000;
+/** Longer than draining requests (10 s) and applying the log (5 s) may take. */
+const CLOSE_FOR_MS = 20_000;
+
+const print = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+/** What is run. */
+export interface Engine {
+  readonly app: FastifyInstance;
+  /** null: the process does not serve. */
+  readonly push: EventPush | null;
+  readonly clock: Clock;
+  /** Rejects when the process should end. */
+  readonly failed?: Promise<never>;
+  ready(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface EnginePlan {
+  /** @throws CliError where what the user gave cannot be used */
+  readonly open: (repo: CompiledRepo, logger: pino.Logger) => Promise<Engine>;
+  /** Lines of `name  value` for the start. */
+  readonly about: readonly (readonly [string, string])[];
+  /** @returns how to say to the user what `ready` failed with; null: it is a defect */
+  readonly explain: (error: unknown) => CliError | null;
+  readonly stopped: string;
+  /** What is safe when closing takes too long. */
+  readonly leaving: string;
+}
+
+/** Resolves with the exit code when a signal, or the engine, has stopped the process. */
+export async function runEngine(config: Config, plan: EnginePlan): Promise<number> {
+  const repo = await loadFeatureRepo(config.features);
+  const simulate = config.simulate ? await loadSimulator(config.features) : null;
+  const shutdown = shutdownOnSignals((signal) => {
+    print(`\n${signal}: draining; once more exits at once.`);
+  });
+  // stderr, synchronously: the last lines before an exit are the ones that matter.
+  const logger = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
+  try {
+    const engine = await plan.open(repo, logger);
+    let simulator: SimulatorRun | null = null;
+    let failure: unknown = null;
+    try {
+      const port = await listen(engine, config);
+      const url = urlOf(config.host, port);
+      print(`Millrace ${packageVersion()} listens on ${url}`);
+      const lines = [['features', describeFeatures(config, repo)], ...plan.about] as const;
+      for (const [name, value] of lines) print(`  ${name!.padEnd(10)} ${value}`);
+      warnIfOpen(config.host);
+      await catchUp(engine, plan, shutdown.signal);
+      if (!shutdown.signal.aborted) {
+        if (engine.push !== null) {
+          simulator = startSimulator(config, engine.push, simulate, logger);
+          print(
+            `  simulator  ${simulator === null ? 'off' : `${config.simulateRate} events/s; --no-simulate switches it off`}`,
+          );
+          await printSamples(config, repo, url, engine.clock.nowMs());
+        }
+        print('\nReady. Ctrl-C stops.');
+        const ended = [aborted(shutdown.signal)];
+        if (engine.failed !== undefined) ended.push(engine.failed);
+        await Promise.race(ended).catch((error: unknown) => {
+          failure = error;
+        });
+      }
+    } finally {
+      await simulator?.stop();
+      await inTime(drainConnections(engine.app.server, engine.close(), DRAIN_FOR_MS), plan.leaving);
+    }
+    if (failure !== null) {
+      throw new CliError(
+        `the process cannot go on and has stopped, to be started again: ${failure instanceof Error ? failure.message : String(failure)}`,
+        { cause: failure },
+      );
+    }
+    print(plan.stopped);
+    return 0;
+  } finally {
+    shutdown.dispose();
+  }
+}
+
+/** Waits for the end of closing, which a full disk or a dead server may keep away; then the process ends all the same. */
+async function inTime(closing: Promise<void>, leaving: string): Promise<void> {
+  const timer = setTimeout(() => {
+    process.stderr.write(`Not closed after ${CLOSE_FOR_MS / 1000} s; leaving anyway. ${leaving}\n`);
+    process.exit(1);
+  }, CLOSE_FOR_MS);
+  try {
+    await closing;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Returns the port. */
+async function listen(engine: Engine, { host, port }: Config): Promise<number> {
+  try {
+    await engine.app.listen({ host, port });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') {
+      throw new CliError(
+        `port ${port} on ${host} is in use, by another program or another Millrace. Choose another with --port ` +
+          '(0 takes any free one)',
+        { cause: error },
+      );
+    }
+    if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+      throw new CliError(`cannot listen on ${host}, port ${port}: ${message} (--host, --port)`, {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+  const address = engine.app.server.address();
+  return typeof address === 'object' && address !== null ? address.port : port;
+}
+
+function warnIfOpen(host: string): void {
+  if (/^(127\.|localhost$|::1$)/.test(host)) return;
+  print(`  warning    ${host} can be reached from other machines, and there is no authentication yet`);
+}
+
+function describeFeatures(config: Config, repo: CompiledRepo): string {
+  const path = relative(process.cwd(), config.features) || '.';
+  const shown = path.startsWith('..') ? config.features : path;
+  return `${shown} (services ${[...repo.services.keys()].join(', ') || 'none'})`;
+}
+
+const SAY_CATCHING_UP_AFTER_MS = 500;
+
+/** Resolves when the engine is ready, or when the signal aborts. */
+async function catchUp(engine: Engine, plan: EnginePlan, signal: AbortSignal): Promise<void> {
+  const timer = setTimeout(() => print('  catching up with the log …'), SAY_CATCHING_UP_AFTER_MS);
+  try {
+    await Promise.race([engine.ready(), aborted(signal)]);
+  } catch (error) {
+    throw plan.explain(error) ?? error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function startSimulator(
+  config: Config,
+  push: EventPush,
+  simulate: Simulate | null,
+  logger: pino.Logger,
+): SimulatorRun | null {
+  if (simulate === null) return null;
+  return runSimulator({
+    simulate,
+    seed: config.simulateSeed,
+    ratePerSecond: config.simulateRate,
+    nowMs: Date.now,
+    push: async (source, events) => {
+      const { rejected } = await push.push(source, events);
+      if (rejected.length > 0) logger.warn({ source, rejected }, 'simulated events were rejected');
+    },
+    onError: (error) => logger.error({ err: error }, 'the simulator failed'),
+  });
+}
+
+/** @param nowMs what the engine takes for now; with the event clock 0 before the first event */
+async function printSamples(config: Config, repo: CompiledRepo, url: string, nowMs: number): Promise<void> {
+  if (nowMs === 0) {
+    // A sample of today would move the clock past the history that is about to be replayed.
+    const source = [...repo.sources.keys()][0] ?? 'NAME';
+    print(
+      `\nReplay a file of events:\nmillrace replay FILE --source ${source} --features ${config.features} --url ${url}`,
+    );
+    return;
+  }
+  const samples = sampleRequests({ repo, url, nowMs, ...(await simulatedExample(config)) });
+  if (samples === null) return;
+  print(`\nPush an event:\n${samples.push}`);
+  if (samples.read !== null) print(`\nRead features:\n${samples.read}`);
+}
+
+/** An event of the repo's simulator, to make the printed lines look real, also when it is not running. */
+async function simulatedExample(config: Config): Promise<Pick<Parameters<typeof sampleRequests>[0], 'like'>> {
+  if (!hasSimulator(config.features)) return {};
+  try {
+    const simulate = await loadSimulator(config.features);
+    const options = { seed: config.simulateSeed, startMs: Date.now(), ratePerSecond: config.simulateRate };
+    for (const event of simulate(options)) return { like: event };
+  } catch (error) {
+    // Made-up values do as well; with --simulate the failure has been reported before.
+    if (!(error instanceof Error)) throw error;
+  }
+  return {};
+}

@@ -1,0 +1,132 @@
+/** `millrace ingest`, `serve` and `compact`, and `up` over Kafka and Redis: roles on servers of their own. */
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import type { BackendSettings } from '../distributed/backend.ts';
+import { openDistributed, type Role } from '../distributed/runtime.ts';
+import { StoreFormatError, StoreSetupError, StoreUnavailableError } from '../engine/store/store-errors.ts';
+import { RegistryUnavailableError } from '../ingest/decoding/schema-registry.ts';
+import { KafkaUnreachableError, TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
+import { CliError } from './cli-error.ts';
+import { registryOptions } from './registry-options.ts';
+import { runEngine } from './run-engine.ts';
+import type { Config } from './settings.ts';
+
+/** Resolves with the exit code. @throws CliError where a server cannot be used */
+export async function runRoles(config: Config, roles: readonly Role[]): Promise<number> {
+  const settings = backendSettings(config);
+  return runEngine(config, {
+    open: async (repo, logger) => {
+      try {
+        return await openDistributed({
+          ...settings,
+          repo,
+          roles: new Set(roles),
+          clock: config.clock,
+          logger,
+        });
+      } catch (error) {
+        throw explain(error) ?? error;
+      }
+    },
+    about: [
+      ['roles', roles.join(', ')],
+      ['kafka', config.kafka!],
+      ['redis', withoutUser(config.redis!)],
+      ['registry', config.registry === null ? 'none: records are JSON' : withoutUser(config.registry)],
+    ],
+    explain,
+    stopped: 'Stopped.',
+    leaving: 'Every acknowledged event is in its topic; what was not applied will be by another process.',
+  });
+}
+
+function explain(error: unknown): CliError | null {
+  const known =
+    error instanceof KafkaUnreachableError ||
+    error instanceof TopicMissingError ||
+    error instanceof StoreUnavailableError ||
+    error instanceof StoreSetupError ||
+    error instanceof StoreFormatError ||
+    error instanceof RegistryUnavailableError;
+  return known ? new CliError(error.message, { cause: error }) : null;
+}
+
+/** @throws CliError where settings are missing, contradict each other, or a file cannot be read */
+function backendSettings(config: Config): BackendSettings {
+  const problems: string[] = [];
+  const need = (condition: boolean, problem: string): void => {
+    if (!condition) problems.push(problem);
+  };
+  need(config.kafka !== null, 'kafka: the brokers are missing (--kafka HOST:PORT)');
+  need(config.redis !== null, 'redis: the address is missing (--redis redis://HOST:PORT)');
+  const sasl = [config.kafkaSasl, config.kafkaUsername, config.kafkaPassword];
+  need(
+    sasl.every((part) => part === null) || sasl.every((part) => part !== null),
+    'kafkaSasl, kafkaUsername and kafkaPassword go together',
+  );
+  for (const name of ['kafka', 'redis'] as const) {
+    const pair = [config[`${name}Cert`], config[`${name}Key`]];
+    need(pair[0] === null || pair[1] !== null, `${name}Cert needs ${name}Key`);
+    need(pair[1] === null || pair[0] !== null, `${name}Key needs ${name}Cert`);
+  }
+  need(
+    config.registry !== null ||
+      [config.registryUsername, config.registryPassword, config.registryToken].every((part) => part === null),
+    'registry: the address is missing (--registry URL)',
+  );
+  const pem = (key: keyof Config): string | undefined => {
+    const path = config[key];
+    if (typeof path !== 'string') return undefined;
+    try {
+      return readFileSync(path, 'utf8');
+    } catch (error) {
+      problems.push(`${key}: ${path} cannot be read: ${(error as Error).message}`);
+      return undefined;
+    }
+  };
+  const tlsOf = (name: 'kafka' | 'redis') => {
+    const [ca, cert, key] = [pem(`${name}Ca`), pem(`${name}Cert`), pem(`${name}Key`)];
+    if (ca === undefined && cert === undefined) return null;
+    return {
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    };
+  };
+  const [kafkaTls, redisTls] = [tlsOf('kafka'), tlsOf('redis')];
+  if (problems.length > 0) {
+    const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
+    throw new CliError(`${count} in the configuration:\n${problems.map((text) => `  ${text}`).join('\n')}`);
+  }
+  const { kafkaSasl, kafkaUsername, kafkaPassword, redisUsername, redisPassword, shards } = config;
+  return {
+    kafka: {
+      brokers: listOf(config.kafka!),
+      clientId: `millrace@${hostname()}`,
+      ...(config.kafkaTls === false || (config.kafkaTls === null && kafkaTls === null)
+        ? {}
+        : { ssl: kafkaTls ?? (true as const) }),
+      ...(kafkaSasl === null
+        ? {}
+        : { sasl: { mechanism: kafkaSasl, username: kafkaUsername!, password: kafkaPassword! } }),
+    },
+    group: config.group,
+    createTopics: config.createTopics
+      ? { partitions: config.partitions, replicationFactor: config.replicationFactor ?? -1 }
+      : null,
+    redis: {
+      nodes: listOf(config.redis!),
+      prefix: config.redisPrefix,
+      acceptLoss: config.redisAcceptLoss,
+      ...(shards === null ? {} : { shards }),
+      ...(redisUsername === null ? {} : { username: redisUsername }),
+      ...(redisPassword === null ? {} : { password: redisPassword }),
+      ...(redisTls === null ? {} : { tls: redisTls }),
+    },
+    registry: registryOptions(config),
+  };
+}
+
+const listOf = (text: string): string[] => text.split(',').map((item) => item.trim());
+
+/** A list of URLs as it may be shown. */
+const withoutUser = (urls: string): string => urls.replaceAll(/\/\/[^/@,]*@/g, '//');

@@ -1,0 +1,201 @@
+/**
+ * What the roles of a process run on: one Kafka client, one or two connections to Redis (reads that somebody waits for
+ * have a profile of their own), the schema registry where one is configured.
+ */
+import type { FastifyBaseLogger } from 'fastify';
+import { pino } from 'pino';
+import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
+import type { RedisProfile } from '../engine/store/redis/redis-connection.ts';
+import { RedisTileStore, type RedisTileStoreOptions } from '../engine/store/redis/redis-tile-store.ts';
+import type { TileStore } from '../engine/store/tile-store.ts';
+import type { DeadLetters } from '../ingest/dead-letter.ts';
+import type { RecordDecoder } from '../ingest/decoding/record-decoder.ts';
+import { recordDecoder } from '../ingest/decoding/registry-record-decoder.ts';
+import {
+  openSchemaRegistry,
+  type RegistryOptions,
+  type SchemaRegistry,
+} from '../ingest/decoding/schema-registry.ts';
+import type { LogInfo, LogWriter } from '../ingest/log/event-log.ts';
+import type { GroupTimings } from '../ingest/log/kafka/consumer-group.ts';
+import type { KafkaSettings } from '../ingest/log/kafka/kafka-client.ts';
+import { deadLetterTopic, type KafkaDeadLetters } from '../ingest/log/kafka/kafka-dead-letters.ts';
+import { KafkaConnection } from '../ingest/log/kafka/kafka-log.ts';
+import type { KafkaLogReader } from '../ingest/log/kafka/kafka-log-reader.ts';
+import type { KafkaLogInfo } from '../ingest/log/kafka/topic-offsets.ts';
+import type { KafkaLogWriter } from '../ingest/log/kafka/topic-writer.ts';
+import type { Role } from './runtime.ts';
+
+export interface BackendSettings {
+  readonly kafka: KafkaSettings;
+  /** Consumer groups are named `group.source`. */
+  readonly group: string;
+  /** Makes missing topics; null: a missing topic is an error. */
+  readonly createTopics: {
+    readonly partitions: number;
+    /** −1: the brokers' default. */
+    readonly replicationFactor: number;
+  } | null;
+  readonly redis: Omit<RedisTileStoreOptions, 'profile' | 'onConnectionError'>;
+  /** null: records are JSON. */
+  readonly registry: RegistryOptions | null;
+  /** How long a consumer may stand still before the process gives up, ms. @default 60 s */
+  readonly stallMs?: number;
+  /** Timeouts of the consumer groups. @default those of `GroupTimings` */
+  readonly groupTimings?: GroupTimings;
+  readonly logger?: FastifyBaseLogger;
+}
+
+export interface Backend {
+  /** Shards of the store. */
+  readonly shards: number;
+  /** For ingest and compaction; null in a process that only serves. */
+  readonly writingStore: TileStore | null;
+  /** For reads that somebody waits for; null in a process that does not serve. */
+  readonly servingStore: TileStore | null;
+  logInfo(source: CompiledSource): LogInfo;
+  logWriter(source: CompiledSource): LogWriter;
+  /** Not yet a member of its group: see `start`. */
+  logReader(source: CompiledSource, listener: ReaderListener): KafkaLogReader;
+  deadLetters(source: CompiledSource): DeadLetters;
+  decoder(source: CompiledSource): RecordDecoder;
+  close(): Promise<void>;
+}
+
+export interface ReaderListener {
+  readonly onAssigned: (partition: number) => void;
+  readonly onRevoked: (partition: number) => void;
+  /** The process should end and be started again. */
+  readonly onStalled: (error: Error) => void;
+}
+
+/** @throws errors that name the server that cannot be used, and the setting it comes from */
+export async function openBackend(
+  settings: BackendSettings,
+  repo: CompiledRepo,
+  roles: ReadonlySet<Role>,
+): Promise<Backend> {
+  const backend = new KafkaRedisBackend(settings);
+  try {
+    await backend.open(repo, roles);
+    return backend;
+  } catch (error) {
+    await backend.close().catch(() => {});
+    throw error;
+  }
+}
+
+class KafkaRedisBackend implements Backend {
+  shards = 0;
+  writingStore: TileStore | null = null;
+  servingStore: TileStore | null = null;
+  readonly #settings: BackendSettings;
+  readonly #logger: FastifyBaseLogger;
+  readonly #writers = new Map<CompiledSource, KafkaLogWriter>();
+  readonly #deadLetters = new Map<CompiledSource, KafkaDeadLetters>();
+  readonly #decoders = new Map<CompiledSource, RecordDecoder>();
+  #kafka: KafkaConnection | null = null;
+  #registry: SchemaRegistry | null = null;
+
+  constructor(settings: BackendSettings) {
+    this.#settings = settings;
+    this.#logger = settings.logger ?? pino({ level: 'silent' });
+  }
+
+  async open(repo: CompiledRepo, roles: ReadonlySet<Role>): Promise<void> {
+    const { kafka, registry } = this.#settings;
+    const ingests = roles.has('ingest');
+    if (ingests || roles.has('compact')) this.writingStore = await this.#store('writing');
+    if (roles.has('serve')) this.servingStore = await this.#store('serving');
+    this.#kafka = await KafkaConnection.open(kafka, this.#logger);
+    if (registry !== null && ingests) this.#registry = await openSchemaRegistry(registry);
+    for (const source of repo.sources.values()) {
+      await this.#topic(this.#connection.info(topicOf(source)));
+      if (roles.has('serve')) await this.#writer(source).connect();
+      if (!ingests) continue;
+      await this.#topic(
+        this.#connection.info({ ...topicOf(source), topic: deadLetterTopic(topicOf(source).topic) }),
+      );
+      await this.#letters(source).connect();
+    }
+  }
+
+  logInfo(source: CompiledSource): LogInfo {
+    return this.#connection.info(topicOf(source));
+  }
+
+  logWriter(source: CompiledSource): LogWriter {
+    return this.#writer(source);
+  }
+
+  logReader(source: CompiledSource, listener: ReaderListener): KafkaLogReader {
+    const { group, stallMs, groupTimings } = this.#settings;
+    return this.#connection.reader(topicOf(source), {
+      groupId: `${group}.${source.name}`,
+      maxQueuedBytes: { partition: 1024 * 1024, total: 16 * 1024 * 1024 },
+      ...(stallMs === undefined ? {} : { stallMs }),
+      ...(groupTimings === undefined ? {} : { timings: groupTimings }),
+      ...listener,
+    });
+  }
+
+  deadLetters(source: CompiledSource): DeadLetters {
+    return this.#letters(source);
+  }
+
+  decoder(source: CompiledSource): RecordDecoder {
+    return remembered(this.#decoders, source, () =>
+      recordDecoder({ source: source.definition, registry: this.#registry }),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#kafka?.close();
+    this.#registry?.close();
+    await Promise.all([this.servingStore?.close(), this.writingStore?.close()]);
+  }
+
+  get #connection(): KafkaConnection {
+    if (this.#kafka === null) throw new Error('the backend is not open');
+    return this.#kafka;
+  }
+
+  async #store(profile: RedisProfile): Promise<TileStore> {
+    const store = await RedisTileStore.open({
+      ...this.#settings.redis,
+      profile,
+      onConnectionError: (error) =>
+        this.#logger.warn({ profile, reason: error.message }, 'Redis: a connection was lost or refused'),
+    });
+    for (const warning of store.warnings) this.#logger.warn({ profile }, `Redis: ${warning}`);
+    this.shards = store.shards;
+    return store;
+  }
+
+  async #topic(info: KafkaLogInfo): Promise<void> {
+    const { createTopics } = this.#settings;
+    if (createTopics !== null && (await info.ensureTopic(createTopics))) {
+      this.#logger.info({ topic: info.topic, ...createTopics }, 'a topic was created');
+    }
+    await info.partitions();
+  }
+
+  #writer(source: CompiledSource): KafkaLogWriter {
+    return remembered(this.#writers, source, () => this.#connection.writer(topicOf(source)));
+  }
+
+  #letters(source: CompiledSource): KafkaDeadLetters {
+    return remembered(this.#deadLetters, source, () => this.#connection.deadLetters(topicOf(source)));
+  }
+}
+
+const topicOf = ({ name, definition }: CompiledSource) => ({ topic: definition.topic, source: name });
+
+function remembered<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+  }
+  return value;
+}

@@ -1,0 +1,179 @@
+/**
+ * How far the log has been applied, seen from a process that does not apply it: the watermarks in the store and the
+ * ends of the log, looked at again and again. What `catching_up`, `wait=applied`, lag metrics and the event clock
+ * are made of where ingest is somewhere else.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '../engine/clock.ts';
+import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import type { TileStore, Watermark, WatermarkName } from '../engine/store/tile-store.ts';
+import type { EventClock } from '../ingest/event-clock.ts';
+import type { IngestProgress } from '../ingest/ingest-progress.ts';
+import type { LogInfo } from '../ingest/log/event-log.ts';
+
+export interface FollowedSource {
+  readonly source: CompiledSource;
+  readonly log: LogInfo;
+}
+
+export interface LogPositionsOptions {
+  readonly sources: readonly FollowedSource[];
+  readonly store: Pick<TileStore, 'readWatermarks'>;
+  readonly shards: number;
+  readonly progress: IngestProgress;
+  /** Moved along with the watermarks; null: now is the machine's time. */
+  readonly eventClock: EventClock | null;
+  /** Processing time. */
+  readonly clock: Clock;
+  /** Pause between looks, ms. */
+  readonly idleMs: number;
+  /** Pause while somebody waits for events to be applied, ms. */
+  readonly awaitedMs: number;
+  readonly onError: (error: unknown) => void;
+}
+
+/** A view's position over all shards. */
+interface Position {
+  readonly nextOffset: number;
+  readonly appendedMs: number;
+}
+
+export class LogPositions {
+  readonly #options: LogPositionsOptions;
+  /** View → partition → what the last look saw. */
+  readonly #positions = new Map<CompiledView, Position[]>();
+  readonly #partitions = new Map<CompiledSource, number>();
+  #seenMs = Number.NEGATIVE_INFINITY;
+  #endsSeenMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: LogPositionsOptions) {
+    this.#options = options;
+  }
+
+  /** Processing time of the last complete look; −∞ before the first. */
+  get seenMs(): number {
+    return this.#seenMs;
+  }
+
+  /** The first look. @throws what the log or the store throws */
+  async open(): Promise<void> {
+    await this.#look(true);
+  }
+
+  /** Looks until the signal aborts. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { progress, clock, idleMs, awaitedMs, onError } = this.#options;
+    while (!signal.aborted) {
+      if (progress.isAwaited) await delay(awaitedMs, undefined, { signal }).catch(() => {});
+      else await this.#pause(signal);
+      if (signal.aborted) return;
+      try {
+        // The ends that somebody waits for are known.
+        await this.#look(!progress.isAwaited || clock.nowMs() - this.#endsSeenMs >= idleMs);
+      } catch (error) {
+        onError(error);
+        await delay(idleMs, undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  /** Ends after the idle time, when somebody begins to wait, or when the signal aborts. */
+  #pause(signal: AbortSignal): Promise<void> {
+    const { progress, idleMs } = this.#options;
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', end);
+        progress.onAwaited = null;
+        resolve();
+      };
+      const timer = setTimeout(end, idleMs);
+      signal.addEventListener('abort', end, { once: true });
+      progress.onAwaited = end;
+    });
+  }
+
+  async #look(withEnds: boolean): Promise<void> {
+    const { sources, clock, eventClock } = this.#options;
+    const nowMs = clock.nowMs();
+    for (const followed of sources) {
+      if (withEnds) await this.#lookAtEnds(followed);
+      this.#take(followed.source, await this.#watermarks(followed.source));
+    }
+    eventClock?.advance();
+    if (withEnds) this.#endsSeenMs = nowMs;
+    this.#seenMs = nowMs;
+  }
+
+  async #lookAtEnds({ source, log }: FollowedSource): Promise<void> {
+    const { progress } = this.#options;
+    const partitions = await log.partitions();
+    const ends = await Promise.all(Array.from({ length: partitions }, (_, partition) => log.ends(partition)));
+    ends.forEach(({ startOffset, endOffset }, partition) => {
+      if (partition < (this.#partitions.get(source) ?? 0)) {
+        progress.appended(source.name, partition, endOffset);
+      } else {
+        progress.track(
+          source,
+          partition,
+          endOffset,
+          new Map(source.views.map((view) => [view, startOffset])),
+        );
+      }
+    });
+    this.#partitions.set(source, Math.max(partitions, this.#partitions.get(source) ?? 0));
+  }
+
+  /** Per shard, per view, per partition known so far. */
+  async #watermarks(source: CompiledSource): Promise<(Watermark | null)[][][]> {
+    const { store, shards } = this.#options;
+    const partitions = this.#partitions.get(source) ?? 0;
+    const names: WatermarkName[] = source.views.flatMap((view) =>
+      Array.from({ length: partitions }, (_, partition) => ({
+        namespace: view.namespace,
+        source: source.name,
+        partition,
+      })),
+    );
+    if (names.length === 0) return [];
+    const read = await Promise.all(
+      Array.from({ length: shards }, (_, shard) => store.readWatermarks(shard, names)),
+    );
+    return read.map((marks) => source.views.map((_, v) => marks.slice(v * partitions, (v + 1) * partitions)));
+  }
+
+  #take(source: CompiledSource, byShard: readonly (Watermark | null)[][][]): void {
+    const { progress, eventClock } = this.#options;
+    const partitions = byShard[0]?.[0]?.length ?? 0;
+    source.views.forEach((view, v) => {
+      const former = this.#positions.get(view) ?? [];
+      const positions: Position[] = [];
+      for (let partition = 0; partition < partitions; partition++) {
+        const marks = byShard.map((views) => views[v]![partition] ?? null);
+        for (const mark of marks) {
+          if (mark !== null) eventClock?.restore(source.name, partition, mark.maxEventTimeMs, mark.clockMs);
+        }
+        const position = lowest(marks);
+        positions.push(position);
+        const before = former[partition];
+        if (before !== undefined && position.nextOffset < before.nextOffset) {
+          progress.positioned(view, partition, position.nextOffset);
+        } else if (before === undefined || position.nextOffset > before.nextOffset) {
+          const appendedMs = position.appendedMs < 0 ? null : position.appendedMs;
+          progress.applied(view, partition, position.nextOffset, appendedMs);
+        }
+      }
+      this.#positions.set(view, positions);
+    });
+  }
+}
+
+/** A shard without a watermark has applied nothing. */
+function lowest(marks: readonly (Watermark | null)[]): Position {
+  let position: Position | null = null;
+  for (const mark of marks) {
+    const { nextOffset, appendedMs } = mark ?? { nextOffset: 0, appendedMs: -1 };
+    if (position === null || nextOffset < position.nextOffset) position = { nextOffset, appendedMs };
+  }
+  return position ?? { nextOffset: 0, appendedMs: -1 };
+}

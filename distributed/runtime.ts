@@ -1,0 +1,332 @@
+/**
+ * The roles over Kafka and Redis. A process has one or several of them; any number of processes of each role run at
+ * once, and nothing but the log and the store connects them.
+ *
+ * - ingest: a member of the consumer group of each source; applies the partitions it is given.
+ * - compact: takes due states from the store's index.
+ * - serve: HTTP; pushes go to the topic, features come from the store.
+ *
+ * Nothing here listens: call `app.listen`. Processes that do not serve have health, readiness and metrics only.
+ */
+import type { FastifyInstance } from 'fastify';
+import { logCompleteness } from '../compaction/completeness.ts';
+import { type Clock, WallClock } from '../engine/clock.ts';
+import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import { randomTokens } from '../engine/store/random-tokens.ts';
+import type { TileStore } from '../engine/store/tile-store.ts';
+import { type CompactionPacing, DEFAULT_PACING, PROTOCOL } from '../engine/tiles/state-update.ts';
+import { DEFAULT_TILE_SHAPE, type TileShape } from '../engine/tiles/tile-shape.ts';
+import { EventClock } from '../ingest/event-clock.ts';
+import { EventPush } from '../ingest/event-push.ts';
+import { IngestProgress } from '../ingest/ingest-progress.ts';
+import type { LogInfo } from '../ingest/log/event-log.ts';
+import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
+import { PushBudget } from '../ingest/push-budget.ts';
+import { PushGateway } from '../ingest/push-gateway.ts';
+import type { StateWriting } from '../ingest/view-writer.ts';
+import { CompactionRole } from '../roles/compaction-role.ts';
+import { aborted, deferred } from '../roles/deferred.ts';
+import { reasonOf } from '../roles/reason-of.ts';
+import { type AppLimits, buildApp, buildOperationsApp, type Readiness } from '../serve/app.ts';
+import { Metrics } from '../serve/metrics.ts';
+import { type Backend, type BackendSettings, openBackend } from './backend.ts';
+import { LogPositions } from './log-positions.ts';
+import { SourceIngest } from './source-ingest.ts';
+
+export type Role = 'ingest' | 'serve' | 'compact';
+
+export interface DistributedOptions extends BackendSettings {
+  /** From `compileRepo`. */
+  readonly repo: CompiledRepo;
+  readonly roles: ReadonlySet<Role>;
+  /**
+   * What `now` is. `event`: the least of the partitions' highest event times, for replays; the same in every process,
+   * but for the time between two looks at the watermarks. @default 'wall'
+   */
+  readonly clock?: 'wall' | 'event';
+  /** Processing time. @default the machine's clock */
+  readonly wallClock?: Clock;
+  /** Bytes of pushes being written at once; beyond it they are refused. @default 64 MiB */
+  readonly maxInFlightBytes?: number;
+  /** Ids remembered per source to tell duplicates early. @default 100,000 */
+  readonly recentIds?: number;
+  /** How long `wait=applied` waits, ms. @default 10 s */
+  readonly appliedTimeoutMs?: number;
+  /** Lag beyond which features have the status `catching_up`, ms. @default 10 s */
+  readonly lagBoundMs?: number;
+  /** Pause between looks at watermarks and log ends, ms. @default 500 */
+  readonly lookEveryMs?: number;
+  readonly shape?: TileShape;
+  readonly pacing?: CompactionPacing;
+  readonly consumer?: Partial<ConsumerOptions>;
+  readonly limits?: Partial<AppLimits>;
+  /** Whether /metrics shows memory, CPU and event loop of the process. @default true */
+  readonly processMetrics?: boolean;
+}
+
+export interface Distributed {
+  /** The HTTP app; listens nowhere until told to. */
+  readonly app: FastifyInstance;
+  /** null in a process that does not serve. */
+  readonly push: EventPush | null;
+  /** What the engine takes for now. */
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  /** Rejects when the process should end and be started again; never resolves. */
+  readonly failed: Promise<never>;
+  /** Resolves when the process does what its roles say, though perhaps behind the log. @throws as `failed` */
+  ready(): Promise<void>;
+  readiness(): Readiness;
+  /** Compacts what is due now, in a process that compacts; returns the number of states looked at. */
+  compact(): Promise<number>;
+  /** Stops taking requests, finishes what is in flight, leaves the consumer groups, closes. Idempotent. */
+  close(): Promise<void>;
+}
+
+const DEFAULTS = {
+  maxInFlightBytes: 64 * 1024 * 1024,
+  recentIds: 100_000,
+  appliedTimeoutMs: 10_000,
+  lagBoundMs: 10_000,
+  lookEveryMs: 500,
+} as const;
+
+const AWAITED_LOOK_MS = 5;
+/** States per compaction step: a few round trips for all of them. */
+const COMPACTION_BATCH = 32;
+const COMPACTION_BATCH_BESIDE_SERVING = 8;
+
+/**
+ * Connects to Kafka, Redis and the registry, checks them, and starts the roles.
+ * @throws errors that say which server could not be used, and what to change
+ */
+export async function openDistributed(options: DistributedOptions): Promise<Distributed> {
+  const backend = await openBackend(options, options.repo, options.roles);
+  const runtime = new Runtime(options, backend);
+  try {
+    return await runtime.open();
+  } catch (error) {
+    await runtime.close().catch(() => {});
+    throw error;
+  }
+}
+
+class Runtime implements Distributed {
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly #failure = deferred<never>();
+  readonly failed = this.#failure.promise;
+  app!: FastifyInstance;
+  push: EventPush | null = null;
+  readonly #options: DistributedOptions & typeof DEFAULTS;
+  readonly #backend: Backend;
+  readonly #wallClock: Clock;
+  readonly #progress: IngestProgress;
+  readonly #positions: LogPositions;
+  readonly #writing: StateWriting;
+  readonly #stopping = new AbortController();
+  readonly #loops: Promise<void>[] = [];
+  readonly #ingests: SourceIngest[] = [];
+  readonly #logs: ReadonlyMap<CompiledSource, LogInfo>;
+  #compaction: CompactionRole | null = null;
+  #lookFailure: string | null = null;
+  #lastReadMs = Number.NEGATIVE_INFINITY;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: DistributedOptions, backend: Backend) {
+    this.#options = { ...DEFAULTS, ...options } as DistributedOptions & typeof DEFAULTS;
+    this.#backend = backend;
+    this.#wallClock = options.wallClock ?? new WallClock();
+    const eventClock = options.clock === 'event' ? new EventClock() : null;
+    this.clock = eventClock ?? this.#wallClock;
+    this.metrics = new Metrics({ process: options.processMetrics ?? true });
+    const { lagBoundMs, lookEveryMs } = this.#options;
+    this.#progress = new IngestProgress({ clock: this.#wallClock, lagBoundMs });
+    const sources = [...options.repo.sources.values()];
+    this.#logs = new Map(sources.map((source) => [source, backend.logInfo(source)]));
+    this.#writing = {
+      store: backend.writingStore ?? backend.servingStore!,
+      clock: this.clock,
+      shards: backend.shards,
+      shape: options.shape ?? DEFAULT_TILE_SHAPE,
+      pacing: options.pacing ?? DEFAULT_PACING,
+      rules: PROTOCOL,
+      newToken: randomTokens(),
+    };
+    this.#positions = new LogPositions({
+      sources: sources.map((source) => ({ source, log: this.#logs.get(source)! })),
+      store: this.#anyStore,
+      shards: backend.shards,
+      progress: this.#progress,
+      eventClock,
+      clock: this.#wallClock,
+      idleMs: lookEveryMs,
+      awaitedMs: AWAITED_LOOK_MS,
+      onError: (error) => {
+        this.#lookFailure = `positions in the log: ${reasonOf(error)}`;
+        options.logger?.warn({ reason: reasonOf(error) }, 'positions in the log could not be looked at');
+      },
+    });
+  }
+
+  async open(): Promise<this> {
+    const { roles } = this.#options;
+    await this.#positions.open();
+    this.#loops.push(this.#positions.run(this.#stopping.signal));
+    if (roles.has('ingest')) await this.#ingest();
+    if (roles.has('compact')) this.#compact();
+    this.metrics.onCollect(() => this.#collect());
+    this.app = roles.has('serve') ? await this.#serve() : await this.#operations();
+    return this;
+  }
+
+  async ready(): Promise<void> {
+    const joined = Promise.all(this.#ingests.map((ingest) => ingest.joined()));
+    await Promise.race([joined, aborted(this.#stopping.signal), this.failed]);
+  }
+
+  readiness(): Readiness {
+    const reasons = this.#ingests.flatMap((ingest) => ingest.failing);
+    if (this.#compaction?.failing) reasons.push(this.#compaction.failing);
+    if (this.#isBlind()) {
+      reasons.push(this.#lookFailure ?? 'positions in the log have not been seen for too long');
+    }
+    if (this.#closing !== undefined) reasons.push('the process is stopping');
+    return { ready: reasons.length === 0, reasons, lag: this.#progress.lags() };
+  }
+
+  async compact(): Promise<number> {
+    return this.#compaction?.compact() ?? 0;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const pushes = this.push?.close();
+    await this.app?.close();
+    await pushes;
+    this.#stopping.abort();
+    await Promise.all(this.#ingests.map((ingest) => ingest.close()));
+    await Promise.all(this.#loops);
+    await this.#backend.close();
+  }
+
+  get #anyStore(): TileStore {
+    return this.#backend.servingStore ?? this.#backend.writingStore!;
+  }
+
+  /** Whether the process does not know how far the log has been applied, so that it cannot claim to be fresh. */
+  #isBlind(): boolean {
+    return this.#wallClock.nowMs() - this.#positions.seenMs > this.#options.lagBoundMs;
+  }
+
+  #isCatchingUp(view: CompiledView): boolean {
+    return this.#isBlind() || this.#progress.isCatchingUp(view);
+  }
+
+  async #ingest(): Promise<void> {
+    const { repo, logger, consumer } = this.#options;
+    for (const source of repo.sources.values()) {
+      if (source.views.length === 0) continue;
+      const ingest = new SourceIngest({
+        source,
+        backend: this.#backend,
+        writing: this.#writing,
+        metrics: this.metrics,
+        onStalled: (error) => this.#failure.reject(error),
+        ...(logger === undefined ? {} : { logger }),
+        ...(consumer === undefined ? {} : { consumer }),
+      });
+      this.#ingests.push(ingest);
+      await ingest.start();
+    }
+  }
+
+  #compact(): void {
+    const { repo, logger, roles } = this.#options;
+    const serving = roles.has('serve');
+    const bySource = new Map([...this.#logs].map(([source, log]) => [source.name, log]));
+    const completeness = logCompleteness(
+      this.#writing.store,
+      (source) => bySource.get(source)!,
+      this.#wallClock,
+    );
+    this.#compaction = new CompactionRole({
+      views: repo.views.values(),
+      writing: this.#writing,
+      completeness,
+      metrics: this.metrics,
+      batchSize: serving ? COMPACTION_BATCH_BESIDE_SERVING : COMPACTION_BATCH,
+      quietMs: () => performance.now() - this.#lastReadMs,
+      ...(logger === undefined ? {} : { logger }),
+    });
+    this.#loops.push(this.#compaction.run(this.#stopping.signal));
+  }
+
+  async #serve(): Promise<FastifyInstance> {
+    const { repo, logger, limits, maxInFlightBytes, recentIds, appliedTimeoutMs } = this.#options;
+    const budget = new PushBudget(maxInFlightBytes);
+    const gateways = [...repo.sources.values()].map(
+      (source) =>
+        new PushGateway({
+          source,
+          log: this.#backend.logWriter(source),
+          progress: this.#progress,
+          clock: this.#wallClock,
+          budget,
+          recentIds,
+          appliedTimeoutMs,
+        }),
+    );
+    this.push = new EventPush(gateways, budget);
+    return buildApp({
+      repo,
+      store: this.#backend.servingStore!,
+      shards: this.#backend.shards,
+      push: this.push,
+      clock: this.clock,
+      wallClock: this.#wallClock,
+      isCatchingUp: (view) => this.#isCatchingUp(view),
+      readiness: () => this.readiness(),
+      metrics: this.metrics,
+      onRead: () => {
+        this.#lastReadMs = performance.now();
+      },
+      ...(logger === undefined ? {} : { logger }),
+      ...(limits === undefined ? {} : { limits }),
+    });
+  }
+
+  #operations(): Promise<FastifyInstance> {
+    const { logger, limits } = this.#options;
+    return buildOperationsApp({
+      clock: this.clock,
+      readiness: () => this.readiness(),
+      metrics: this.metrics,
+      ...(logger === undefined ? {} : { logger }),
+      ...(limits === undefined ? {} : { limits }),
+    });
+  }
+
+  async #collect(): Promise<void> {
+    for (const { source, partition, records, seconds } of this.#progress.lags()) {
+      const labels = { source, partition };
+      this.metrics.set('millrace_consumer_lag_records', labels, records);
+      this.metrics.set('millrace_consumer_lag_seconds', labels, seconds);
+    }
+    for (const ingest of this.#ingests) {
+      this.metrics.set(
+        'millrace_partitions_assigned',
+        { source: ingest.source.name },
+        ingest.assigned.length,
+      );
+    }
+    if (this.#compaction === null) return;
+    // A store that cannot be reached must not take the other metrics away.
+    const backlog = await this.#compaction.backlog().catch(() => null);
+    if (backlog !== null) this.metrics.set('millrace_compaction_backlog_states', {}, backlog);
+  }
+}

@@ -1,0 +1,119 @@
+/** A process's share of one source: the partitions its consumer group gives it, each applied by itself. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FastifyBaseLogger } from 'fastify';
+import type { CompiledSource } from '../engine/definitions/compiled.ts';
+import type { KafkaLogReader } from '../ingest/log/kafka/kafka-log-reader.ts';
+import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
+import type { StateWriting } from '../ingest/view-writer.ts';
+import { IngestPartition } from '../roles/ingest-partition.ts';
+import type { Metrics } from '../serve/metrics.ts';
+import type { Backend } from './backend.ts';
+
+export interface SourceIngestOptions {
+  readonly source: CompiledSource;
+  readonly backend: Backend;
+  readonly writing: StateWriting;
+  readonly metrics: Metrics;
+  readonly onStalled: (error: Error) => void;
+  readonly logger?: FastifyBaseLogger;
+  readonly consumer?: Partial<ConsumerOptions>;
+}
+
+/** The group says when it has changed, not when it is as it was: its state is looked at. */
+const STATUS_EVERY_MS = 20;
+
+interface Running {
+  readonly ingest: IngestPartition;
+  readonly stop: AbortController;
+  /** Settles when the last chunk is done. */
+  readonly done: Promise<void>;
+}
+
+export class SourceIngest {
+  readonly source: CompiledSource;
+  readonly #options: SourceIngestOptions;
+  readonly #running = new Map<number, Running>();
+  /** Partition → the end of its former run: two runs of one partition in a process would only conflict. */
+  readonly #former = new Map<number, Promise<void>>();
+  readonly #reader: KafkaLogReader;
+  #closed = false;
+
+  constructor(options: SourceIngestOptions) {
+    this.source = options.source;
+    this.#options = options;
+    this.#reader = options.backend.logReader(options.source, {
+      onAssigned: (partition) => this.#begin(partition),
+      onRevoked: (partition) => this.#end(partition),
+      onStalled: options.onStalled,
+    });
+  }
+
+  /** Partitions this process applies now, ascending. */
+  get assigned(): readonly number[] {
+    return [...this.#running.keys()].sort((a, b) => a - b);
+  }
+
+  /** Why ingest is not as it should be. */
+  get failing(): string[] {
+    const status = this.#reader.status();
+    const reasons = [...this.#running.values()].flatMap(({ ingest }) => ingest.failing ?? []);
+    if (status.state !== 'running') {
+      reasons.unshift(
+        `source ${this.source.name}: the consumer group member is ${status.state}` +
+          (status.reason === undefined ? '' : ` (${status.reason})`),
+      );
+    }
+    return reasons;
+  }
+
+  /** Joins the group; partitions come when it has been balanced. */
+  async start(): Promise<void> {
+    await this.#reader.start();
+  }
+
+  /** Resolves when the group has been balanced once and the partitions given have found their positions. */
+  async joined(): Promise<void> {
+    while (!this.#closed && this.#reader.status().state !== 'running') await delay(STATUS_EVERY_MS);
+    await Promise.all([...this.#running.values()].map(({ ingest }) => ingest.opened));
+  }
+
+  /** Finishes the chunks under way and leaves the group. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const partition of this.assigned) this.#end(partition);
+    await Promise.all(this.#former.values());
+    await this.#reader.close();
+  }
+
+  #begin(partition: number): void {
+    if (this.#closed || this.#running.has(partition)) return;
+    const { backend, writing, metrics, logger, consumer } = this.#options;
+    const stop = new AbortController();
+    const ingest = new IngestPartition({
+      source: this.source,
+      partition,
+      log: this.#reader,
+      writing,
+      deadLetters: backend.deadLetters(this.source),
+      decoder: backend.decoder(this.source),
+      metrics,
+      listener: {
+        // For lag monitors only: where to go on is in the store.
+        applied: ({ nextOffset }) => this.#reader.commit(partition, nextOffset),
+      },
+      ...(logger === undefined ? {} : { logger }),
+      ...(consumer === undefined ? {} : { consumer }),
+    });
+    const former = this.#former.get(partition) ?? Promise.resolve();
+    const done = former.then(() => ingest.run(stop.signal));
+    this.#running.set(partition, { ingest, stop, done });
+  }
+
+  #end(partition: number): void {
+    const running = this.#running.get(partition);
+    if (running === undefined) return;
+    running.stop.abort();
+    this.#running.delete(partition);
+    this.#former.set(partition, running.done);
+  }
+}

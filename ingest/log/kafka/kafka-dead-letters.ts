@@ -1,0 +1,116 @@
+/**
+ * Dead letters of a source in a topic of their own, `<topic>.dead_letters`: the record as it was (key, value,
+ * headers), and behind its headers ours, UTF-8, which say why and whence:
+ *
+ *     millrace-reason, millrace-message, millrace-source, millrace-view (where one view could not use it),
+ *     millrace-topic, millrace-partition, millrace-offset, millrace-timestamp (append time, ms)
+ *
+ * A letter that is too large for the topic, because the record was near the limit already, is written without the
+ * message; if that is not enough without the record’s headers, then without its key; and with as much of the value as fits
+ * at last. `millrace-omitted` then names what is missing (`message`, `headers`, `key`, `value`); the origin says where the
+ * whole record is. A letter may be written twice.
+ */
+import type { DeadLetter, DeadLetters } from '../../dead-letter.ts';
+import {
+  GroupedProducer,
+  type GroupedProducerOptions,
+  type ProducedRecord,
+  recordBytes,
+} from './grouped-producer.ts';
+
+/** The topic that holds the dead letters of another. */
+export function deadLetterTopic(topic: string): string {
+  return `${topic}.dead_letters`;
+}
+
+export interface KafkaDeadLettersOptions extends GroupedProducerOptions {
+  /** The topic the records are from; `info` is of the topic of the letters. */
+  readonly originTopic: string;
+}
+
+type Headers = Record<string, Buffer | Buffer[]>;
+
+export class KafkaDeadLetters implements DeadLetters {
+  readonly #info: GroupedProducerOptions['info'];
+  readonly #originTopic: string;
+  readonly #producer: GroupedProducer;
+
+  constructor(options: KafkaDeadLettersOptions) {
+    this.#info = options.info;
+    this.#originTopic = options.originTopic;
+    this.#producer = new GroupedProducer(options);
+  }
+
+  /** Fails early where no broker can be reached or the topic is missing. */
+  async connect(): Promise<void> {
+    await this.#info.partitions();
+    await this.#producer.connect();
+  }
+
+  /** Resolves when all in-sync replicas have the letters. See `GroupedProducer.produce` for the errors. */
+  async write(letters: readonly DeadLetter[]): Promise<void> {
+    if (letters.length === 0) return;
+    const partitions = await this.#info.partitions();
+    const limit = await this.#producer.maxRecordBytes();
+    await this.#producer.produce(
+      letters.map((letter) => this.#fit(letter, letter.partition % partitions, limit)),
+    );
+  }
+
+  /** Takes no more letters, waits for those under way, disconnects. */
+  close(): Promise<void> {
+    return this.#producer.close();
+  }
+
+  #fit(letter: DeadLetter, partition: number, limit: number): ProducedRecord {
+    const value = letter.value === null ? null : asBuffer(letter.value);
+    const key = letter.key === null ? null : asBuffer(letter.key);
+    const record = (omitted: readonly string[]): ProducedRecord => ({
+      partition,
+      timestampMs: letter.appendedMs,
+      key: omitted.includes('key') ? null : key,
+      value,
+      headers: this.#headers(letter, omitted),
+    });
+    const omitted: string[] = [];
+    for (const next of ['message', 'headers', 'key', null]) {
+      const whole = record(omitted);
+      if (recordBytes(whole) <= limit) return whole;
+      if (next !== null) omitted.push(next);
+    }
+    const cut = record([...omitted, 'value']);
+    const room = Math.max(0, limit - recordBytes({ ...cut, value: null }));
+    return { ...cut, value: value?.subarray(0, room) ?? null };
+  }
+
+  #headers(letter: DeadLetter, omitted: readonly string[]): Headers {
+    // No prototype: the names are somebody else's.
+    const headers: Headers = Object.create(null);
+    const add = (name: string, value: Buffer): void => {
+      const former = headers[name];
+      if (former === undefined) headers[name] = value;
+      else if (Array.isArray(former)) former.push(value);
+      else headers[name] = [former, value];
+    };
+    if (!omitted.includes('headers')) for (const [name, value] of letter.headers) add(name, asBuffer(value));
+    const ours: Record<string, string | number | null> = {
+      reason: letter.reason,
+      message: omitted.includes('message') ? null : letter.message,
+      source: letter.source,
+      view: letter.view,
+      topic: this.#originTopic,
+      partition: letter.partition,
+      offset: letter.offset,
+      timestamp: letter.appendedMs,
+      omitted: omitted.length === 0 ? null : omitted.join(','),
+    };
+    for (const [name, value] of Object.entries(ours)) {
+      if (value !== null) add(`millrace-${name}`, Buffer.from(String(value)));
+    }
+    return headers;
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

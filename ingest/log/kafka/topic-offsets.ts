@@ -1,0 +1,314 @@
+/**
+ * What is known of a topic without reading it: its partitions, their ends, its limits.
+ *
+ * Each topic has an admin connection of its own: kafkajs asks for the metadata of all topics an admin was ever asked
+ * about at once, and fails all of it when one of them was deleted.
+ */
+import kafkajs, { type Admin, type Kafka } from 'kafkajs';
+import { checkPartition } from '../append-record.ts';
+import type { LogEnds, LogInfo } from '../event-log.ts';
+import { LogClosedError } from '../log-errors.ts';
+import { CLIENT_RETRY, type KafkaLogger } from './kafka-client.ts';
+import { KafkaUnreachableError, messageOf, protocolErrorOf, TopicMissingError } from './kafka-errors.ts';
+import { SharedRequest } from './shared-request.ts';
+import { settledWithin } from './within.ts';
+
+export interface TopicLimits {
+  /** Limit of a record batch as written, bytes. */
+  readonly maxMessageBytes: number;
+  /** Whether append times are the brokers'; otherwise they are the producers' word. */
+  readonly logAppendTime: boolean;
+}
+
+export interface KafkaLogInfoOptions {
+  readonly kafka: Kafka;
+  readonly clusterId: string;
+  readonly topic: string;
+  readonly source: string;
+  readonly logger: KafkaLogger;
+}
+
+/** Told whenever a partition is known to reach further; synchronous, must not throw. */
+export type EndListener = (partition: number, endOffset: number) => void;
+
+const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588;
+/** How long a number of partitions is taken for current. */
+const PARTITIONS_FRESH_MS = 10_000;
+/** Answers that only say that the cluster is busy with itself. */
+const TRIES = 5;
+const FIRST_BACKOFF_MS = 50;
+/** A request may itself take the whole request timeout. */
+const TRY_FOR_MS = 5_000;
+const LIMITS_RETRY_MS = 60_000;
+const CLOSE_TIMEOUT_MS = 5_000;
+
+export class KafkaLogInfo implements LogInfo {
+  readonly source: string;
+  readonly topic: string;
+  readonly #clusterId: string;
+  readonly #logger: KafkaLogger;
+  readonly #admin: Admin;
+  readonly #ends: SharedRequest<LogEnds[]>;
+  readonly #limits: SharedRequest<TopicLimits>;
+  readonly #listeners = new Set<EndListener>();
+  /** What was seen; both only grow. */
+  readonly #knownEnds: number[] = [];
+  readonly #knownStarts: number[] = [];
+  #knownLimits: TopicLimits | null = null;
+  /** When to ask again where they could not be read. */
+  #limitsUntilMs = Number.POSITIVE_INFINITY;
+  #connected: Promise<void> | null = null;
+  #partitions = 0;
+  #partitionsAtMs = Number.NEGATIVE_INFINITY;
+  #closed = false;
+
+  constructor(options: KafkaLogInfoOptions) {
+    this.source = options.source;
+    this.topic = options.topic;
+    this.#clusterId = options.clusterId;
+    this.#logger = options.logger;
+    this.#admin = options.kafka.admin({ retry: { ...CLIENT_RETRY, retries: 0 } });
+    this.#ends = new SharedRequest(() => this.#retrying(() => this.#fetchEnds()));
+    this.#limits = new SharedRequest(() => this.#fetchLimits());
+  }
+
+  /**
+   * The number of partitions, up to 10 s old.
+   * @throws {TopicMissingError}
+   * @throws {KafkaUnreachableError} when no number is known yet
+   */
+  async partitions(): Promise<number> {
+    this.#assertOpen();
+    const known = this.#partitions;
+    if (known === 0) await this.#ends.get();
+    else if (performance.now() - this.#partitionsAtMs > PARTITIONS_FRESH_MS) {
+      // It only grows, and what is known stays true: nobody has to wait, nor to fail.
+      this.#partitionsAtMs = performance.now();
+      this.#ends.get().catch(() => {});
+    }
+    return this.#partitions;
+  }
+
+  /** Names cluster, topic and partition. A topic made again under its name has the same identity: see PartitionConsumer. */
+  async identity(partition: number): Promise<string> {
+    checkPartition(partition, await this.partitions());
+    return `kafka/${this.#clusterId}/${this.topic}/${partition}`;
+  }
+
+  /**
+   * Asked for after the call, never before; concurrent calls share requests. The end is where a reader of committed
+   * records comes to: below the oldest transaction still open.
+   */
+  async ends(partition: number): Promise<LogEnds> {
+    return (await this.allEnds(partition))[partition]!;
+  }
+
+  /** The ends of all partitions, at least up to `partition`. */
+  async allEnds(partition = 0): Promise<readonly LogEnds[]> {
+    this.#assertOpen();
+    if (this.#partitions > 0 && (partition < 0 || !Number.isInteger(partition))) {
+      checkPartition(partition, this.#partitions);
+    }
+    const ends = await this.#ends.get();
+    checkPartition(partition, ends.length);
+    return ends;
+  }
+
+  /** The highest end seen so far, 0 where none was; asks nobody. */
+  knownEnd(partition: number): number {
+    return this.#knownEnds[partition] ?? 0;
+  }
+
+  /** The highest start seen so far; null where none was. */
+  knownStart(partition: number): number | null {
+    return this.#knownStarts[partition] ?? null;
+  }
+
+  /** Somebody learned in another way that the partition reaches `endOffset`. */
+  noteEnd(partition: number, endOffset: number): void {
+    if (endOffset <= this.knownEnd(partition)) return;
+    this.#knownEnds[partition] = endOffset;
+    for (const listener of this.#listeners) listener(partition, endOffset);
+  }
+
+  /** @returns stops listening */
+  onEnd(listener: EndListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Read once; Kafka's default for a minute where the cluster does not let us read it. Fails only when closed. */
+  async limits(): Promise<TopicLimits> {
+    this.#assertOpen();
+    const known = this.#knownLimits;
+    return known !== null && performance.now() < this.#limitsUntilMs ? known : this.#limits.get();
+  }
+
+  /** The limits as they are now: somebody changed them, if a request failed for its size. */
+  async refreshLimits(): Promise<TopicLimits> {
+    this.#assertOpen();
+    return this.#limits.get();
+  }
+
+  /**
+   * Makes the topic, with the brokers' clock for append times, unless it exists.
+   * @param replicationFactor −1: the cluster's default
+   * @returns whether it was made
+   */
+  async ensureTopic({ partitions, replicationFactor = -1 }: EnsureTopic): Promise<boolean> {
+    this.#assertOpen();
+    return this.#retrying(async () => {
+      try {
+        await this.#fetchEnds();
+        return false;
+      } catch (error) {
+        if (!(error instanceof TopicMissingError)) throw error;
+      }
+      const made = await this.#admin.createTopics({
+        topics: [
+          {
+            topic: this.topic,
+            numPartitions: partitions,
+            replicationFactor,
+            configEntries: [{ name: 'message.timestamp.type', value: 'LogAppendTime' }],
+          },
+        ],
+      });
+      await this.#waitUntilSeen();
+      return made;
+    });
+  }
+
+  /** Bounded by 5 s. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#listeners.clear();
+    await settledWithin(CLOSE_TIMEOUT_MS, this.#admin.disconnect());
+  }
+
+  async #fetchEnds(): Promise<LogEnds[]> {
+    await this.#connect();
+    let answer: Awaited<ReturnType<Admin['fetchTopicOffsets']>>;
+    try {
+      answer = await this.#admin.fetchTopicOffsets(this.topic);
+    } catch (error) {
+      throw protocolErrorOf(error) === 'UNKNOWN_TOPIC_OR_PARTITION' ? topicMissing(this.topic, error) : error;
+    }
+    const ends: LogEnds[] = [];
+    for (const { partition, high, low } of answer) {
+      // The start is asked for after the end: retention may have passed it in between.
+      ends[partition] = { startOffset: Number(low), endOffset: Math.max(Number(high), Number(low)) };
+    }
+    if (ends.length === 0 || ends.length !== answer.length) {
+      throw new KafkaUnreachableError(`some partitions of topic ${this.topic} have no leader`);
+    }
+    this.#partitions = Math.max(this.#partitions, ends.length);
+    this.#partitionsAtMs = performance.now();
+    ends.forEach(({ startOffset, endOffset }, partition) => {
+      this.#knownStarts[partition] = Math.max(startOffset, this.#knownStarts[partition] ?? 0);
+      this.noteEnd(partition, endOffset);
+    });
+    return ends;
+  }
+
+  /** Not every broker knows of a topic just made. */
+  async #waitUntilSeen(): Promise<void> {
+    const startedMs = performance.now();
+    for (;;) {
+      try {
+        await this.#fetchEnds();
+        return;
+      } catch (error) {
+        if (performance.now() - startedMs > TRY_FOR_MS) throw error;
+        await new Promise((resolve) => setTimeout(resolve, FIRST_BACKOFF_MS));
+      }
+    }
+  }
+
+  async #fetchLimits(): Promise<TopicLimits> {
+    const first = this.#knownLimits === null;
+    const limits = { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, logAppendTime: false };
+    let failure: unknown = null;
+    try {
+      await this.#connect();
+      const { resources } = await this.#admin.describeConfigs({
+        includeSynonyms: false,
+        resources: [
+          {
+            type: kafkajs.ConfigResourceTypes.TOPIC,
+            name: this.topic,
+            configNames: ['max.message.bytes', 'message.timestamp.type'],
+          },
+        ],
+      });
+      for (const { configName, configValue } of resources[0]?.configEntries ?? []) {
+        if (configName === 'max.message.bytes') limits.maxMessageBytes = Number(configValue);
+        if (configName === 'message.timestamp.type') limits.logAppendTime = configValue === 'LogAppendTime';
+      }
+    } catch (error) {
+      failure = error;
+    }
+    this.#knownLimits = limits;
+    this.#limitsUntilMs = failure === null ? Number.POSITIVE_INFINITY : performance.now() + LIMITS_RETRY_MS;
+    const details = { topic: this.topic };
+    if (failure !== null && first) {
+      this.#logger.warn(
+        { ...details, reason: messageOf(failure) },
+        'the configuration of the topic could not be read: assuming records of up to 1 MB and append times by its producers',
+      );
+    } else if (first && !limits.logAppendTime) {
+      this.#logger.warn(
+        details,
+        'append times of this topic are its producers’ word (message.timestamp.type is CreateTime): ' +
+          'a wrong clock there shifts `maxFuture` and the freshness shown here',
+      );
+    }
+    return limits;
+  }
+
+  #connect(): Promise<void> {
+    this.#connected ??= this.#admin.connect().catch((error: unknown) => {
+      this.#connected = null;
+      throw new KafkaUnreachableError(`topic ${this.topic}: ${messageOf(error)}`, { cause: error });
+    });
+    return this.#connected;
+  }
+
+  /** A topic just made, a leader just moved: such answers change by themselves within moments. */
+  async #retrying<T>(request: () => Promise<T>): Promise<T> {
+    const startedMs = performance.now();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await request();
+      } catch (error) {
+        if (error instanceof TopicMissingError || this.#closed) throw error;
+        if (attempt === TRIES || performance.now() - startedMs > TRY_FOR_MS) {
+          if (error instanceof KafkaUnreachableError) throw error;
+          throw new KafkaUnreachableError(
+            `the offsets of topic ${this.topic} could not be read: ${messageOf(error)}`,
+            { cause: error },
+          );
+        }
+        await new Promise((resolve) => setTimeout(resolve, FIRST_BACKOFF_MS * 2 ** attempt));
+      }
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new LogClosedError(`the log of source ${this.source} is closed`);
+  }
+}
+
+export interface EnsureTopic {
+  readonly partitions: number;
+  readonly replicationFactor?: number;
+}
+
+function topicMissing(topic: string, cause: unknown): TopicMissingError {
+  return new TopicMissingError(
+    `there is no topic ${topic}: create it (kafka-topics.sh --create --topic ${topic} --partitions 8 ` +
+      '--config message.timestamp.type=LogAppendTime), or start with --create-topics',
+    { cause },
+  );
+}

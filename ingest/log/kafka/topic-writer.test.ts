@@ -1,0 +1,168 @@
+/** The writer on a real broker. */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { AppendRecord } from '../event-log.ts';
+import {
+  AppendFailedError,
+  AppendQueueFullError,
+  RecordTooLargeError,
+  TopicMissingError,
+} from './kafka-errors.ts';
+import { KafkaConnection } from './kafka-log.ts';
+import { describeWithKafka } from './testing/describe-with-kafka.ts';
+import { KafkaBench, readAll, silent, textOf } from './testing/kafka-test.ts';
+
+describeWithKafka('Kafka log writer', (brokers) => {
+  let bench: KafkaBench;
+  let connection: KafkaConnection;
+
+  beforeAll(async () => {
+    bench = await KafkaBench.open(brokers());
+    connection = await bench.connect();
+  });
+  afterAll(() => bench?.close());
+
+  const record = (value: string | Buffer, partition = 0): AppendRecord => ({
+    partition,
+    appendedMs: Date.now(),
+    stamp: null,
+    value: Buffer.from(value),
+    eventTimeMs: 0,
+  });
+
+  it('makes a topic with the brokers’ clock, once', async () => {
+    const topic = await bench.topic(1);
+    const made = connection.info({ topic: `${topic}-made`, source: 'events' });
+    await expect(made.partitions()).rejects.toThrow(TopicMissingError);
+    expect(await made.ensureTopic({ partitions: 5 })).toBe(true);
+    expect(await made.ensureTopic({ partitions: 7 })).toBe(false);
+    expect(await made.partitions()).toBe(5);
+    expect(await made.limits()).toEqual({ maxMessageBytes: 1_048_588, logAppendTime: true });
+    await bench.admin.deleteTopics({ topics: [`${topic}-made`] });
+  });
+
+  it('warns where append times are the producers’, once', async () => {
+    const warnings: string[] = [];
+    const own = await bench.connect({
+      ...silent,
+      warn: (_: unknown, text?: string) => warnings.push(text ?? ''),
+    });
+    const topic = await bench.topic(1, { 'max.message.bytes': '2000' });
+    const info = own.info({ topic, source: 'events' });
+    expect(await info.limits()).toEqual({ maxMessageBytes: 2_000, logAppendTime: false });
+    await info.limits();
+    expect(warnings).toEqual([expect.stringMatching(/message.timestamp.type is CreateTime/)]);
+  });
+
+  it('appends concurrent calls, every record where its offset says', async () => {
+    const topic = await bench.topic(3);
+    const writer = connection.writer({ topic, source: 'events' });
+    const calls = Array.from({ length: 400 }, (_, call) =>
+      Array.from({ length: 5 }, (_, i) => record(`${call}:${i}`, (call + i) % 3)),
+    );
+    const offsets = await Promise.all(calls.map((records) => writer.append(records)));
+    const reader = await bench.reader(connection, topic, 3);
+    const logs = await Promise.all(
+      [0, 1, 2].map(async (partition) => textOf((await readAll(reader, partition)).records)),
+    );
+    expect(logs.map((log) => log.length)).toEqual([667, 667, 666]);
+    calls.forEach((records, call) => {
+      records.forEach(({ value, partition }, i) => {
+        expect(logs[partition]![offsets[call]![i]!]).toBe(Buffer.from(value).toString());
+      });
+      // Those of one partition keep the order of the call.
+      const [first, , , fourth] = offsets[call]!;
+      expect(first).toBeLessThan(fourth!);
+    });
+    expect(writer.queuedBytes).toBe(0);
+    await Promise.all([writer.close(), reader.close()]);
+  });
+
+  it('splits what does not fit into one request, in order', async () => {
+    const topic = await bench.topic(1);
+    const writer = connection.writer({ topic, source: 'events' });
+    const values = Array.from({ length: 60 }, (_, i) => Buffer.alloc(100_000, i));
+    expect(await writer.append(values.map((value) => record(value)))).toEqual(values.map((_, i) => i));
+    const many = Array.from({ length: 3_500 }, (_, i) => record(`${i}`));
+    expect(await writer.append(many)).toEqual(many.map((_, i) => 60 + i));
+    await writer.close();
+  });
+
+  it('refuses a record no request can hold, and takes one that just fits', async () => {
+    const topic = await bench.topic(1, { 'max.message.bytes': '20000' });
+    const writer = connection.writer({ topic, source: 'events' });
+    const large = writer.append([record('a'), record(Buffer.alloc(20_000))]);
+    await expect(large).rejects.toThrow(RecordTooLargeError);
+    await expect(large).rejects.toThrow(/takes 19939 \(max.message.bytes\)/);
+    expect(await writer.append([record(Buffer.alloc(19_900))])).toEqual([0]);
+    await writer.close();
+  });
+
+  it('finds out that the topic takes less than before', async () => {
+    const topic = await bench.topic(1, { 'max.message.bytes': '100000' });
+    const writer = connection.writer({ topic, source: 'events' });
+    expect(await writer.append([record('a')])).toEqual([0]);
+    await bench.admin.alterConfigs({
+      validateOnly: false,
+      resources: [{ type: 2, name: topic, configEntries: [{ name: 'max.message.bytes', value: '5000' }] }],
+    });
+    const offsets = await Promise.allSettled([
+      writer.append([record(Buffer.alloc(3_000)), record(Buffer.alloc(3_000))]),
+      writer.append([record(Buffer.alloc(50_000))]),
+      writer.append([record('c')]),
+    ]);
+    expect(offsets[0]).toEqual({ status: 'fulfilled', value: [1, 2] });
+    expect(offsets[1]).toMatchObject({ status: 'rejected', reason: expect.any(RecordTooLargeError) });
+    expect(offsets[2]).toEqual({ status: 'fulfilled', value: [3] });
+    await expect(writer.append([record(Buffer.alloc(50_000))])).rejects.toThrow(RecordTooLargeError);
+    expect(writer.queuedBytes).toBe(0);
+    await writer.close();
+  });
+
+  it('gzips where asked to', async () => {
+    const topic = await bench.topic(1);
+    const writer = connection.writer({ topic, source: 'events' }, { gzip: true });
+    await writer.append(Array.from({ length: 10 }, (_, i) => record(`compressible ${i} `.repeat(100))));
+    const reader = await bench.reader(connection, topic, 1);
+    expect((await readAll(reader, 0)).records).toHaveLength(10);
+    await Promise.all([writer.close(), reader.close()]);
+  });
+
+  it('bounds what waits, and counts it off again', async () => {
+    const topic = await bench.topic(1);
+    const writer = connection.writer({ topic, source: 'events' }, { maxQueuedBytes: 100_000 });
+    const results = await Promise.allSettled(
+      Array.from({ length: 10 }, () => writer.append([record(Buffer.alloc(30_000))])),
+    );
+    const failures = results.filter((result) => result.status === 'rejected');
+    expect(failures).toHaveLength(7);
+    expect(failures.every(({ reason }) => reason instanceof AppendQueueFullError)).toBe(true);
+    expect(writer.queuedBytes).toBe(0);
+    expect(await writer.append([record('again')])).toEqual([3]);
+    await writer.close();
+  });
+
+  it('finishes what it accepted before it closes, and takes nothing afterwards', async () => {
+    const topic = await bench.topic(1);
+    const writer = connection.writer({ topic, source: 'events' });
+    await writer.connect();
+    const appended = Array.from({ length: 20 }, (_, i) => writer.append([record(`${i}`)]));
+    await new Promise((resolve) => setImmediate(resolve));
+    await writer.close();
+    expect(await Promise.all(appended)).toHaveLength(20);
+    await expect(writer.append([record('late')])).rejects.toThrow(/closed/);
+  });
+
+  it('names the brokers that do not answer, and the option', async () => {
+    const open = KafkaConnection.open({ brokers: ['127.0.0.1:1', '127.0.0.1:2'], clientId: 'test' }, silent);
+    await expect(open).rejects.toThrow(/no Kafka broker answers at 127.0.0.1:1, 127.0.0.1:2 \(--kafka\)/);
+  });
+
+  it('fails the call when its topic is gone', async () => {
+    const topic = await bench.topic(1);
+    const writer = connection.writer({ topic, source: 'events' }, { deliveryTimeoutMs: 1_000 });
+    await writer.append([record('a')]);
+    await bench.admin.deleteTopics({ topics: [topic] });
+    await expect(writer.append([record('b')])).rejects.toThrow(AppendFailedError);
+    await writer.close();
+  });
+});

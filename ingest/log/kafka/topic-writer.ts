@@ -1,0 +1,63 @@
+/** Appends a source's events to its topic. */
+import { checkRecords } from '../append-record.ts';
+import type { AppendRecord, LogEnds, LogWriter } from '../event-log.ts';
+import { GroupedProducer, type GroupedProducerOptions } from './grouped-producer.ts';
+
+/** The header that holds a record's stamp, UTF-8. */
+export const STAMP_HEADER = 'millrace-stamp';
+
+const NO_HEADERS = {};
+
+export class KafkaLogWriter implements LogWriter {
+  readonly source: string;
+  readonly #info: GroupedProducerOptions['info'];
+  readonly #producer: GroupedProducer;
+
+  constructor(options: GroupedProducerOptions) {
+    this.source = options.info.source;
+    this.#info = options.info;
+    this.#producer = new GroupedProducer(options);
+  }
+
+  /** Bytes accepted and not yet acknowledged or given up. */
+  get queuedBytes(): number {
+    return this.#producer.queuedBytes;
+  }
+
+  /** Fails early where no broker can be reached or the topic is missing. */
+  async connect(): Promise<void> {
+    await this.#info.partitions();
+    await this.#producer.connect();
+  }
+
+  partitions(): Promise<number> {
+    return this.#info.partitions();
+  }
+
+  identity(partition: number): Promise<string> {
+    return this.#info.identity(partition);
+  }
+
+  ends(partition: number): Promise<LogEnds> {
+    return this.#info.ends(partition);
+  }
+
+  /** See `GroupedProducer.produce` for the errors; `InvalidRecordError` as every log. Event times are not written. */
+  async append(records: readonly AppendRecord[]): Promise<number[]> {
+    const produced = records.map(({ partition, appendedMs, stamp, value }) => ({
+      partition,
+      timestampMs: appendedMs,
+      key: null,
+      // The caller may use its buffer again.
+      value: Buffer.from(value),
+      headers: stamp === null ? NO_HEADERS : { [STAMP_HEADER]: Buffer.from(stamp) },
+    }));
+    if (records.length > 0) checkRecords(records, await this.#info.partitions());
+    return this.#producer.produce(produced);
+  }
+
+  /** Takes no more records, waits for those under way, disconnects. */
+  close(): Promise<void> {
+    return this.#producer.close();
+  }
+}
