@@ -63,6 +63,8 @@ export class PartitionLanes {
         this.#failures = 0;
         if (idle) await this.#lanes![0]!.waitForRecords(signal);
       } catch (error) {
+        // On the way out nothing is tried again: the partition may be another's by now.
+        if (signal.aborted) return;
         const final = error instanceof LogReplacedError;
         this.#options.observer.failed(error, final);
         if (final) return;
