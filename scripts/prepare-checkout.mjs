@@ -1,7 +1,7 @@
 // Makes a checkout ready to run: installs where node_modules is missing or older than the lockfile, builds where
 // dist is not of the present sources. Quiet when there is nothing to do. Node's own modules only.
 import { spawnSync } from 'node:child_process';
-import { cpSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, lstatSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import {
@@ -22,6 +22,13 @@ function run(command, args, options = {}) {
 }
 
 export function install() {
+  // `npm ci` would empty what the link leads to: another checkout's.
+  if (lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink()) {
+    console.error(
+      'millrace: node_modules is a link to that of another checkout: run npm ci there, or remove the link',
+    );
+    process.exit(1);
+  }
   // The npm that runs this script, if one does. TypeScript is a development dependency.
   const npm = process.env.npm_execpath;
   const args = ['ci', '--include=dev', '--no-fund', '--no-audit'];

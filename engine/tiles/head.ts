@@ -18,8 +18,16 @@ export interface Head {
 
 const VERSION = 1;
 
-export function tailStorages(storages: readonly ColumnStorage[]): ColumnStorage[] {
-  return [...storages, 'number', 'number'];
+const storagesOfTails = new WeakMap<readonly ColumnStorage[], readonly ColumnStorage[]>();
+
+/** The same array for the same array. */
+export function tailStorages(storages: readonly ColumnStorage[]): readonly ColumnStorage[] {
+  let tail = storagesOfTails.get(storages);
+  if (tail === undefined) {
+    tail = [...storages, 'number', 'number'];
+    storagesOfTails.set(storages, tail);
+  }
+  return tail;
 }
 
 export function emptyHead(tail: readonly ColumnStorage[]): Head {

@@ -120,13 +120,11 @@ export class RecentIds {
    * `appendedMs`, the append time of the oldest record at hand.
    */
   prune(horizonMs: number, appendedMs: number): void {
-    this.#late = this.#late
-      .filter((late) => late.appendedMs >= appendedMs - 2 * horizonMs)
-      .sort((a, b) => a.appendedMs - b.appendedMs || a.timeMs - b.timeMs || a.hi - b.hi || a.lo - b.lo)
-      .slice(-LATE_MAX);
+    if (this.#late.length > 0) this.#pruneLate(horizonMs, appendedMs);
     const fromMs = this.newestMs() - horizonMs;
     if (fromMs <= this.#fromMs) return;
     this.#fromMs = fromMs;
+    if (!this.#times.some((timeMs) => timeMs < fromMs)) return;
     this.#byLo = null;
     const kept = [...this.#times.keys()].filter((i) => this.#times[i]! >= fromMs);
     this.#times = kept.map((i) => this.#times[i]!);
@@ -134,11 +132,21 @@ export class RecentIds {
     this.#lo = kept.map((i) => this.#lo[i]!);
   }
 
+  #pruneLate(horizonMs: number, appendedMs: number): void {
+    this.#late = this.#late
+      .filter((late) => late.appendedMs >= appendedMs - 2 * horizonMs)
+      .sort((a, b) => a.appendedMs - b.appendedMs || a.timeMs - b.timeMs || a.hi - b.hi || a.lo - b.lo)
+      .slice(-LATE_MAX);
+  }
+
+  #compare(i: number, j: number): number {
+    return this.#times[i]! - this.#times[j]! || this.#hi[i]! - this.#hi[j]! || this.#lo[i]! - this.#lo[j]!;
+  }
+
   encode(w: ByteWriter): void {
-    const order = [...this.#times.keys()].sort(
-      (i, j) =>
-        this.#times[i]! - this.#times[j]! || this.#hi[i]! - this.#hi[j]! || this.#lo[i]! - this.#lo[j]!,
-    );
+    const order = [...this.#times.keys()];
+    // Events mostly come in order.
+    if (order.some((i) => i > 0 && this.#compare(i - 1, i) > 0)) order.sort((i, j) => this.#compare(i, j));
     w.varint(this.#fromMs);
     w.varint(order.length);
     let previousMs = 0;

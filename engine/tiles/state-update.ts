@@ -171,27 +171,35 @@ export function planIngest(args: {
   const counts: IngestCounts = { applied: 0, redelivered: 0, duplicate: 0, tooLate: 0 };
   const lowMs = view.hasLifetime ? 0 : retentionLowMs(view, nowMs);
   const taken: IncomingRow[] = [];
-  const takenAt = new Map<number, IncomingRow[]>();
-  const wanted = new Set<FieldName>();
+  /** Rows taken, by time; made when first asked, which is for late events only. */
+  let takenAt: Map<number, IncomingRow[]> | null = null;
+  let wanted: Set<FieldName> | null = null;
   let tree: TreeEditor | null = null;
   let idsChanged = false;
   /** Where the ids will begin once this batch is in: an older event is told by its row. */
   let idsFromMs = Math.max(ids.fromMs, ids.newestMs() - view.dedupeHorizonMs);
 
+  const takenBefore = (row: IncomingRow): boolean => {
+    if (takenAt === null) {
+      takenAt = new Map();
+      for (const other of taken) rememberAt(takenAt, other);
+    }
+    return takenAt.get(row.timeMs)?.some((other) => sameEvent(other, row)) ?? false;
+  };
   const seenBefore = (row: IncomingRow, dedupeId: EventId): boolean => {
     if (ids.has(dedupeId, row.timeMs, view.dedupeHorizonMs)) return true;
     if (row.timeMs >= idsFromMs) return false;
     // Ids that old are forgotten; the event itself may still be there as a row.
     if (tailContains(head.tail, row)) return true;
-    if (takenAt.get(row.timeMs)?.some((other) => sameEvent(other, row))) return true;
+    if (takenBefore(row)) return true;
     if (state.head === null) return false;
     if (state.fields.has(ROOT_FIELD)) {
       tree ??= new TreeEditor(view, shape, state.fields);
       const found = tree.contains(row.timeMs, row.id.hi, row.id.lo);
-      for (const field of tree.missing) wanted.add(field);
+      if (tree.missing.size > 0) wanted = new Set([...(wanted ?? []), ...tree.missing]);
       return found;
     }
-    wanted.add(ROOT_FIELD);
+    wanted = new Set([...(wanted ?? []), ROOT_FIELD]);
     return false;
   };
 
@@ -204,9 +212,7 @@ export function planIngest(args: {
       counts.duplicate++;
     } else {
       taken.push(row);
-      const sameTime = takenAt.get(row.timeMs);
-      if (sameTime === undefined) takenAt.set(row.timeMs, [row]);
-      else sameTime.push(row);
+      if (takenAt !== null) rememberAt(takenAt, row);
       if (row.dedupeId !== null && rules.dedupe) {
         const forgotten = row.timeMs < idsFromMs;
         if (!forgotten) {
@@ -222,8 +228,10 @@ export function planIngest(args: {
       }
     }
   }
-  if (wanted.size > 0)
-    return { kind: 'read', fields: [...INGEST_FIELDS, ...state.fields.keys(), ...wanted], watermarks: false };
+  if (wanted !== null) {
+    const more: Iterable<FieldName> = wanted;
+    return { kind: 'read', fields: [...INGEST_FIELDS, ...state.fields.keys(), ...more], watermarks: false };
+  }
   counts.applied = taken.length;
   if (taken.length === 0) return { kind: 'unchanged', counts };
 
@@ -429,6 +437,12 @@ function tailContains(tail: RowBlock, row: IncomingRow): boolean {
     if (tail.idHi[i] === row.id.hi && tail.idLo[i] === row.id.lo) return true;
   }
   return false;
+}
+
+function rememberAt(rows: Map<number, IncomingRow[]>, row: IncomingRow): void {
+  const sameTime = rows.get(row.timeMs);
+  if (sameTime === undefined) rows.set(row.timeMs, [row]);
+  else sameTime.push(row);
 }
 
 function sameEvent(a: IncomingRow, b: IncomingRow): boolean {

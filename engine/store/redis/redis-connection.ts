@@ -51,6 +51,7 @@ const SLOTS_REFRESH_MS = 30_000;
 
 export class RedisConnection {
   readonly #client: Redis | Cluster;
+  #corked: readonly (Redis['stream'] | undefined)[] | null = null;
 
   /** @throws StoreUnavailableError naming the nodes that were tried, StoreSetupError */
   static async open(options: RedisConnectionOptions): Promise<RedisConnection> {
@@ -114,14 +115,20 @@ export class RedisConnection {
   }
 
   #send(commands: readonly RedisCommand[]): Promise<unknown>[] {
-    // Without corks every command would be a system call of its own.
-    const sockets = commands.length > 1 ? this.masters().map(({ stream }) => stream) : [];
+    this.#holdBack();
+    return commands.map((command) => this.#client.sendCommand(command) as Promise<unknown>);
+  }
+
+  /** What is sent in one turn of the event loop, by whomever, leaves in one system call per node at its end. */
+  #holdBack(): void {
+    if (this.#corked !== null) return;
+    const sockets = this.masters().map(({ stream }) => stream);
+    this.#corked = sockets;
     for (const socket of sockets) socket?.cork();
-    try {
-      return commands.map((command) => this.#client.sendCommand(command) as Promise<unknown>);
-    } finally {
+    setImmediate(() => {
+      this.#corked = null;
       for (const socket of sockets) socket?.uncork();
-    }
+    });
   }
 
   async #orWithSource(reply: Promise<unknown>, call: ScriptCall): Promise<unknown> {
