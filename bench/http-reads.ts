@@ -1,11 +1,14 @@
 /** Two HTTP servers of this process under the same client, in turns. */
-import { type ChildProcess, fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { type FastifyInstance, fastify } from 'fastify';
 import { type Percentiles, Side } from './latency.ts';
 import type { ClientAnswer, ClientOrder } from './load-client.ts';
+import { Worker } from './worker.ts';
 
 export const CONCURRENCY = 16;
+
+export type LoadClient = Worker<ClientOrder, ClientAnswer>;
+
+export const loadClient = (): LoadClient => new Worker(new URL('./load-client.ts', import.meta.url));
 
 export interface HttpSide {
   readonly perSecond: number;
@@ -38,13 +41,13 @@ export async function compareHttp(args: {
   rounds: number;
   roundMs: number;
 }): Promise<{ engine: HttpSide; bare: HttpSide }> {
-  const client = new Client();
+  const client = loadClient();
   try {
-    await client.order({ kind: 'start', bodies: args.bodies, concurrency: CONCURRENCY });
+    await client.order({ kind: 'start', bodies: args.bodies, concurrency: CONCURRENCY }, 'done');
     const engine = new Measured(client, 'engine', await originOf(args.engine.app), args.engine.path);
     const bare = new Measured(client, 'bare', await originOf(args.bare.app), args.bare.path);
     for (const side of [engine, bare]) await side.run(args.roundMs, { warmUp: true });
-    await client.order({ kind: 'forget' });
+    await client.order({ kind: 'forget' }, 'done');
     for (let round = 0; round < args.rounds; round++) {
       for (const side of [engine, bare]) await side.run(args.roundMs, { warmUp: false });
     }
@@ -59,7 +62,7 @@ async function originOf(app: FastifyInstance): Promise<string> {
 }
 
 class Measured {
-  readonly #client: Client;
+  readonly #client: LoadClient;
   readonly #order: { readonly side: string; readonly origin: string; readonly path: string };
   readonly #side = new Side();
   #requests = 0;
@@ -68,7 +71,7 @@ class Measured {
   #busyMs = 0;
   #ms = 0;
 
-  constructor(client: Client, side: string, origin: string, path: string) {
+  constructor(client: LoadClient, side: string, origin: string, path: string) {
     this.#client = client;
     this.#order = { side, origin, path };
   }
@@ -76,8 +79,7 @@ class Measured {
   async run(ms: number, { warmUp }: { warmUp: boolean }): Promise<void> {
     const cpu = process.cpuUsage();
     const loop = performance.eventLoopUtilization();
-    const answer = await this.#client.order({ kind: 'run', ms, ...this.#order });
-    if (answer.kind !== 'ran') throw new Error(`the client answered ${answer.kind}`);
+    const answer = await this.#client.order({ kind: 'run', ms, ...this.#order }, 'ran');
     if (warmUp) return;
     const { user, system } = process.cpuUsage(cpu);
     const { active, idle } = performance.eventLoopUtilization(loop);
@@ -90,8 +92,7 @@ class Measured {
   }
 
   async report(): Promise<HttpSide> {
-    const answer = await this.#client.order({ kind: 'report', side: this.#order.side });
-    if (answer.kind !== 'report') throw new Error(`the client answered ${answer.kind}`);
+    const answer = await this.#client.order({ kind: 'report', side: this.#order.side }, 'report');
     return {
       perSecond: this.#side.perSecond,
       rates: this.#side.rates,
@@ -100,33 +101,5 @@ class Measured {
       busy: this.#busyMs / this.#ms,
       cpuUs: this.#cpuUs / this.#requests,
     };
-  }
-}
-
-class Client {
-  readonly #process: ChildProcess = fork(fileURLToPath(new URL('./load-client.ts', import.meta.url)), {
-    cwd: fileURLToPath(new URL('..', import.meta.url)),
-    execArgv: ['--import', 'tsx'],
-  });
-
-  /** One order at a time. @throws what went wrong in the client */
-  order(order: ClientOrder): Promise<ClientAnswer> {
-    return new Promise((resolve, reject) => {
-      const ended = (code: number | null): void => reject(new Error(`the HTTP client ended with ${code}`));
-      this.#process.once('exit', ended);
-      this.#process.once('message', (answer: ClientAnswer) => {
-        this.#process.off('exit', ended);
-        if (answer.kind === 'failed') reject(new Error(answer.message));
-        else resolve(answer);
-      });
-      this.#process.send(order);
-    });
-  }
-
-  async close(): Promise<void> {
-    if (this.#process.exitCode !== null) return;
-    const exited = new Promise((resolve) => this.#process.once('exit', resolve));
-    this.#process.disconnect();
-    await exited;
   }
 }

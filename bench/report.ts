@@ -68,10 +68,10 @@ export function formatReport({ rows, checksum, notes, environment }: BenchReport
   ].join('\n');
 }
 
-const formatRatio = ({ median, min, max }: Ratio): string =>
+export const formatRatio = ({ median, min, max }: Ratio): string =>
   `${median.toFixed(3)} (${min.toFixed(3)} – ${max.toFixed(3)})`;
 
-function formatUs(us: number): string {
+export function formatUs(us: number): string {
   if (us >= 100_000) return `${Math.round(us / 1000)} ms`;
   return us >= 1000 ? `${(us / 1000).toFixed(2)} ms` : `${us.toPrecision(3)} µs`;
 }

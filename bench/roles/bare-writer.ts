@@ -1,0 +1,113 @@
+/**
+ * The yardstick for writes, a process of its own: kafkajs, JSON.parse, and for every event an HMGET and an HSET of as
+ * many bytes as the engine wrote for it, pipelined as the engine does it. It merges nothing and compares nothing.
+ */
+import { Redis } from 'ioredis';
+import kafkajs, { type Consumer } from 'kafkajs';
+import { obeyOrders } from '../worker.ts';
+import { CpuMeter } from './process-cpu.ts';
+
+/** Bytes of the fields of a state's hash. */
+export type FieldBytes = Readonly<Record<string, number>>;
+
+export interface BareWriterOrder {
+  readonly kind: 'write';
+  readonly brokers: readonly string[];
+  readonly topic: string;
+  readonly redis: string;
+  readonly redisPid: number;
+  /** Resolves when so many are written. */
+  readonly events: number;
+  readonly partitions: number;
+  /** After the first event of a key, and after the second. */
+  readonly states: readonly [FieldBytes, FieldBytes];
+}
+
+export interface BareWriterAnswer {
+  readonly kind: 'written';
+  /** Between the first events written and the last. */
+  readonly events: number;
+  readonly ms: number;
+  /** CPU time meanwhile, s: of this process, of Redis. */
+  readonly cpuSeconds: readonly number[];
+  /** The same for the second half. */
+  readonly later: { readonly events: number; readonly ms: number };
+}
+
+/** As the engine. */
+const KEYS_PER_ROUND = 256;
+const GROUP = 'bare';
+
+let consumer: Consumer | null = null;
+
+async function write(order: BareWriterOrder): Promise<BareWriterAnswer> {
+  const redis = new Redis(order.redis);
+  const kafka = new kafkajs.Kafka({
+    brokers: [...order.brokers],
+    clientId: GROUP,
+    logLevel: kafkajs.logLevel.NOTHING,
+  });
+  consumer = kafka.consumer({ groupId: `${GROUP}-${process.pid}`, maxWaitTimeInMs: 50 });
+  await consumer.connect();
+  await consumer.subscribe({ topic: order.topic, fromBeginning: true });
+  const fields = Object.keys(order.states[1]);
+  const [first, second] = order.states.map((bytes) =>
+    Object.entries(bytes).flatMap(([field, length]): (string | Buffer)[] => [field, Buffer.alloc(length, 7)]),
+  );
+  const cpu = new CpuMeter([process.pid, order.redisPid]);
+  let written = 0;
+  let begun: { events: number; atMs: number } | null = null;
+  let half: { events: number; atMs: number } | null = null;
+
+  const writeRound = async (values: readonly (Buffer | null)[]): Promise<void> => {
+    const keys = values.map((value) => `bare:${(JSON.parse(value!.toString()) as { card: string }).card}`);
+    const reads = redis.pipeline();
+    for (const key of keys) reads.hmgetBuffer(key, ...fields);
+    const found = await reads.exec();
+    const writes = redis.pipeline();
+    keys.forEach((key, i) => {
+      const [error, state] = found![i]! as [Error | null, (Buffer | null)[]];
+      if (error !== null) throw error;
+      writes.hset(key, ...(state[0] === null ? first! : second!));
+    });
+    for (const [error] of (await writes.exec())!) if (error !== null) throw error;
+    written += keys.length;
+    if (begun === null) {
+      begun = { events: written, atMs: performance.now() };
+      cpu.start();
+    }
+    if (written >= order.events / 2) half ??= { events: written, atMs: performance.now() };
+  };
+
+  try {
+    await new Promise<void>((resolve, reject) => {
+      consumer!
+        .run({
+          partitionsConsumedConcurrently: order.partitions,
+          eachBatch: async ({ batch: { messages } }) => {
+            try {
+              for (let at = 0; at < messages.length; at += KEYS_PER_ROUND) {
+                await writeRound(messages.slice(at, at + KEYS_PER_ROUND).map(({ value }) => value));
+              }
+            } catch (error) {
+              reject(error);
+            }
+            if (written >= order.events) resolve();
+          },
+        })
+        .catch(reject);
+    });
+    const endMs = performance.now();
+    cpu.stop();
+    const since = (point: { events: number; atMs: number }) => ({
+      events: written - point.events,
+      ms: endMs - point.atMs,
+    });
+    return { kind: 'written', ...since(begun!), cpuSeconds: cpu.seconds, later: since(half!) };
+  } finally {
+    await consumer.disconnect();
+    redis.disconnect();
+  }
+}
+
+obeyOrders<BareWriterOrder, BareWriterAnswer>(write);
