@@ -48,7 +48,38 @@ function explain(error: unknown): CliError | null {
     error instanceof StoreSetupError ||
     error instanceof StoreFormatError ||
     error instanceof RegistryUnavailableError;
-  return known ? new CliError(error.message, { cause: error }) : null;
+  return known ? new CliError(withFlags(error), { cause: error }) : null;
+}
+
+/** What a server refuses with, and the settings that it is about. */
+const REFUSALS = {
+  kafka: [
+    [/SASL|authenticat/i, '--kafka-sasl, --kafka-username, --kafka-password'],
+    [/certificate|SSL routines/i, '--kafka-tls, --kafka-ca, --kafka-cert, --kafka-key'],
+    [/Closed connection/, 'if it asks for TLS or SASL: --kafka-tls, --kafka-sasl'],
+  ],
+  redis: [
+    [/NOAUTH|WRONGPASS/, '--redis-username, --redis-password'],
+    [/certificate|SSL routines/i, '--redis-ca, --redis-cert, --redis-key'],
+    [/ECONNRESET|has ended/, '--redis; if it asks for TLS: rediss://, for a certificate: --redis-cert'],
+  ],
+} as const;
+
+/** As OpenSSL says it: `80…:error:0A…:SSL routines:ssl3_read_bytes:sslv3 alert bad certificate:../deps/….c:1601:…`. */
+const OPENSSL = /[0-9A-F]+:error:[0-9A-F]+:([^:]*):[^:]*:([^:]*):[^\s:]+:\d+:[^\n)]*\n?/g;
+
+function withFlags(error: Error): string {
+  const message = error.message.replaceAll(OPENSSL, '$1: $2');
+  const server =
+    error instanceof KafkaUnreachableError
+      ? 'kafka'
+      : error instanceof StoreUnavailableError
+        ? 'redis'
+        : null;
+  if (server === null) return message;
+  const flags = REFUSALS[server].find(([pattern]) => pattern.test(error.message))?.[1];
+  if (flags !== undefined) return `${message} (${flags})`;
+  return server === 'redis' ? `${message} (--redis)` : message;
 }
 
 /** @throws CliError where settings are missing, contradict each other, or a file cannot be read */

@@ -9,7 +9,7 @@ import { onTestFinished } from 'vitest';
 export const checkout = fileURLToPath(new URL('../', import.meta.url));
 export const fixture = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
 
-const binary = join(checkout, 'bin/millrace.js');
+export const millraceBinary = join(checkout, 'bin/millrace.js');
 
 /** A directory that goes with the test. */
 export function temporaryDirectory(): string {
@@ -112,7 +112,7 @@ export async function millrace(
   args: readonly string[],
   options: StartOptions = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const run = new MillraceProcess(process.execPath, [binary, ...args], options);
+  const run = new MillraceProcess(process.execPath, [millraceBinary, ...args], options);
   const { code } = await run.exited;
   return { code, stdout: run.stdout, stderr: run.stderr };
 }
@@ -124,12 +124,25 @@ export interface Server {
 
 /** `millrace up` on a free port, without waiting for it to be ready. */
 export function startUp(args: readonly string[], options: StartOptions = {}): MillraceProcess {
-  return new MillraceProcess(process.execPath, [binary, 'up', '--port', '0', ...args], options);
+  return start('up', args, options);
+}
+
+function start(command: string, args: readonly string[], options: StartOptions): MillraceProcess {
+  return new MillraceProcess(process.execPath, [millraceBinary, command, '--port', '0', ...args], options);
 }
 
 /** `millrace up` on a free port, ready. */
-export async function up(args: readonly string[], options: StartOptions = {}): Promise<Server> {
-  const process = startUp(args, options);
+export function up(args: readonly string[], options: StartOptions = {}): Promise<Server> {
+  return startRole('up', args, options);
+}
+
+/** A command that serves, on a free port, ready. */
+export async function startRole(
+  command: 'up' | 'ingest' | 'serve' | 'compact',
+  args: readonly string[],
+  options: StartOptions = {},
+): Promise<Server> {
+  const process = start(command, args, options);
   const [, url] = await process.waitForOutput(/listens on (http:\S+)/);
   await process.waitForOutput(/^Ready\./m);
   return { process, url: url! };
