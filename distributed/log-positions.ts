@@ -14,6 +14,20 @@ import type { LogInfo } from '../ingest/log/event-log.ts';
 export interface FollowedSource {
   readonly source: CompiledSource;
   readonly log: LogInfo;
+  /** Where this process applies the source; null: elsewhere. */
+  readonly ingest: () => FollowedIngest | null;
+}
+
+/** Consumers of this process, as far as a store that loses writes is concerned. */
+export interface FollowedIngest {
+  /** What they have applied and moved watermarks to. */
+  applied(): readonly {
+    readonly view: CompiledView;
+    readonly partition: number;
+    readonly nextOffset: number;
+  }[];
+  /** The store has lost that: go back. A consumer finds out by itself only when the next record comes. */
+  fellBack(partition: number): void;
 }
 
 export interface LogPositionsOptions {
@@ -98,7 +112,11 @@ export class LogPositions {
     const nowMs = clock.nowMs();
     for (const followed of sources) {
       if (withEnds) await this.#lookAtEnds(followed);
-      this.#take(followed.source, await this.#watermarks(followed.source));
+      const ingest = followed.ingest();
+      // Before the watermarks are read: what is applied meanwhile is not lost.
+      const applied = ingest?.applied() ?? [];
+      const lost = this.#take(followed.source, await this.#watermarks(followed.source));
+      for (const partition of new Set([...lost, ...this.#behind(applied)])) ingest?.fellBack(partition);
     }
     eventClock?.advance();
     if (withEnds) this.#endsSeenMs = nowMs;
@@ -124,6 +142,16 @@ export class LogPositions {
     this.#partitions.set(source, Math.max(partitions, this.#partitions.get(source) ?? 0));
   }
 
+  /** Partitions of which the store does not have what was applied. */
+  #behind(applied: ReturnType<FollowedIngest['applied']>): number[] {
+    return applied
+      .filter(({ view, partition, nextOffset }) => {
+        const stored = this.#positions.get(view)?.[partition];
+        return stored !== undefined && stored.nextOffset < nextOffset;
+      })
+      .map(({ partition }) => partition);
+  }
+
   /** Per shard, per view, per partition known so far. */
   async #watermarks(source: CompiledSource): Promise<(Watermark | null)[][][]> {
     const { store, shards } = this.#options;
@@ -142,7 +170,9 @@ export class LogPositions {
     return read.map((marks) => source.views.map((_, v) => marks.slice(v * partitions, (v + 1) * partitions)));
   }
 
-  #take(source: CompiledSource, byShard: readonly (Watermark | null)[][][]): void {
+  /** Returns the partitions that stand before where the last look saw them. */
+  #take(source: CompiledSource, byShard: readonly (Watermark | null)[][][]): Set<number> {
+    const lost = new Set<number>();
     const { progress, eventClock } = this.#options;
     const partitions = byShard[0]?.[0]?.length ?? 0;
     source.views.forEach((view, v) => {
@@ -158,6 +188,7 @@ export class LogPositions {
         const before = former[partition];
         if (before !== undefined && position.nextOffset < before.nextOffset) {
           progress.positioned(view, partition, position.nextOffset);
+          lost.add(partition);
         } else if (before === undefined || position.nextOffset > before.nextOffset) {
           const appendedMs = position.appendedMs < 0 ? null : position.appendedMs;
           progress.applied(view, partition, position.nextOffset, appendedMs);
@@ -165,6 +196,7 @@ export class LogPositions {
       }
       this.#positions.set(view, positions);
     });
+    return lost;
   }
 }
 

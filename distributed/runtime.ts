@@ -154,7 +154,11 @@ class Runtime implements Distributed {
       newToken: randomTokens(),
     };
     this.#positions = new LogPositions({
-      sources: sources.map((source) => ({ source, log: this.#logs.get(source)! })),
+      sources: sources.map((source) => ({
+        source,
+        log: this.#logs.get(source)!,
+        ingest: () => this.#ingests.find((ingest) => ingest.source === source) ?? null,
+      })),
       store: this.#anyStore,
       shards: backend.shards,
       progress: this.#progress,

@@ -1,13 +1,14 @@
 /** A process's share of one source: the partitions its consumer group gives it, each applied by itself. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
-import type { CompiledSource } from '../engine/definitions/compiled.ts';
+import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import type { KafkaLogReader } from '../ingest/log/kafka/kafka-log-reader.ts';
 import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
 import type { Metrics } from '../serve/metrics.ts';
 import type { Backend } from './backend.ts';
+import type { FollowedIngest } from './log-positions.ts';
 
 export interface SourceIngestOptions {
   readonly source: CompiledSource;
@@ -24,12 +25,14 @@ const STATUS_EVERY_MS = 20;
 
 interface Running {
   readonly ingest: IngestPartition;
+  /** Next offset of each view that has applied something since positions were read. */
+  readonly applied: Map<CompiledView, number>;
   readonly stop: AbortController;
   /** Settles when the last chunk is done. */
   readonly done: Promise<void>;
 }
 
-export class SourceIngest {
+export class SourceIngest implements FollowedIngest {
   readonly source: CompiledSource;
   readonly #options: SourceIngestOptions;
   readonly #running = new Map<number, Running>();
@@ -66,15 +69,37 @@ export class SourceIngest {
     return reasons;
   }
 
+  applied(): { view: CompiledView; partition: number; nextOffset: number }[] {
+    return [...this.#running].flatMap(([partition, { applied }]) =>
+      [...applied].map(([view, nextOffset]) => ({ view, partition, nextOffset })),
+    );
+  }
+
+  /** The store lost what the partition has applied: its positions are read again. */
+  fellBack(partition: number): void {
+    if (!this.#running.has(partition)) return;
+    this.#options.logger?.warn(
+      { source: this.source.name, partition },
+      'the store has lost its newest writes: what was lost is applied again',
+    );
+    this.#end(partition);
+    this.#begin(partition);
+  }
+
   /** Joins the group; partitions come when it has been balanced. */
   async start(): Promise<void> {
     await this.#reader.start();
   }
 
-  /** Resolves when the group has been balanced once and the partitions given have found their positions. */
+  /**
+   * Resolves when the group has been balanced once and the partitions given have found their positions, or have ended:
+   * one that stopped for good is readiness's to tell.
+   */
   async joined(): Promise<void> {
     while (!this.#closed && this.#reader.status().state !== 'running') await delay(STATUS_EVERY_MS);
-    await Promise.all([...this.#running.values()].map(({ ingest }) => ingest.opened));
+    await Promise.all(
+      [...this.#running.values()].map(({ ingest, done }) => Promise.race([ingest.opened, done])),
+    );
   }
 
   /** Finishes the chunks under way and leaves the group. */
@@ -89,6 +114,7 @@ export class SourceIngest {
     if (this.#closed || this.#running.has(partition)) return;
     const { backend, writing, metrics, logger, consumer } = this.#options;
     const stop = new AbortController();
+    const applied: Running['applied'] = new Map();
     const ingest = new IngestPartition({
       source: this.source,
       partition,
@@ -98,15 +124,21 @@ export class SourceIngest {
       decoder: backend.decoder(this.source),
       metrics,
       listener: {
-        // For lag monitors only: where to go on is in the store.
-        applied: ({ nextOffset }) => this.#reader.commit(partition, nextOffset),
+        applied: ({ views, nextOffset }) => {
+          for (const view of views) applied.set(view, nextOffset);
+          // For lag monitors only: where to go on is in the store.
+          this.#reader.commit(partition, nextOffset);
+        },
+        positioned: (views) => {
+          for (const view of views) applied.delete(view);
+        },
       },
       ...(logger === undefined ? {} : { logger }),
       ...(consumer === undefined ? {} : { consumer }),
     });
     const former = this.#former.get(partition) ?? Promise.resolve();
     const done = former.then(() => ingest.run(stop.signal));
-    this.#running.set(partition, { ingest, stop, done });
+    this.#running.set(partition, { ingest, applied, stop, done });
   }
 
   #end(partition: number): void {

@@ -203,11 +203,11 @@ export class PartitionConsumer {
             `applied up to ${cursor.nextOffset}: it lost records or is another log. ${START_AFRESH}`,
         );
       }
-      if (cursor.nextOffset < startOffset) {
-        this.#observer.gap(this.partition, cursor.nextOffset, startOffset);
-        cursor.nextOffset = startOffset;
-      }
     }
+    // Once for all views and shards: it is the log that has the gap.
+    const lowest = Math.min(...cursors.map((cursor) => cursor.nextOffset));
+    if (lowest < startOffset) this.#observer.gap(this.partition, lowest, startOffset);
+    for (const cursor of cursors) cursor.nextOffset = Math.max(cursor.nextOffset, startOffset);
     for (const [nextOffset, appendedMs] of new Map(cursors.map((c) => [c.nextOffset, c.appendedMs]))) {
       if (nextOffset > startOffset) await this.#checkLastApplied(nextOffset - 1, appendedMs);
     }

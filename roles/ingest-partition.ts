@@ -91,7 +91,8 @@ export class IngestPartition {
   /** Applies until the signal aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     await this.#lanes.run(signal);
-    this.#setPaused(false);
+    // Taken away or stopping: it is another's to say. One that stopped for good stays paused.
+    if (signal.aborted) this.#setPaused(false);
   }
 
   #chunkApplied({

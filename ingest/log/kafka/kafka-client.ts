@@ -118,8 +118,10 @@ function logWriter(logger: KafkaLogger): (entry: LogEntry) => void {
 
 /** Says whom nobody could reach, and where the address comes from. */
 export function unreachable(settings: KafkaSettings, cause: unknown): KafkaUnreachableError {
+  const refused = cause instanceof Error && cause.name === 'KafkaJSSASLAuthenticationError';
+  const what = refused ? 'Kafka refused the login' : 'no Kafka broker answers';
   return new KafkaUnreachableError(
-    `no Kafka broker answers at ${settings.brokers.join(', ')} (--kafka): ${messageOf(cause)}`,
+    `${what} at ${settings.brokers.join(', ')} (--kafka): ${messageOf(cause)}`,
     { cause },
   );
 }

@@ -307,7 +307,7 @@ export interface EnsureTopic {
 
 function topicMissing(topic: string, cause: unknown): TopicMissingError {
   return new TopicMissingError(
-    `there is no topic ${topic}: create it (kafka-topics.sh --create --topic ${topic} --partitions 8 ` +
+    `there is no topic ${topic}: create it (kafka-topics.sh --create --topic ${topic} --partitions 4 ` +
       '--config message.timestamp.type=LogAppendTime), or start with --create-topics',
     { cause },
   );

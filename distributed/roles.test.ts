@@ -1,0 +1,370 @@
+/**
+ * Roles in processes of their own, which only the topics and Redis connect. What this does not catch: processes that
+ * die or are paused (test/), servers that fail (outages.test.ts, redis-faults.test.ts).
+ */
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import {
+  both,
+  card,
+  cardService,
+  decision,
+  NOON_MS,
+  payment,
+  payments,
+} from '../embedded/testing/test-repo.ts';
+import { StoreFormatError } from '../engine/store/store-errors.ts';
+import { count, featureService, featureView, sum } from '../index.ts';
+import { TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
+import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
+import { openDistributed } from './runtime.ts';
+import {
+  TestDeployment,
+  type TestDeploymentOptions,
+  type TestProcess,
+  until,
+} from './testing/test-deployment.ts';
+
+const DEFINITIONS = [cardService, decision, both];
+const LAG_BOUND_MS = 10_000;
+const MINUTE_MS = 60_000;
+
+describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
+  let brokers: string[];
+  let redis: RedisServer;
+  const opened: TestDeployment[] = [];
+
+  beforeAll(async () => {
+    brokers = await sharedServices().kafka();
+    redis = await startRedis({ appendonly: 'everysec' });
+  }, 180_000);
+  afterEach(async () => {
+    await Promise.all(opened.splice(0).map((deployment) => deployment.close()));
+  });
+  afterAll(() => redis?.stop());
+
+  const open = async (options: Partial<TestDeploymentOptions> = {}): Promise<TestDeployment> => {
+    const deployment = await TestDeployment.open({
+      definitions: DEFINITIONS,
+      brokers,
+      redisUrl: redis.url,
+      startMs: NOON_MS,
+      ...options,
+    });
+    opened.push(deployment);
+    return deployment;
+  };
+
+  const paymentsOf = async (
+    process: TestProcess,
+    at?: number,
+  ): Promise<{ value: number; status: string }> => {
+    const { status, body } = await process.read('card', {
+      entities: { card: 'c1' },
+      metadata: true,
+      ...(at === undefined ? {} : { at }),
+    });
+    expect(status).toBe(200);
+    return { value: body.features.payments_ever, status: body.metadata.features.payments_ever.status };
+  };
+
+  test('a process that only serves takes pushes, waits until others have applied them, and answers', async () => {
+    const deployment = await open();
+    const serve = await deployment.start(['serve']);
+    const ingest = await deployment.start(['ingest']);
+    const compact = await deployment.start(['compact']);
+
+    const events = [1, 2, 3].map((amount) => payment({ amount, at: NOON_MS - amount * MINUTE_MS }));
+    expect((await serve.push('payments', events)).body).toEqual({
+      accepted: 3,
+      duplicates: 0,
+      rejected: [],
+    });
+    const { body } = await serve.read('card', { entities: { card: 'c1' }, metadata: true });
+    expect(body.features).toMatchObject({ payments_1h: 3, amount_sum_1h: 6, amount_last_1h: 1, hour: 12 });
+    expect(body.metadata.features.payments_1h).toEqual({
+      status: 'present',
+      window: { after: '2026-03-02T11:00:00.000Z', until: '2026-03-02T12:00:00.000Z' },
+    });
+    expect(body.metadata.features.refusals_1h.status).toBe('empty');
+
+    const lag = ['payments', 'clicks'].flatMap((source) =>
+      [0, 1].map((partition) => ({ source, partition, records: 0, seconds: 0 })),
+    );
+    for (const process of [serve, ingest, compact]) {
+      // The others see it at their next look.
+      await until('no lag is seen', () => process.lagRecords === 0);
+      expect((await process.get('/readyz')).body).toEqual({ status: 'ready', lag });
+      expect(await process.metric('millrace_ready')).toBe(1);
+      expect(await process.metric('millrace_clock_seconds')).toBe(NOON_MS / 1_000);
+      expect((await process.get('/healthz')).body).toEqual({ status: 'ok' });
+    }
+    expect(await ingest.metric('millrace_partitions_assigned', { source: 'payments' })).toBe(2);
+    expect(await ingest.metric('millrace_partitions_assigned', { source: 'clicks' })).toBe(2);
+    const applied = { view: 'spend', outcome: 'applied' };
+    expect(await ingest.metric('millrace_events_applied_total', applied)).toBe(3);
+    expect(await serve.metric('millrace_events_applied_total', applied)).toBe(0);
+    expect(await serve.metric('millrace_push_events_total', { outcome: 'accepted' })).toBe(3);
+
+    deployment.clock.advanceTo(NOON_MS + 3 * 60 * MINUTE_MS);
+    await compact.runtime.compact();
+    await until('states are compacted', async () => {
+      return (await compact.metric('millrace_compaction_states_total', { outcome: 'compacted' })) > 0;
+    });
+    await until(
+      'no state is due',
+      async () => (await compact.metric('millrace_compaction_backlog_states')) === 0,
+    );
+    await until('the log is seen', async () => (await paymentsOf(serve, NOON_MS)).status === 'present');
+    expect(await paymentsOf(serve, NOON_MS)).toEqual({ value: 3, status: 'present' });
+    expect(await ingest.runtime.compact()).toBe(0);
+  });
+
+  test('processes that do not serve have operations routes only', async () => {
+    const deployment = await open();
+    const processes = [await deployment.start(['ingest']), await deployment.start(['compact'])];
+    for (const process of processes) {
+      expect(process.runtime.push).toBeNull();
+      for (const url of ['/healthz', '/readyz', '/metrics'])
+        expect((await process.get(url)).status, url).toBe(200);
+      expect((await process.get('/v1/catalog')).body.error.code).toBe('not_found');
+      expect((await process.push('payments', [payment()])).body.error.code).toBe('not_found');
+      expect((await process.read('card', { entities: { card: 'c1' } })).body.error.code).toBe('not_found');
+    }
+    expect(await deployment.ends('payments')).toEqual([0, 0]);
+  });
+
+  test('one process can have all roles', async () => {
+    const deployment = await open();
+    const process = await deployment.start(['ingest', 'compact', 'serve']);
+    expect((await process.push('payments', [payment()])).status).toBe(200);
+    expect(await paymentsOf(process)).toEqual({ value: 1, status: 'present' });
+    deployment.clock.advanceTo(NOON_MS + 3 * 60 * MINUTE_MS);
+    await process.runtime.compact();
+    await until('states are compacted', async () => {
+      return (await process.metric('millrace_compaction_states_total', { outcome: 'compacted' })) > 0;
+    });
+  });
+
+  test('two members share the partitions, and one has all of them when the other has left', async () => {
+    const deployment = await open({ partitions: 4 });
+    const serve = await deployment.start(['serve']);
+    const [one, two] = [await deployment.start(['ingest']), await deployment.start(['ingest'])];
+    const assigned = () =>
+      Promise.all(
+        [one, two].map((process) => process.metric('millrace_partitions_assigned', { source: 'payments' })),
+      );
+    await until('the partitions are shared', async () => (await assigned()).join() === '2,2');
+    await serve.push(
+      'payments',
+      Array.from({ length: 40 }, () => payment()),
+    );
+    await one.close();
+    await serve.push(
+      'payments',
+      Array.from({ length: 40 }, () => payment()),
+    );
+    expect(await two.metric('millrace_partitions_assigned', { source: 'payments' })).toBe(4);
+    expect(await paymentsOf(serve)).toEqual({ value: 80, status: 'present' });
+  });
+
+  test('features are catching_up while nobody ingests and the lag is beyond its bound', async () => {
+    const deployment = await open({ process: { lagBoundMs: LAG_BOUND_MS } });
+    const serve = await deployment.start(['serve']);
+    const ingest = await deployment.start(['ingest']);
+    await serve.push('payments', [payment()]);
+    await ingest.close();
+    await serve.push('payments', [payment()], 'durable');
+    expect(await paymentsOf(serve)).toEqual({ value: 1, status: 'present' });
+
+    deployment.clock.advanceTo(NOON_MS + LAG_BOUND_MS);
+    await until('the log is seen', () => serve.runtime.readiness().ready);
+    expect(await paymentsOf(serve)).toEqual({ value: 1, status: 'present' });
+
+    deployment.clock.advanceTo(NOON_MS + LAG_BOUND_MS + 1);
+    await until('the log is seen', () => serve.runtime.readiness().ready);
+    expect(await paymentsOf(serve)).toEqual({ value: 1, status: 'catching_up' });
+    // Also to those who asked for no metadata, and for the view of that source only.
+    const { body } = await serve.read('both', { entities: { card: 'c1' } });
+    expect(body).toMatchObject({
+      features: { payments_1h: 1, clicks_1h: 0 },
+      metadata: { features: { payments_1h: { status: 'catching_up' } } },
+    });
+    expect(Object.keys(body.metadata.features)).toEqual(['payments_1h']);
+    const { lag } = (await serve.get('/readyz')).body;
+    const behind = lag.filter(({ records }: { records: number }) => records > 0);
+    expect(behind).toMatchObject([{ source: 'payments', records: 1, seconds: (LAG_BOUND_MS + 1) / 1_000 }]);
+    expect(await serve.metric('millrace_consumer_lag_records', { source: 'payments' })).toBe(1);
+    expect(await serve.metric('millrace_consumer_lag_seconds', { source: 'payments' })).toBe(10.001);
+
+    await deployment.start(['ingest']);
+    await until('it has caught up', async () => (await paymentsOf(serve)).status === 'present');
+    expect(await paymentsOf(serve)).toEqual({ value: 2, status: 'present' });
+    expect(await serve.metric('millrace_consumer_lag_seconds')).toBe(0);
+  });
+
+  test('a process that starts while the log is ahead says catching_up until it is applied', async () => {
+    const deployment = await open();
+    const former = await deployment.start(['serve']);
+    await former.push('payments', [payment()], 'durable');
+    const serve = await deployment.start(['serve']);
+    expect(await paymentsOf(serve)).toEqual({ value: 0, status: 'catching_up' });
+    expect(serve.lagRecords).toBe(1);
+    await deployment.start(['ingest']);
+    await until('it has caught up', async () => (await paymentsOf(serve)).status === 'present');
+    expect(await paymentsOf(serve)).toEqual({ value: 1, status: 'present' });
+  });
+
+  test('wait=applied says so when nobody applies; the events are recorded', async () => {
+    const deployment = await open({ process: { appliedTimeoutMs: 200 } });
+    const serve = await deployment.start(['serve']);
+    const event = payment();
+    const { status, body, headers } = await serve.push('payments', [event]);
+    expect([status, body.error.code, headers['retry-after']]).toEqual([503, 'not_applied_in_time', '1']);
+    await deployment.start(['ingest']);
+    await serve.caughtUp();
+    expect((await serve.push('payments', [event])).body).toEqual({
+      accepted: 0,
+      duplicates: 1,
+      rejected: [],
+    });
+    expect(await paymentsOf(serve)).toEqual({ value: 1, status: 'present' });
+  });
+
+  test('an event that is too large for the topic is refused with 413, and with it the whole push', async () => {
+    const deployment = await open({ topicConfig: { 'max.message.bytes': '2000' } });
+    const serve = await deployment.start(['serve', 'ingest']);
+    const click = (page: string) => ({ at: NOON_MS, card: 'c1', page });
+    const pushed = await serve.push('clicks', [click('start'), click('x'.repeat(5_000))]);
+    const { code, message } = pushed.body.error;
+    expect([pushed.status, code, pushed.headers['retry-after']]).toEqual([413, 'event_too_large', undefined]);
+    expect(message).not.toContain('xxx');
+    expect(await deployment.ends('clicks')).toEqual([0, 0]);
+    // Together they are larger than one record may be.
+    const many = Array.from({ length: 100 }, () => click('start'));
+    expect((await serve.push('clicks', many)).body).toEqual({ accepted: 100, duplicates: 0, rejected: [] });
+    const { body } = await serve.read('both', { entities: { card: 'c1' } });
+    expect(body.features.clicks_1h).toBe(100);
+  });
+
+  test('a missing topic is an error that says what to do, or it is made', async () => {
+    const deployment = await open({ makeTopics: false });
+    const topic = deployment.topicOf('payments');
+    for (const role of ['ingest', 'serve', 'compact'] as const) {
+      const error = await openDistributed(deployment.processOptions([role])).catch(
+        (thrown: unknown) => thrown,
+      );
+      expect(error).toBeInstanceOf(TopicMissingError);
+      expect((error as Error).message).toContain(`there is no topic ${topic}: create it`);
+      expect((error as Error).message).toContain('--create-topics');
+    }
+    const createTopics = { partitions: 3, replicationFactor: -1 };
+    const processes = await Promise.all([
+      deployment.start(['ingest'], { createTopics }),
+      deployment.start(['serve'], { createTopics }),
+    ]);
+    expect(await deployment.ends('payments')).toEqual([0, 0, 0]);
+    expect(await deployment.admin.listTopics()).toContain(`${topic}.dead_letters`);
+    const { resources } = await deployment.admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: 2, name: topic, configNames: ['message.timestamp.type'] }],
+    });
+    expect(resources[0]!.configEntries[0]!.configValue).toBe('LogAppendTime');
+    expect((await processes[1]!.push('payments', [payment()])).status).toBe(200);
+  });
+
+  test('another number of shards than the store was filled with is refused', async () => {
+    const deployment = await open();
+    const { redis: store } = deployment.processOptions(['serve']);
+    const serve = await deployment.start(['serve'], { redis: { ...store, shards: 3 } });
+    const error = await deployment
+      .open(['ingest'], { redis: { ...store, shards: 2 } })
+      .catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(StoreFormatError);
+    expect((error as Error).message).toMatch(/3.*2|2.*3/);
+    // Who does not say takes what is there.
+    await deployment.start(['ingest']);
+    const cards = Array.from({ length: 20 }, (_, i) => `card ${i}`);
+    await serve.push(
+      'payments',
+      cards.map((card) => payment({ card })),
+    );
+    const { body } = await serve.post('/v1/services/card/features/batch', {
+      rows: cards.map((card) => ({ entities: { card } })),
+    });
+    expect(
+      body.rows.map((row: { features: { payments_ever: number } }) => row.features.payments_ever),
+    ).toEqual(cards.map(() => 1));
+  });
+
+  test('a view added later is filled from the start of the topic while others go on', async () => {
+    const deployment = await open();
+    const serve = await deployment.start(['serve']);
+    const former = await deployment.start(['ingest']);
+    await serve.push(
+      'payments',
+      Array.from({ length: 30 }, (_, i) => payment({ amount: i })),
+    );
+
+    const added = featureView({
+      name: 'added',
+      source: payments,
+      entity: card,
+      features: { added_count: count().lifetime(), added_sum: sum('amount').over('1h') },
+    });
+    const repo = deployment.compile([...DEFINITIONS, featureService({ name: 'added', features: [added] })]);
+    const ofAdded = async (process: TestProcess) => {
+      const { body } = await process.read('added', { entities: { card: 'c1' }, metadata: true });
+      return [body.features.added_count, body.features.added_sum, body.metadata.features.added_count.status];
+    };
+
+    // Serving knows it first; the other view of the process goes on as before.
+    const newer = await deployment.start(['serve'], { repo });
+    await newer.push('payments', [payment({ amount: 100 })], 'durable');
+    await serve.caughtUp();
+    expect(await ofAdded(newer)).toEqual([0, 0, 'catching_up']);
+    await until('the old view is as it was', async () => (await paymentsOf(newer)).value === 31);
+    expect(await paymentsOf(newer)).toEqual({ value: 31, status: 'present' });
+
+    await former.close();
+    const ingest = await deployment.start(['ingest'], { repo, consumer: { chunkRecords: 2 } });
+    await newer.push('payments', [payment({ amount: 1_000 })], 'durable');
+    await until('the new view is filled', async () => (await ofAdded(newer))[2] === 'present');
+    expect(await ofAdded(newer)).toEqual([32, 29 * 15 + 1_100, 'present']);
+    expect(await paymentsOf(newer)).toEqual({ value: 32, status: 'present' });
+    // The others went on where they were.
+    const appliedTo = (view: string) =>
+      ingest.metric('millrace_events_applied_total', { view, outcome: 'applied' });
+    expect([await appliedTo('added'), await appliedTo('spend')]).toEqual([32, 1]);
+    await serve.caughtUp();
+    expect(await paymentsOf(serve)).toEqual({ value: 32, status: 'present' });
+  });
+
+  test('event time is the same in all processes, and does not go back with new ones', async () => {
+    const deployment = await open({ process: { clock: 'event' } });
+    const processes = [
+      await deployment.start(['ingest']),
+      await deployment.start(['compact']),
+      await deployment.start(['serve']),
+    ];
+    const clocks = () => processes.map(({ runtime }) => runtime.clock.nowMs());
+    const record = (at: number) => ({ value: JSON.stringify(payment({ at })) });
+    await until('clocks without events', () => clocks().every((nowMs) => nowMs === 0));
+    await deployment.produce('payments', 0, [record(NOON_MS + 5 * MINUTE_MS), record(NOON_MS)]);
+    // A partition without events does not hold time back.
+    await until('one partition', () => clocks().every((nowMs) => nowMs === NOON_MS + 5 * MINUTE_MS));
+    await deployment.produce('payments', 1, [record(NOON_MS + 2 * MINUTE_MS)]);
+    await deployment.produce('payments', 0, [record(NOON_MS + 9 * MINUTE_MS)]);
+    await until('all is applied', () => processes.every((process) => process.lagRecords === 0));
+    expect(clocks()).toEqual(clocks().map(() => NOON_MS + 5 * MINUTE_MS));
+    await deployment.produce('payments', 1, [record(NOON_MS + 7 * MINUTE_MS)]);
+    await until('both partitions', () => clocks().every((nowMs) => nowMs === NOON_MS + 7 * MINUTE_MS));
+    processes.push(await deployment.start(['serve']), await deployment.start(['ingest', 'compact']));
+    expect(clocks()).toEqual(clocks().map(() => NOON_MS + 7 * MINUTE_MS));
+
+    const { body } = await processes[2]!.read('card', { entities: { card: 'c1' }, metadata: true });
+    expect(body.metadata.at_ms).toBe(NOON_MS + 7 * MINUTE_MS);
+    // The newest two are at or before 7 minutes past, the one at 9 minutes past is not.
+    expect(body.features.payments_ever).toBe(4);
+    expect(await processes[0]!.metric('millrace_clock_seconds')).toBe(NOON_MS / 1_000 + 420);
+  });
+});
