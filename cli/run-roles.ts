@@ -31,8 +31,8 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
     about: [
       ['roles', roles.join(', ')],
       ['kafka', config.kafka!],
-      ['redis', withoutUser(config.redis!)],
-      ['registry', config.registry === null ? 'none: records are JSON' : withoutUser(config.registry)],
+      ['redis', hostsOf(config.redis!)],
+      ['registry', config.registry === null ? 'none: records are JSON' : hostsOf(config.registry)],
     ],
     explain,
     stopped: 'Stopped.',
@@ -159,5 +159,9 @@ function backendSettings(config: Config): BackendSettings {
 
 const listOf = (text: string): string[] => text.split(',').map((item) => item.trim());
 
-/** A list of URLs as it may be shown. */
-const withoutUser = (urls: string): string => urls.replaceAll(/\/\/[^/@,]*@/g, '//');
+/** A list of URLs as it may be shown: without user and password. */
+const hostsOf = (urls: string): string =>
+  listOf(urls)
+    .map((url) => new URL(url))
+    .map(({ protocol, host, pathname }) => `${protocol}//${host}${pathname === '/' ? '' : pathname}`)
+    .join(', ');

@@ -255,6 +255,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     description:
       'Redis, as redis://HOST:PORT or rediss://HOST:PORT; several nodes of a cluster separated by commas',
     commands: ROLES,
+    secret: true,
   },
   {
     key: 'redisUsername',
@@ -341,6 +342,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     expected: 'http or https URLs, separated by commas',
     description: "schema registry with Confluent's REST API; several addresses of one separated by commas",
     commands: REGISTRY,
+    secret: true,
   },
   {
     key: 'registryUsername',

@@ -35,7 +35,7 @@ export interface Setting {
    * @default the text
    */
   readonly fromText?: (text: string) => unknown;
-  /** Never shown, not even in an error. @default false */
+  /** Never shown, not even in an error: it is a password, or may hold one. @default false */
   readonly secret?: boolean;
 }
 

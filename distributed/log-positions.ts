@@ -43,6 +43,7 @@ export interface LogPositionsOptions {
   readonly idleMs: number;
   /** Pause while somebody waits for events to be applied, ms. */
   readonly awaitedMs: number;
+  readonly onLooked: () => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -121,6 +122,7 @@ export class LogPositions {
     eventClock?.advance();
     if (withEnds) this.#endsSeenMs = nowMs;
     this.#seenMs = nowMs;
+    this.#options.onLooked();
   }
 
   async #lookAtEnds({ source, log }: FollowedSource): Promise<void> {

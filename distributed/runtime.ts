@@ -166,6 +166,9 @@ class Runtime implements Distributed {
       clock: this.#wallClock,
       idleMs: lookEveryMs,
       awaitedMs: AWAITED_LOOK_MS,
+      onLooked: () => {
+        this.#lookFailure = null;
+      },
       onError: (error) => {
         this.#lookFailure = `positions in the log: ${reasonOf(error)}`;
         options.logger?.warn({ reason: reasonOf(error) }, 'positions in the log could not be looked at');

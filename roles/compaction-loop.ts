@@ -14,6 +14,8 @@ export interface CompactionLoopOptions {
   readonly quietMs: () => number;
   readonly onStep: (counts: CompactionCounts) => void;
   readonly onError: (error: unknown) => void;
+  /** All shards have been looked at. @param failed whether any of them failed */
+  readonly onRound: (failed: boolean) => void;
 }
 
 const BUSY_WITHIN_MS = 50;
@@ -22,9 +24,10 @@ const ERROR_PAUSE_MS = 1_000;
 
 /** Resolves when the signal has aborted and the step under way is done. Never rejects. */
 export async function runCompaction(options: CompactionLoopOptions, signal: AbortSignal): Promise<void> {
-  const { compactor, shards, idleMs, quietMs, onStep, onError } = options;
+  const { compactor, shards, idleMs, quietMs, onStep, onError, onRound } = options;
   while (!signal.aborted) {
     let pauseMs = idleMs;
+    let failed = false;
     for (let shard = 0; shard < shards && !signal.aborted; shard++) {
       const startedMs = performance.now();
       try {
@@ -36,9 +39,12 @@ export async function runCompaction(options: CompactionLoopOptions, signal: Abor
         }
       } catch (error) {
         onError(error);
-        pauseMs = ERROR_PAUSE_MS;
+        failed = true;
       }
     }
+    onRound(failed);
+    // Other shards may have work; the one that fails must not be asked without pause.
+    if (failed) pauseMs = Math.max(pauseMs, ERROR_PAUSE_MS);
     await delay(pauseMs, undefined, { signal }).catch(() => {});
   }
 }

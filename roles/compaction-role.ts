@@ -47,9 +47,9 @@ export class CompactionRole {
         shards: writing.shards,
         idleMs: IDLE_MS,
         quietMs,
-        onStep: (counts) => {
-          this.#failing = null;
-          this.#count(counts);
+        onStep: (counts) => this.#count(counts),
+        onRound: (failed) => {
+          if (!failed) this.#failing = null;
         },
         onError: (error) => {
           this.#failing = `compaction: ${reasonOf(error)}`;

@@ -146,6 +146,8 @@ export class GroupMember {
         }),
       );
     }
+    // One that crashed meanwhile would come again.
+    if (this.#relaunch !== null) clearTimeout(this.#relaunch);
     this.#state = 'stopped';
     this.#consumer = null;
     if (consumer !== null) await settledWithin(LEAVE_TIMEOUT_MS, consumer.disconnect());
@@ -182,17 +184,21 @@ export class GroupMember {
     });
     this.#consumer = consumer;
     this.#observe(consumer);
+    const isCurrent = (): boolean => this.#consumer === consumer;
     void (async () => {
       await consumer.connect();
-      await consumer.subscribe({ topic, fromBeginning: true });
+      if (isCurrent()) await consumer.subscribe({ topic, fromBeginning: true });
+      if (!isCurrent()) return consumer.disconnect();
       await consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
         partitionsConsumedConcurrently: CONCURRENCY,
         eachBatch: async (payload) => {
-          if (this.#consumer === consumer) this.#onBatch(payload);
+          if (isCurrent()) this.#onBatch(payload);
         },
       });
+      // Stopped while it was joining: a member that nobody listens to would hold partitions for ever.
+      if (!isCurrent()) await consumer.disconnect();
     })().catch((error: unknown) => this.#onCrash(consumer, error));
   }
 
@@ -208,7 +214,6 @@ export class GroupMember {
       names.GROUP_JOIN,
       whileCurrent(({ payload }) => {
         this.#state = 'running';
-        this.#backoffMs = BACKOFF_MS.first;
         const assigned = Object.hasOwn(payload.memberAssignment, topic)
           ? [...payload.memberAssignment[topic]!]
           : [];
@@ -263,6 +268,8 @@ export class GroupMember {
       highWatermark: Number(highWatermark),
     });
     if (nextOffset === null) return;
+    // Not on joining: what crashes every consumer that fetches it lets them all join.
+    this.#backoffMs = BACKOFF_MS.first;
     try {
       resolveOffset(String(nextOffset - 1));
     } catch {
