@@ -85,6 +85,9 @@ export async function openBackend(
   }
 }
 
+/** Kafka's own default: topics of short windows are for looking into as well. */
+const RETENTION_MIN_MS = 7 * 86_400_000;
+
 class KafkaRedisBackend implements Backend {
   shards = 0;
   writingStore: TileStore | null = null;
@@ -110,7 +113,9 @@ class KafkaRedisBackend implements Backend {
     this.#kafka = await KafkaConnection.open(kafka, this.#logger);
     if (registry !== null && ingests) this.#registry = await openSchemaRegistry(registry);
     for (const source of repo.sources.values()) {
-      await this.#topic(this.#connection.info(topicOf(source)));
+      // At least what a window can ask for, so that a store that was lost can be filled again.
+      const retentionMs = Math.max(source.retentionMs, RETENTION_MIN_MS);
+      await this.#topic(this.#connection.info(topicOf(source)), { retentionMs });
       if (roles.has('serve')) await this.#writer(source).connect();
       if (!ingests) continue;
       await this.#topic(
@@ -172,9 +177,9 @@ class KafkaRedisBackend implements Backend {
     return store;
   }
 
-  async #topic(info: KafkaLogInfo): Promise<void> {
+  async #topic(info: KafkaLogInfo, retention: { readonly retentionMs?: number } = {}): Promise<void> {
     const { createTopics } = this.#settings;
-    if (createTopics !== null && (await info.ensureTopic(createTopics))) {
+    if (createTopics !== null && (await info.ensureTopic({ ...createTopics, ...retention }))) {
       this.#logger.info({ topic: info.topic, ...createTopics }, 'a topic was created');
     }
     await info.partitions();

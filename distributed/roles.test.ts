@@ -266,9 +266,17 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
     expect(await deployment.admin.listTopics()).toContain(`${topic}.dead_letters`);
     const { resources } = await deployment.admin.describeConfigs({
       includeSynonyms: false,
-      resources: [{ type: 2, name: topic, configNames: ['message.timestamp.type'] }],
+      resources: [{ type: 2, name: topic, configNames: ['message.timestamp.type', 'retention.ms'] }],
     });
-    expect(resources[0]!.configEntries[0]!.configValue).toBe('LogAppendTime');
+    const config = new Map(
+      resources[0]!.configEntries.map(({ configName, configValue }) => [configName, configValue]),
+    );
+    expect(config.get('message.timestamp.type')).toBe('LogAppendTime');
+    // The definitions have a lifetime window: every event may be needed again.
+    expect(deployment.compile(DEFINITIONS).sources.get('payments')!.retentionMs).toBe(
+      Number.POSITIVE_INFINITY,
+    );
+    expect(config.get('retention.ms')).toBe('-1');
     expect((await processes[1]!.push('payments', [payment()])).status).toBe(200);
   });
 

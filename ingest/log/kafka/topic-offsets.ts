@@ -155,7 +155,7 @@ export class KafkaLogInfo implements LogInfo {
    * @param replicationFactor −1: the cluster's default
    * @returns whether it was made
    */
-  async ensureTopic({ partitions, replicationFactor = -1 }: EnsureTopic): Promise<boolean> {
+  async ensureTopic({ partitions, replicationFactor = -1, retentionMs }: EnsureTopic): Promise<boolean> {
     this.#assertOpen();
     return this.#retrying(async () => {
       try {
@@ -170,7 +170,12 @@ export class KafkaLogInfo implements LogInfo {
             topic: this.topic,
             numPartitions: partitions,
             replicationFactor,
-            configEntries: [{ name: 'message.timestamp.type', value: 'LogAppendTime' }],
+            configEntries: [
+              { name: 'message.timestamp.type', value: 'LogAppendTime' },
+              ...(retentionMs === undefined
+                ? []
+                : [{ name: 'retention.ms', value: Number.isFinite(retentionMs) ? `${retentionMs}` : '-1' }]),
+            ],
           },
         ],
       });
@@ -303,6 +308,8 @@ export class KafkaLogInfo implements LogInfo {
 export interface EnsureTopic {
   readonly partitions: number;
   readonly replicationFactor?: number;
+  /** How long records are kept, ms; Infinity: for ever. @default the brokers' */
+  readonly retentionMs?: number;
 }
 
 function topicMissing(topic: string, cause: unknown): TopicMissingError {
