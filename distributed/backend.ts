@@ -53,6 +53,11 @@ export interface Backend {
   readonly writingStore: TileStore | null;
   /** For reads that somebody waits for; null in a process that does not serve. */
   readonly servingStore: TileStore | null;
+  /**
+   * Whether the store is still laid out as this process found it.
+   * @throws StoreFormatError where it is not: the process must not go on
+   */
+  confirmLayout(): Promise<void>;
   logInfo(source: CompiledSource): LogInfo;
   logWriter(source: CompiledSource): LogWriter;
   /** Not yet a member of its group: see `start`. */
@@ -90,8 +95,8 @@ const RETENTION_MIN_MS = 7 * 86_400_000;
 
 class KafkaRedisBackend implements Backend {
   shards = 0;
-  writingStore: TileStore | null = null;
-  servingStore: TileStore | null = null;
+  writingStore: RedisTileStore | null = null;
+  servingStore: RedisTileStore | null = null;
   readonly #settings: BackendSettings;
   readonly #logger: FastifyBaseLogger;
   readonly #writers = new Map<CompiledSource, KafkaLogWriter>();
@@ -123,6 +128,10 @@ class KafkaRedisBackend implements Backend {
       );
       await this.#letters(source).connect();
     }
+  }
+
+  async confirmLayout(): Promise<void> {
+    await (this.servingStore ?? this.writingStore)?.confirmLayout();
   }
 
   logInfo(source: CompiledSource): LogInfo {
@@ -165,7 +174,7 @@ class KafkaRedisBackend implements Backend {
     return this.#kafka;
   }
 
-  async #store(profile: RedisProfile): Promise<TileStore> {
+  async #store(profile: RedisProfile): Promise<RedisTileStore> {
     const store = await RedisTileStore.open({
       ...this.#settings.redis,
       profile,

@@ -39,6 +39,8 @@ export interface LogPositionsOptions {
   readonly eventClock: EventClock | null;
   /** Processing time. */
   readonly clock: Clock;
+  /** Called before every look that nobody waits for; what it throws goes to `onError`, and the look is left out. */
+  readonly beforeLook: () => Promise<void>;
   /** Pause between looks, ms. */
   readonly idleMs: number;
   /** Pause while somebody waits for events to be applied, ms. */
@@ -109,8 +111,9 @@ export class LogPositions {
   }
 
   async #look(withEnds: boolean): Promise<void> {
-    const { sources, clock, eventClock } = this.#options;
+    const { sources, clock, eventClock, beforeLook } = this.#options;
     const nowMs = clock.nowMs();
+    if (withEnds) await beforeLook();
     for (const followed of sources) {
       if (withEnds) await this.#lookAtEnds(followed);
       const ingest = followed.ingest();

@@ -4,8 +4,7 @@
  * compaction runs beside. Nobody helps: in the end every value must be that of the oracle over everything pushed.
  *
  * Another seed: `PROPERTY_SEED=123456`. What it does not catch: a store that loses some keys of a shard and keeps later
- * ones (Redis does not do that), and a wipe that takes the layout while processes with a number of shards of their own
- * go on.
+ * ones (Redis does not do that).
  */
 import { readdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,6 +12,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { toJsonValue } from '../engine/definitions/to-json-value.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
 import { integerEventId } from '../engine/event-id.ts';
+import { StoreFormatError } from '../engine/store/store-errors.ts';
 import { type OracleEvent, oracleValue } from '../engine/testing/oracle.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
 import {
@@ -373,6 +373,41 @@ describeWithServices(
       await it.moreApplied();
       await expectRight(it);
     }, 240_000);
+
+    test('a store that is emptied is filled again from the topic, and stays laid out as it was', async () => {
+      const redis = await ownRedis();
+      const it = await begin(redis.url);
+      for (let round = 0; round < 2; round++) {
+        await it.moreApplied();
+        await redis.command('FLUSHALL');
+      }
+      await it.moreApplied();
+      await it.pushing.stop();
+      // It does not say how many shards there are.
+      await (await it.deployment.start(['serve'])).caughtUp();
+      await expectRight(it);
+      expect(await it.applied()).toBeGreaterThan(it.pushing.events.length);
+    }, 240_000);
+
+    test('a process whose shards are not the ones of the store any more ends', async () => {
+      const redis = await ownRedis();
+      const it = await begin(redis.url);
+      const { prefix } = it.deployment.processOptions([]).redis;
+      const processes = [it.serve, it.compact, ...it.ingests];
+      const ended = Promise.allSettled(processes.map(({ runtime }) => runtime.failed));
+      // Somebody with other settings opens the store right after it was emptied.
+      await redis.command(
+        'EVAL',
+        "redis.call('FLUSHALL') redis.call('HSET', KEYS[1], 'format', 1, 'shards', 2)",
+        1,
+        `${prefix}:{0}:layout`,
+      );
+      for (const result of await ended) {
+        expect(result).toMatchObject({ status: 'rejected', reason: expect.any(StoreFormatError) });
+        expect((result as PromiseRejectedResult).reason.message).toMatch(/filled with 2 shards/);
+      }
+      await it.pushing.stop();
+    }, 120_000);
 
     test('a failover to a replica that lagged behind heals by itself', async () => {
       let primary = await ownRedis();

@@ -13,6 +13,7 @@ import { logCompleteness } from '../compaction/completeness.ts';
 import { type Clock, WallClock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
+import { StoreFormatError } from '../engine/store/store-errors.ts';
 import type { TileStore } from '../engine/store/tile-store.ts';
 import { type CompactionPacing, DEFAULT_PACING, PROTOCOL } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE, type TileShape } from '../engine/tiles/tile-shape.ts';
@@ -166,11 +167,14 @@ class Runtime implements Distributed {
       clock: this.#wallClock,
       idleMs: lookEveryMs,
       awaitedMs: AWAITED_LOOK_MS,
+      beforeLook: () => backend.confirmLayout(),
       onLooked: () => {
         this.#lookFailure = null;
       },
       onError: (error) => {
         this.#lookFailure = `positions in the log: ${reasonOf(error)}`;
+        // Keys would be looked for in the wrong places, and found empty.
+        if (error instanceof StoreFormatError) this.#failure.reject(error);
         options.logger?.warn({ reason: reasonOf(error) }, 'positions in the log could not be looked at');
       },
     });

@@ -64,6 +64,7 @@ export class RedisTileStore implements TileStore {
   /** What the checks at the start could not verify, or accepted: to be logged. */
   readonly warnings: readonly string[];
   readonly #connection: RedisConnection;
+  readonly #prefix: string;
   readonly #keys: RedisKeys;
   readonly #writer = new RespWriter();
   #closing: Promise<void> | undefined;
@@ -83,7 +84,7 @@ export class RedisTileStore implements TileStore {
     try {
       const warnings = await checkRedis(connection.masters(), { acceptLoss });
       const layout = await claimLayout(connection, { prefix, shards });
-      const store = new RedisTileStore(connection, new RedisKeys(prefix, layout.shards), warnings);
+      const store = new RedisTileStore(connection, prefix, new RedisKeys(prefix, layout.shards), warnings);
       // INFO inside a script may be forbidden: better now than at the first move of a watermark.
       await store.incarnation(0);
       return store;
@@ -93,8 +94,14 @@ export class RedisTileStore implements TileStore {
     }
   }
 
-  private constructor(connection: RedisConnection, keys: RedisKeys, warnings: readonly string[]) {
+  private constructor(
+    connection: RedisConnection,
+    prefix: string,
+    keys: RedisKeys,
+    warnings: readonly string[],
+  ) {
     this.#connection = connection;
+    this.#prefix = prefix;
     this.#keys = keys;
     this.warnings = warnings;
   }
@@ -102,6 +109,16 @@ export class RedisTileStore implements TileStore {
   /** Number of shards that this Redis was filled with. */
   get shards(): number {
     return this.#keys.shards;
+  }
+
+  /**
+   * Writes the layout down again where it was lost with everything else: whoever opens the store next must not choose
+   * another number of shards than those use who never stopped.
+   * @throws StoreFormatError where somebody did
+   */
+  async confirmLayout(): Promise<void> {
+    this.#assertOpen();
+    await claimLayout(this.#connection, { prefix: this.#prefix, shards: this.shards });
   }
 
   async incarnation(shard: number): Promise<string> {

@@ -62,6 +62,18 @@ const BACKOFF_MS = { first: 100, last: 2_000 };
 /** A request that kafkajs does not settle by then is given up, with its producer. */
 const SEND_LIMIT_MS = 90_000;
 const CLOSE_TIMEOUT_MS = 5_000;
+/** How long a producer may not know of a partition the topic grew by; then it asks, within a request. */
+const METADATA_MAX_AGE_MS = 5_000;
+
+/** kafkajs leaves out the records of a partition that it does not know yet, and sends the others. */
+class PartitionUnknownError extends Error {
+  override readonly name = 'PartitionUnknownError';
+  readonly retriable = true;
+
+  constructor(partitions: readonly number[]) {
+    super(`the producer does not know partition ${partitions.join(', ')} yet`);
+  }
+}
 
 interface Call {
   readonly items: Item[];
@@ -356,14 +368,21 @@ export class GroupedProducer {
       this.#replaceProducer(producer);
       return new Error(`a produce request was not settled within ${SEND_LIMIT_MS} ms`);
     });
+    const unknown: number[] = [];
     for (const [partition, items] of batches) {
-      const baseOffset = Number(answers.find((answer) => answer.partition === partition)?.baseOffset ?? -1);
-      if (!(baseOffset >= 0)) throw new Error(`the answer does not name partition ${partition}`);
+      const answer = answers.find((one) => one.partition === partition);
+      if (answer === undefined) {
+        unknown.push(partition);
+        continue;
+      }
+      const baseOffset = Number(answer.baseOffset ?? -1);
+      if (!(baseOffset >= 0)) throw new Error(`the answer has no offset for partition ${partition}`);
       this.#info.noteEnd(partition, baseOffset + items.length);
       items.forEach(({ call, index }, i) => {
         this.#acknowledge(call, index, baseOffset + i);
       });
     }
+    if (unknown.length > 0) throw new PartitionUnknownError(unknown);
   }
 
   #acknowledge(call: Call, index: number, offset: number): void {
@@ -402,7 +421,7 @@ export class GroupedProducer {
       retry: { ...CLIENT_RETRY, retries: 0 },
       idempotent: false,
       allowAutoTopicCreation: false,
-      metadataMaxAge: 60_000,
+      metadataMaxAge: METADATA_MAX_AGE_MS,
       createPartitioner:
         () =>
         ({ message }) =>

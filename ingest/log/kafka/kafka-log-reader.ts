@@ -462,7 +462,8 @@ export class KafkaLogReader implements LogReader {
       [...this.#assigned.values()].map(({ feed, paused, checking }) => ({
         partition: feed.partition,
         expected: feed.expected ?? 0,
-        endOffset: this.#info.knownEnd(feed.partition),
+        // Not what is known to be appended: behind an open transaction nothing can be read, however long it takes.
+        endOffset: this.#info.readableEnd(feed.partition),
         idle: feed.expected === null || paused || checking || !feed.isEmpty,
       })),
     );

@@ -12,11 +12,12 @@ import { KafkaLogInfo } from './topic-offsets.ts';
 describe('Kafka log reader', () => {
   let kafka: FakeKafka;
   let ends: { low: number; high: number }[];
+  let info: KafkaLogInfo;
   let reader: KafkaLogReader;
   let events: string[];
 
   const open = async (options: Partial<KafkaLogReaderOptions> = {}): Promise<void> => {
-    const info = new KafkaLogInfo({
+    info = new KafkaLogInfo({
       kafka: kafka.asKafka(),
       clusterId: 'c',
       topic: 't',
@@ -291,6 +292,25 @@ describe('Kafka log reader', () => {
     expect(events).toEqual(['+0', '+1']);
     await wait(15_000);
     expect(events.at(-1)).toMatch(/partition 0 stays at offset 41, while its log reaches 100/);
+  });
+
+  it('does not give up on records behind an open transaction', async () => {
+    await open({ stallMs: 20_000 });
+    kafka.consumer.join([0]);
+    void read(100);
+    // Appended by this process; the brokers say that committed records end at 100.
+    info.noteEnd(0, 120);
+    for (let i = 0; i < 60; i++) {
+      kafka.consumer.heartbeat();
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect(events).toEqual(['+0']);
+    ends[0]!.high = 120;
+    for (let i = 0; i < 60; i++) {
+      kafka.consumer.heartbeat();
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect(events.at(-1)).toMatch(/partition 0 stays at offset 100, while its log reaches 120/);
   });
 
   it('gives up when there is no sign of life', async () => {

@@ -11,6 +11,7 @@ import { LogClosedError } from '../log-errors.ts';
 import { CLIENT_RETRY, type KafkaLogger } from './kafka-client.ts';
 import { KafkaUnreachableError, messageOf, protocolErrorOf, TopicMissingError } from './kafka-errors.ts';
 import { SharedRequest } from './shared-request.ts';
+import { minInsyncReplicasOf, type TopicDurability } from './topic-durability.ts';
 import { settledWithin } from './within.ts';
 
 export interface TopicLimits {
@@ -51,8 +52,9 @@ export class KafkaLogInfo implements LogInfo {
   readonly #ends: SharedRequest<LogEnds[]>;
   readonly #limits: SharedRequest<TopicLimits>;
   readonly #listeners = new Set<EndListener>();
-  /** What was seen; both only grow. */
+  /** What was seen; all only grow. */
   readonly #knownEnds: number[] = [];
+  readonly #readableEnds: number[] = [];
   readonly #knownStarts: number[] = [];
   #knownLimits: TopicLimits | null = null;
   /** When to ask again where they could not be read. */
@@ -119,6 +121,14 @@ export class KafkaLogInfo implements LogInfo {
     return this.#knownEnds[partition] ?? 0;
   }
 
+  /**
+   * The highest end seen so far of what a reader of committed records gets; 0 where none was. Records of a transaction
+   * that is still open lie behind it, and so does what was appended behind them.
+   */
+  readableEnd(partition: number): number {
+    return this.#readableEnds[partition] ?? 0;
+  }
+
   /** The highest start seen so far; null where none was. */
   knownStart(partition: number): number | null {
     return this.#knownStarts[partition] ?? null;
@@ -150,6 +160,31 @@ export class KafkaLogInfo implements LogInfo {
     return this.#limits.get();
   }
 
+  /** How safe a record is that the brokers acknowledged; null where the cluster does not let us read it. */
+  async durability(): Promise<TopicDurability | null> {
+    this.#assertOpen();
+    try {
+      const [{ topics }, config] = await this.#retrying(async () => {
+        await this.#connect();
+        return Promise.all([
+          this.#admin.fetchTopicMetadata({ topics: [this.topic] }),
+          this.#config(['min.insync.replicas', 'unclean.leader.election.enable']),
+        ]);
+      });
+      return {
+        replicas: Math.min(...topics[0]!.partitions.map(({ replicas }) => replicas.length)),
+        minInsyncReplicas: Number(config.get('min.insync.replicas')),
+        uncleanElection: config.get('unclean.leader.election.enable') === 'true',
+      };
+    } catch (error) {
+      this.#logger.info(
+        { topic: this.topic, reason: messageOf(error) },
+        'how safely the topic keeps events could not be read',
+      );
+      return null;
+    }
+  }
+
   /**
    * Makes the topic, with the brokers' clock for append times, unless it exists.
    * @param replicationFactor −1: the cluster's default
@@ -157,6 +192,7 @@ export class KafkaLogInfo implements LogInfo {
    */
   async ensureTopic({ partitions, replicationFactor = -1, retentionMs }: EnsureTopic): Promise<boolean> {
     this.#assertOpen();
+    const minInsyncReplicas = minInsyncReplicasOf(replicationFactor);
     return this.#retrying(async () => {
       try {
         await this.#fetchEnds();
@@ -172,6 +208,9 @@ export class KafkaLogInfo implements LogInfo {
             replicationFactor,
             configEntries: [
               { name: 'message.timestamp.type', value: 'LogAppendTime' },
+              ...(minInsyncReplicas === null
+                ? []
+                : [{ name: 'min.insync.replicas', value: String(minInsyncReplicas) }]),
               ...(retentionMs === undefined
                 ? []
                 : [{ name: 'retention.ms', value: Number.isFinite(retentionMs) ? `${retentionMs}` : '-1' }]),
@@ -211,6 +250,7 @@ export class KafkaLogInfo implements LogInfo {
     this.#partitions = Math.max(this.#partitions, ends.length);
     this.#partitionsAtMs = performance.now();
     ends.forEach(({ startOffset, endOffset }, partition) => {
+      this.#readableEnds[partition] = Math.max(endOffset, this.readableEnd(partition));
       this.#knownStarts[partition] = Math.max(startOffset, this.#knownStarts[partition] ?? 0);
       this.noteEnd(partition, endOffset);
     });
@@ -237,20 +277,9 @@ export class KafkaLogInfo implements LogInfo {
     let failure: unknown = null;
     try {
       await this.#connect();
-      const { resources } = await this.#admin.describeConfigs({
-        includeSynonyms: false,
-        resources: [
-          {
-            type: kafkajs.ConfigResourceTypes.TOPIC,
-            name: this.topic,
-            configNames: ['max.message.bytes', 'message.timestamp.type'],
-          },
-        ],
-      });
-      for (const { configName, configValue } of resources[0]?.configEntries ?? []) {
-        if (configName === 'max.message.bytes') limits.maxMessageBytes = Number(configValue);
-        if (configName === 'message.timestamp.type') limits.logAppendTime = configValue === 'LogAppendTime';
-      }
+      const config = await this.#config(['max.message.bytes', 'message.timestamp.type']);
+      limits.maxMessageBytes = Number(config.get('max.message.bytes') ?? limits.maxMessageBytes);
+      limits.logAppendTime = config.get('message.timestamp.type') === 'LogAppendTime';
     } catch (error) {
       failure = error;
     }
@@ -270,6 +299,15 @@ export class KafkaLogInfo implements LogInfo {
       );
     }
     return limits;
+  }
+
+  async #config(configNames: string[]): Promise<Map<string, string>> {
+    const { resources } = await this.#admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: this.topic, configNames }],
+    });
+    const entries = resources[0]?.configEntries ?? [];
+    return new Map(entries.map(({ configName, configValue }) => [configName, configValue]));
   }
 
   #connect(): Promise<void> {

@@ -9,7 +9,7 @@ import {
 } from './kafka-errors.ts';
 import { KafkaConnection } from './kafka-log.ts';
 import { describeWithKafka } from './testing/describe-with-kafka.ts';
-import { KafkaBench, readAll, silent, textOf } from './testing/kafka-test.ts';
+import { eventually, KafkaBench, readAll, silent, textOf } from './testing/kafka-test.ts';
 
 describeWithKafka('Kafka log writer', (brokers) => {
   let bench: KafkaBench;
@@ -51,6 +51,35 @@ describeWithKafka('Kafka log writer', (brokers) => {
     expect(await info.limits()).toEqual({ maxMessageBytes: 2_000, logAppendTime: false });
     await info.limits();
     expect(warnings).toEqual([expect.stringMatching(/message.timestamp.type is CreateTime/)]);
+  });
+
+  it('knows how safely its topic keeps records', async () => {
+    const topic = await bench.topic(2, { 'unclean.leader.election.enable': 'true' });
+    const info = connection.info({ topic, source: 'events' });
+    expect(await info.durability()).toEqual({ replicas: 1, minInsyncReplicas: 1, uncleanElection: true });
+    const missing = connection.info({ topic: `${topic}-missing`, source: 'events' });
+    expect(await missing.durability()).toBeNull();
+  });
+
+  it('appends to partitions the topic has just grown by, each record once', async () => {
+    const topic = await bench.topic(1);
+    const writer = connection.writer({ topic, source: 'events' });
+    const info = connection.info({ topic, source: 'events' });
+    expect(await writer.append([record('before')])).toEqual([0]);
+    await bench.admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] });
+    await eventually('the growth is known', async () => {
+      await info.ends(0);
+      return (await writer.partitions()) === 3;
+    });
+    // The producer has not asked for the topic's partitions since it connected.
+    const offsets = await writer.append([record('a', 0), record('b', 2), record('c', 1), record('d', 0)]);
+    expect(offsets).toEqual([1, 0, 0, 2]);
+    const reader = await bench.reader(connection, topic, 3);
+    const logs = await Promise.all(
+      [0, 1, 2].map(async (partition) => textOf((await readAll(reader, partition)).records)),
+    );
+    expect(logs).toEqual([['before', 'a', 'd'], ['c'], ['b']]);
+    await Promise.all([writer.close(), reader.close()]);
   });
 
   it('appends concurrent calls, every record where its offset says', async () => {

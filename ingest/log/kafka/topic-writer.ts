@@ -2,6 +2,7 @@
 import { checkRecords } from '../append-record.ts';
 import type { AppendRecord, LogEnds, LogWriter } from '../event-log.ts';
 import { GroupedProducer, type GroupedProducerOptions } from './grouped-producer.ts';
+import { durabilityProblems } from './topic-durability.ts';
 
 /** The header that holds a record's stamp, UTF-8. */
 export const STAMP_HEADER = 'millrace-stamp';
@@ -11,11 +12,13 @@ const NO_HEADERS = {};
 export class KafkaLogWriter implements LogWriter {
   readonly source: string;
   readonly #info: GroupedProducerOptions['info'];
+  readonly #logger: GroupedProducerOptions['logger'];
   readonly #producer: GroupedProducer;
 
   constructor(options: GroupedProducerOptions) {
     this.source = options.info.source;
     this.#info = options.info;
+    this.#logger = options.logger;
     this.#producer = new GroupedProducer(options);
   }
 
@@ -24,10 +27,14 @@ export class KafkaLogWriter implements LogWriter {
     return this.#producer.queuedBytes;
   }
 
-  /** Fails early where no broker can be reached or the topic is missing. */
+  /** Fails early where no broker can be reached or the topic is missing; warns where the topic can lose what it took. */
   async connect(): Promise<void> {
     await this.#info.partitions();
     await this.#producer.connect();
+    const durability = await this.#info.durability();
+    for (const problem of durability === null ? [] : durabilityProblems(durability)) {
+      this.#logger.warn({ topic: this.#info.topic }, `Kafka: ${problem}`);
+    }
   }
 
   partitions(): Promise<number> {
