@@ -1,13 +1,19 @@
 import type { FeatureValue } from '../engine/aggregators/partial-aggregate.ts';
 
-export type JsonValue = string | number | boolean | null | readonly JsonValue[];
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [key: string]: JsonValue };
 
 /** A value that must not be served: a number that is not finite, or something that is no feature value. */
 export class UnservableValueError extends Error {
   override readonly name = 'UnservableValueError';
 }
 
-/** A feature value as JSON: integers beyond ±(2⁵³ − 1) become decimal text, everything else stays as it is. */
+/** A feature value as JSON: integers beyond ±(2⁵³ − 1) become decimal text, maps objects. */
 export function toJson(value: FeatureValue): JsonValue {
   switch (typeof value) {
     case 'number':
@@ -23,6 +29,14 @@ export function toJson(value: FeatureValue): JsonValue {
     default:
       if (value === null) return null;
       if (Array.isArray(value)) return value.map(toJson);
+      if (value instanceof Map) return mapToJson(value);
       throw new UnservableValueError('the value is no feature value');
   }
+}
+
+function mapToJson(map: ReadonlyMap<string, FeatureValue>): JsonValue {
+  // Without a prototype a key such as `__proto__` is a key like any other.
+  const json: Record<string, JsonValue> = Object.create(null);
+  for (const [key, value] of map) json[key] = toJson(value);
+  return json;
 }

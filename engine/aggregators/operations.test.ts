@@ -4,10 +4,12 @@ import { describe, expect, test } from 'vitest';
 import { ByteReader, ByteWriter, CorruptBytesError } from '../bytes.ts';
 import { hash53 } from '../hash64.ts';
 import { operationRegistry } from './operation-registry.ts';
-import type { ColumnType, FeatureValue } from './partial-aggregate.ts';
+import type { ColumnType, FeatureValue, FinishedWindow } from './partial-aggregate.ts';
 import { partialKey, partialRegistry } from './partial-registry.ts';
 import { exactSpreadOf, exactSumOf, fromUnits, isNear } from './testing/exact-reference.ts';
 import { longs, type Sample, samples, storageOf, toBlock, type Value } from './testing/row-samples.ts';
+
+const WINDOW: FinishedWindow = { atMs: 100_000, fromMs: 0, toMs: 100_000 };
 
 /** The value of an operation over parts of rows, each encoded and absorbed. */
 function answer(
@@ -16,6 +18,7 @@ function answer(
   parts: readonly (readonly Sample[])[],
   params: readonly number[] = [],
   column: string | null = 'x',
+  window: FinishedWindow = WINDOW,
 ): FeatureValue {
   const operation = operationRegistry.get(name)!;
   const states = operation.partials(column, params).map((request) => {
@@ -33,7 +36,7 @@ function answer(
     }
     return state;
   });
-  return operation.finalize(states, type, params);
+  return operation.finalize(states, type, params, window);
 }
 
 /** Rows a second apart with these values. */

@@ -1,8 +1,18 @@
 import type { ByteReader, ByteWriter } from '../bytes.ts';
 import type { ColumnStorage, RowBlock } from '../tiles/row-block.ts';
 
-/** A finished feature value. A 64-bit integer outside ±(2⁵³ − 1) is a `bigint`. */
-export type FeatureValue = number | bigint | string | boolean | null | readonly FeatureValue[];
+/**
+ * A finished feature value. A 64-bit integer outside ±(2⁵³ − 1) is a `bigint`; a map is the answer of an aggregation
+ * with a secondary key, by that key as text, ascending.
+ */
+export type FeatureValue =
+  | number
+  | bigint
+  | string
+  | boolean
+  | null
+  | readonly FeatureValue[]
+  | ReadonlyMap<string, FeatureValue>;
 
 /**
  * The declared type of a column.
@@ -26,8 +36,13 @@ export type ColumnValue = string | number | bigint | boolean | null;
  * of the aggregations on top gives the same value bit for bit (kinds that promise less say so).
  *
  * `State` is mutated by `addRows`, `absorb` and `clear` only; `encode` leaves it unchanged.
+ *
+ * An *ordered* partial (what lies between two events counts) needs more: whatever is added or absorbed must lie, in the
+ * total order of C3, wholly before or wholly behind all that is in the state. For such parts the laws hold.
  */
 export interface PartialAggregate<State = unknown> {
+  /** @default false */
+  readonly ordered?: boolean;
   /** Canonical identity: kind, column and parameters, e.g. `first_n(amount,3)`. Equal keys share one state. */
   readonly key: string;
   /** Index of the column in the row block, or −1 where the partial needs no column. */
@@ -54,18 +69,59 @@ export interface PartialRequest {
   /** Column name, or null where none is needed. */
   readonly column: string | null;
   readonly need: ColumnNeed;
+  /** A further column, as values, that says in which order rows are taken (`max_by_n`). */
+  readonly orderBy?: string;
   /** Numeric parameters in a fixed order, part of the identity (e.g. k of `first_n`). */
   readonly params: readonly number[];
 }
 
-/** Makes a partial for a column at an index of the row block. `type` is the column's declared type. */
-export type PartialFactory = (args: {
-  readonly key: string;
+/** A column of the row block that a partial reads. */
+export interface PartialColumn {
   readonly column: number;
   readonly storage: ColumnStorage;
   readonly type: ColumnType;
-  readonly params: readonly number[];
-}) => PartialAggregate;
+}
+
+/** Makes a partial for a column at an index of the row block. `type` is the column's declared type. */
+export type PartialFactory = (
+  args: PartialColumn & {
+    readonly key: string;
+    /** Where the request names one. */
+    readonly orderBy?: PartialColumn;
+    readonly params: readonly number[];
+  },
+) => PartialAggregate;
+
+/** A number that an operation takes. */
+export interface OperationParam {
+  readonly name: string;
+  readonly min: number;
+  readonly max: number;
+  /** null: it must be given. */
+  readonly default: number | null;
+  /** Whether it need not be whole. @default false */
+  readonly fractional?: boolean;
+}
+
+/** Any number of numbers that an operation takes after its other parameters. */
+export interface OperationList {
+  readonly name: string;
+  readonly min: number;
+  readonly max: number;
+  readonly lengthMax: number;
+  /** Whether each must be greater than the one before. */
+  readonly ascending: boolean;
+}
+
+/** The bounds of the window a value is finished for: fromMs < event time ≤ toMs. */
+export interface FinishedWindow {
+  /** The as-of time. */
+  readonly atMs: number;
+  /** null: no old edge. */
+  readonly fromMs: number | null;
+  /** Before `atMs` where the window has an offset. */
+  readonly toMs: number;
+}
 
 /**
  * An aggregation as a user names it (`mean`, `last_n`): the partials it needs and how to finish them.
@@ -78,18 +134,44 @@ export interface Operation {
   readonly accepts: readonly ColumnType[] | null;
   /** True where the column may be left out (`count`). */
   readonly columnOptional: boolean;
-  /** Names of the parameters with bounds, in the order of `params`. */
-  readonly params: readonly { name: string; min: number; max: number; default: number | null }[];
+  /** Column types of a further column that orders rows; left out: it takes none. */
+  readonly orderedBy?: readonly ColumnType[];
+  /** In the order of `params`. */
+  readonly params: readonly OperationParam[];
+  /** What comes behind them in `params`: at least one number. Left out: nothing. */
+  readonly list?: OperationList;
+  /**
+   * Whether what lies between two events counts, so that no row may be given up: refused with lifetime windows and
+   * with `resolution`. @default false
+   */
+  readonly sequence?: boolean;
+  /** Whether the value needs the length of the window: refused where there is none. @default false */
+  readonly needsLength?: boolean;
+  /** One sentence for the page that lists every aggregation. */
+  readonly description: string;
+  /** Exact, or the bound of its error; what is truncated and how. */
+  readonly accuracy: string;
+  /** Bytes of what a tile keeps for it. */
+  readonly bytes: string;
+  /** As it stands in a feature view. */
+  readonly example: string;
   /** What an empty window answers, unless the feature declares a default. */
   readonly empty: FeatureValue;
-  /** The partials needed for the column (`column` is null for none) and parameters. */
-  partials(column: string | null, params: readonly number[]): readonly PartialRequest[];
+  /** The partials needed for the column (`column` is null for none), parameters and the column rows are ordered by. */
+  partials(column: string | null, params: readonly number[], orderBy?: string): readonly PartialRequest[];
   /**
    * The value, from the states of `partials` in that order. Must not change the states.
    * Returns `null` or the empty answer itself when nothing was aggregated; `rowCount` (nulls included) is
    * the first state's business, not an argument.
    */
-  finalize(states: readonly unknown[], type: ColumnType, params: readonly number[]): FeatureValue;
+  finalize(
+    states: readonly unknown[],
+    type: ColumnType,
+    params: readonly number[],
+    window: FinishedWindow,
+  ): FeatureValue;
+  /** Whether the states hold less than there was, by the rule of `accuracy`. Left out: never. */
+  truncated?(states: readonly unknown[]): boolean;
   /** Type of the value as the catalogue shows it, for a column type. */
   resultType(type: ColumnType | null): string;
 }

@@ -25,7 +25,8 @@ export const partialRegistry: ReadonlyMap<string, PartialFactory> = new Map([
  * The canonical identity of a partial: `row_count()`, `exact_sum(amount)`, `first_n(amount,3)`,
  * `distinct(#merchant,1024)`. A column needed as a hash is marked with `#`, which no column name contains.
  */
-export function partialKey({ kind, column, need, params }: PartialRequest): string {
+export function partialKey({ kind, column, need, orderBy, params }: PartialRequest): string {
   const columns = column === null ? [] : [need === 'hash' ? `#${column}` : column];
+  if (orderBy !== undefined) columns.push(orderBy);
   return `${kind}(${[...columns, ...params].join(',')})`;
 }

@@ -1,5 +1,5 @@
 import { operationRegistry } from '../aggregators/operation-registry.ts';
-import type { ColumnType, FeatureValue, Operation } from '../aggregators/partial-aggregate.ts';
+import type { ColumnType, FeatureValue, Operation, OperationList } from '../aggregators/partial-aggregate.ts';
 import { formatDuration } from '../windows/duration.ts';
 import {
   checkDescribed,
@@ -245,7 +245,10 @@ function checkOperand(
   return found.type;
 }
 
-/** Params with the defaults of those left out at the end; null where one has no default. */
+/**
+ * Params with the defaults of those left out at the end; null where one has no default. What an operation lists comes
+ * behind all of its parameters.
+ */
 export function completeParams(params: readonly number[], operation: Operation): number[] | null {
   const complete = [...params];
   for (const declared of operation.params.slice(params.length)) {
@@ -260,20 +263,37 @@ function checkParams(params: unknown, operation: Operation, report: Report): voi
     report('params must be a list of numbers');
     return;
   }
-  if (params.length > operation.params.length) {
-    report(`${operation.name} takes ${operation.params.length} parameters, not ${params.length}`);
+  const { name, params: declaredParams, list } = operation;
+  if (list === undefined && params.length > declaredParams.length) {
+    report(`${name} takes ${declaredParams.length} parameters, not ${params.length}`);
   }
-  for (const [index, declared] of operation.params.entries()) {
+  for (const [index, declared] of declaredParams.entries()) {
     const value: unknown = index < params.length ? params[index] : declared.default;
-    if (
-      !Number.isSafeInteger(value) ||
-      (value as number) < declared.min ||
-      (value as number) > declared.max
-    ) {
+    const { min, max, fractional = false } = declared;
+    const fits = fractional ? Number.isFinite(value) : Number.isSafeInteger(value);
+    if (!fits || (value as number) < min || (value as number) > max) {
       const given = value === null || value === undefined ? 'it is missing' : `not ${show(value)}`;
       report(
-        `parameter ${declared.name} of ${operation.name} must be an integer from ${declared.min} to ${declared.max}, ${given}`,
+        `parameter ${declared.name} of ${name} must be ${fractional ? 'a number' : 'an integer'} from ${min} to ${max}, ${given}`,
       );
+    }
+  }
+  if (list !== undefined) checkList(params.slice(declaredParams.length), name, list, report);
+}
+
+function checkList(values: readonly unknown[], operation: string, list: OperationList, report: Report): void {
+  const { name, min, max, lengthMax, ascending } = list;
+  if (values.length < 1 || values.length > lengthMax) {
+    report(`${operation} takes 1 to ${lengthMax} ${name}, not ${values.length}`);
+  }
+  for (const [i, value] of values.entries()) {
+    if (!Number.isFinite(value) || (value as number) < min || (value as number) > max) {
+      report(`${name} of ${operation} must be numbers from ${min} to ${max}, not ${show(value)}`);
+      return;
+    }
+    if (ascending && i > 0 && (values[i - 1] as number) >= (value as number)) {
+      report(`${name} of ${operation} must ascend`);
+      return;
     }
   }
 }

@@ -55,6 +55,9 @@ export type Window =
   /** Events with time ≤ T − offset. */
   | { readonly kind: 'lifetime'; readonly offsetMs: number };
 
+/** Which events count in an aggregation: a boolean column that is true, or a pure function of the event. */
+export type Condition = string | ((event: EventRow) => boolean);
+
 /** An aggregation of a column over a window. */
 export interface Feature<Col extends string | null = string | null, V = unknown> extends Described {
   readonly kind: 'feature';
@@ -62,6 +65,12 @@ export interface Feature<Col extends string | null = string | null, V = unknown>
   readonly operation: string;
   readonly column: Col;
   readonly params: readonly number[];
+  /** Column that says in which order rows are taken, where the operation asks for one. */
+  readonly orderBy?: string;
+  /** Only events that meet it count. Left out: all. */
+  readonly where?: Condition;
+  /** One value for each value of this column, at most `max` of them. Left out: one value. */
+  readonly by?: { readonly column: string; readonly max: number };
   readonly window: Window;
   /** Answer of an empty window instead of the operation's own; undefined: the operation's own. */
   readonly default?: FeatureValue;

@@ -6,7 +6,7 @@
  * nested: each is the next smaller one and the stretch of time between their old edges. One accumulator runs
  * from the newest stretch to the oldest and is finished at every old edge; each tile is merged once.
  */
-import type { FeatureValue } from '../aggregators/partial-aggregate.ts';
+import type { FeatureValue, FinishedWindow } from '../aggregators/partial-aggregate.ts';
 import { ByteReader } from '../bytes.ts';
 import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
 import type { EventId } from '../event-id.ts';
@@ -136,16 +136,18 @@ export class WindowRead {
       const coarse = cut || (fromMs !== null && reader.widenedToMs !== null && reader.widenedToMs < lo);
       const status = coarse ? 'coarse' : reader.rowCount === 0 ? 'empty' : 'present';
       for (const feature of features) {
-        values.push({ feature, value: this.#finish(feature, reader.rowCount), status, fromMs, toMs });
+        const value = this.#finish(feature, reader.rowCount, { atMs, fromMs, toMs });
+        values.push({ feature, value, status, fromMs, toMs });
       }
       hi = Math.min(hi, fromIncludedMs);
     }
   }
 
-  #finish(feature: CompiledFeature, rowCount: number): FeatureValue {
+  #finish(feature: CompiledFeature, rowCount: number, window: FinishedWindow): FeatureValue {
     if (rowCount === 0) return feature.empty;
     const states = feature.partials.map((index) => this.#accumulator.states[index]);
-    return feature.operation.finalize(states, feature.type ?? 'integer', feature.params) ?? feature.empty;
+    const { operation, type, params } = feature;
+    return operation.finalize(states, type ?? 'integer', params, window) ?? feature.empty;
   }
 }
 

@@ -9,6 +9,10 @@ export const count: Operation = {
   accepts: ANY_TYPE,
   columnOptional: true,
   params: [],
+  description: 'How many events; with a column, how many with a value that is not null.',
+  accuracy: 'exact',
+  bytes: '1–8',
+  example: "count().over('1h')",
   empty: 0,
   partials: (column) =>
     column === null

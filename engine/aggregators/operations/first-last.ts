@@ -11,6 +11,10 @@ function one(name: string, kind: 'first_n' | 'last_n'): Operation {
     accepts: ANY_TYPE,
     columnOptional: false,
     params: [],
+    description: `The ${name === 'first' ? 'oldest' : 'newest'} value.`,
+    accuracy: 'exact: in the order of event time, then id',
+    bytes: '12–20 and the length of a text',
+    example: `${name}('country').over('1d')`,
     empty: null,
     partials: (column) => [ofValues(kind, column, [1])],
     finalize([kept], type) {
@@ -27,6 +31,10 @@ function several(kind: 'first_n' | 'last_n'): Operation {
     accepts: ANY_TYPE,
     columnOptional: false,
     params: [{ name: 'n', min: 1, max: 1000, default: null }],
+    description: `The n ${kind === 'first_n' ? 'oldest' : 'newest'} values, oldest first.`,
+    accuracy: 'exact: in the order of event time, then id',
+    bytes: '12–20 a value and the length of a text',
+    example: `${kind === 'first_n' ? 'firstN' : 'lastN'}('merchant', 5).over('30d')`,
     empty: null,
     partials: (column, params) => [ofValues(kind, column, params)],
     finalize([kept], type) {

@@ -10,6 +10,10 @@ export const mean: Operation = {
   accepts: NUMERIC_TYPES,
   columnOptional: false,
   params: [],
+  description: 'The correctly rounded sum divided by the number of values.',
+  accuracy: 'the sum is exact; one division is rounded',
+  bytes: '3–25 as a rule',
+  example: "mean('amount').over('30d')",
   empty: null,
   partials: (column) => [ofValues('count', column), ofValues('exact_sum', column)],
   finalize([counted, total]) {

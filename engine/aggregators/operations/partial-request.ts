@@ -19,6 +19,17 @@ export function ofValues(
   return requestPartial(kind, column, 'value', params);
 }
 
+/** A partial over the values of a column, in the order of another. @throws TypeError without either */
+export function ofOrderedValues(
+  kind: string,
+  column: string | null,
+  orderBy: string | undefined,
+  params: readonly number[],
+): PartialRequest {
+  if (orderBy === undefined) throw new TypeError(`${kind} needs a column to order by`);
+  return { ...requestPartial(kind, column, 'value', params), orderBy };
+}
+
 /** A partial over the 53-bit hashes of a column's values. @throws TypeError without a column */
 export function ofHashes(
   kind: string,

@@ -12,6 +12,10 @@ export const sum: Operation = {
   accepts: NUMERIC_TYPES,
   columnOptional: false,
   params: [],
+  description: 'Sum of the values.',
+  accuracy: 'exact: integers to the last digit, doubles rounded once, whatever the order',
+  bytes: '2–17 as a rule',
+  example: "sum('amount').over('7d')",
   empty: 0,
   partials: (column) => [ofValues('exact_sum', column)],
   finalize: ([total], type) =>

@@ -27,12 +27,21 @@ function variance([counted, sum, squares]: readonly unknown[], missing: 0 | 1): 
   return Math.max(numerator.round(), 0) / (n * (n - missing));
 }
 
-function spread(name: string, finish: (states: readonly unknown[]) => number | null): Operation {
+function spread(
+  name: string,
+  builder: string,
+  description: string,
+  finish: (states: readonly unknown[]) => number | null,
+): Operation {
   return {
     name,
     accepts: NUMERIC_TYPES,
     columnOptional: false,
     params: [],
+    description,
+    accuracy: 'from exact sums: correct to two units in the last place',
+    bytes: '5–50 as a rule',
+    example: `${builder}('amount').over('30d')`,
     empty: null,
     partials: (column) => [
       ofValues('count', column),
@@ -49,13 +58,25 @@ function squareRoot(value: number | null): number | null {
 }
 
 /** Population variance. Empty, or only nulls: null; of one value 0. */
-export const varPop = spread('var_pop', (states) => variance(states, 0));
+export const varPop = spread('var_pop', 'varPop', 'Population variance.', (states) => variance(states, 0));
 
 /** Sample variance. Null for fewer than two non-null values. */
-export const varSamp = spread('var_samp', (states) => variance(states, 1));
+export const varSamp = spread(
+  'var_samp',
+  'varSamp',
+  'Sample variance; null for fewer than two values.',
+  (states) => variance(states, 1),
+);
 
 /** Population standard deviation. Empty, or only nulls: null; of one value 0. */
-export const stddevPop = spread('stddev_pop', (states) => squareRoot(variance(states, 0)));
+export const stddevPop = spread('stddev_pop', 'stddevPop', 'Population standard deviation.', (states) =>
+  squareRoot(variance(states, 0)),
+);
 
 /** Sample standard deviation. Null for fewer than two non-null values. */
-export const stddevSamp = spread('stddev_samp', (states) => squareRoot(variance(states, 1)));
+export const stddevSamp = spread(
+  'stddev_samp',
+  'stddevSamp',
+  'Sample standard deviation; null for fewer than two values.',
+  (states) => squareRoot(variance(states, 1)),
+);
