@@ -13,7 +13,7 @@ import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import type { ReadRequest, ReadState } from '../engine/store/tile-store.ts';
 import { decodeHead, tailStorages } from '../engine/tiles/head.ts';
-import { PROTOCOL } from '../engine/tiles/state-update.ts';
+import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
 import { type StateWriting, ViewWriter } from '../ingest/view-writer.ts';
 import { Compactor } from './compactor.ts';

@@ -8,12 +8,8 @@
  */
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { CompareAndSet, DueEntry, FieldName, Watermark } from '../engine/store/tile-store.ts';
-import {
-  COMPACTION_FIELDS,
-  planCompaction,
-  type StateSnapshot,
-  tailPartitions,
-} from '../engine/tiles/state-update.ts';
+import type { StateSnapshot } from '../engine/tiles/state-protocol.ts';
+import { COMPACTION_FIELDS, planCompaction, tailPartitions } from '../engine/tiles/state-update.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import type { Completeness } from './completeness.ts';
 

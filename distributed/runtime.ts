@@ -15,7 +15,8 @@ import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/defin
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { StoreFormatError } from '../engine/store/store-errors.ts';
 import type { TileStore } from '../engine/store/tile-store.ts';
-import { type CompactionPacing, DEFAULT_PACING, PROTOCOL } from '../engine/tiles/state-update.ts';
+import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
+import { type CompactionPacing, DEFAULT_PACING } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE, type TileShape } from '../engine/tiles/tile-shape.ts';
 import { EventClock } from '../ingest/event-clock.ts';
 import { EventPush } from '../ingest/event-push.ts';

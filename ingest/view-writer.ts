@@ -16,14 +16,12 @@ import type {
   Watermark,
 } from '../engine/store/tile-store.ts';
 import {
-  type CompactionPacing,
   INGEST_FIELDS,
-  type IncomingRow,
   type IngestCounts,
   type ProtocolRules,
-  planIngest,
   type StateSnapshot,
-} from '../engine/tiles/state-update.ts';
+} from '../engine/tiles/state-protocol.ts';
+import { type CompactionPacing, type IncomingRow, planIngest } from '../engine/tiles/state-update.ts';
 import type { TileShape } from '../engine/tiles/tile-shape.ts';
 
 /** What every writer of states needs, in ingest and compaction alike. */

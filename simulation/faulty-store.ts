@@ -19,7 +19,7 @@ import type {
 import type { SeededRandom } from '../engine/testing/random.ts';
 import { ROOT_FIELD } from '../engine/tiles/grid.ts';
 import { tailOffset, tailPartition } from '../engine/tiles/head.ts';
-import { PROTOCOL, type ProtocolRules } from '../engine/tiles/state-update.ts';
+import { PROTOCOL, type ProtocolRules } from '../engine/tiles/state-protocol.ts';
 import type { Actor, Scheduler } from './scheduler.ts';
 
 export const MUTATIONS = {
@@ -33,6 +33,8 @@ export const MUTATIONS = {
   watermark_from_absent:
     'a watermark moves past records although it is absent: after a wipe, or before its first write',
   no_floor: 'a record is skipped only while its row is in the tail',
+  early_forgotten:
+    'a row that leaves the tail above the watermark leaves nothing behind that says it was applied',
   ids_forgotten: 'ids are forgotten when rows are folded',
 } as const;
 
@@ -50,6 +52,7 @@ export function mutatedRules(mutation: Mutation | null): ProtocolRules {
       PROTOCOL.isApplied({ ...head, floors: new Map() }, partition, offset);
     return { ...PROTOCOL, isApplied };
   }
+  if (mutation === 'early_forgotten') return { ...PROTOCOL, remembersEarly: false };
   if (mutation !== 'highest_offset') return PROTOCOL;
   return {
     ...PROTOCOL,

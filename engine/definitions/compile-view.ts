@@ -11,7 +11,7 @@ import { keyReader, projectorOf } from './project-event.ts';
 import type { Column, Feature, FeatureView } from './types.ts';
 
 /** Raise when the meaning of stored bytes changes without any definition changing. */
-const STATE_FORMAT = 1;
+const STATE_FORMAT = 2;
 
 const STORAGE: Readonly<Record<ColumnType, ColumnStorage>> = {
   string: 'text',
@@ -151,6 +151,7 @@ export function compileView(view: FeatureView): CompiledView {
     partials,
     features,
     longestWindowMs: Math.max(0, ...windows.map((w) => (w.kind === 'sliding' ? w.offsetMs + w.sizeMs : 0))),
+    ordered: partials.some(({ ordered = false }) => ordered),
     hasLifetime: windows.some(({ kind }) => kind === 'lifetime'),
     lifetimeOffsetMs: Math.max(0, ...windows.map((w) => (w.kind === 'lifetime' ? w.offsetMs : 0))),
     asOfRetentionMs: view.asOfRetentionMs,

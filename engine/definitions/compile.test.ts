@@ -684,6 +684,7 @@ describe('a compiled view', () => {
     expect(compiled.lifetimeOffsetMs).toBe(2 * day);
     expect(compile(spend)).toMatchObject({
       longestWindowMs: 7 * day,
+      ordered: false,
       hasLifetime: false,
       lifetimeOffsetMs: 0,
     });

@@ -55,6 +55,8 @@ export interface CompiledView {
   /** Largest offset + size of its sliding windows, ms; 0 when there are none. */
   readonly longestWindowMs: number;
   readonly hasLifetime: boolean;
+  /** Whether some partial needs its rows in order: see `PartialAggregate`. */
+  readonly ordered: boolean;
   /** Largest offset of its lifetime windows, ms. */
   readonly lifetimeOffsetMs: number;
   readonly asOfRetentionMs: number;

@@ -28,6 +28,11 @@ function head(): Head {
       [0, 5],
       [11, 2 ** 52],
     ]),
+    early: new Map([
+      [0, new Set([5, 9])],
+      [4, new Set([0, 2 ** 52])],
+    ]),
+    newestFolded: { timeMs: 1_699_999_999_999, id: { hi: 0xffff_ffff, lo: 1 } },
     tail,
   };
 }

@@ -2,9 +2,12 @@
  * The head of a state: what every write replaces.
  *
  *     head := u8 VERSION · varint dueMs + 1 (0: none) · varint n, n × (varint partition, varint floor)
+ *             · varint n, n × (varint partition, varint m, m × varint offset − previous offset) (early)
+ *             · u8 0 | u8 1 varint time, u32 id hi, u32 id lo (newest folded)
  *             · rows (the tail; the view's columns, then partition and offset as two number columns)
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
+import type { EventId } from '../event-id.ts';
 import { type ColumnStorage, decodeRows, emptyRows, encodeRows, type RowBlock } from './row-block.ts';
 
 export interface Head {
@@ -12,11 +15,19 @@ export interface Head {
   dueMs: number | null;
   /** partition → every record of it with offset < floor has been applied to this state. */
   floors: Map<number, number>;
+  /**
+   * partition → offsets of records at or above the floor whose rows are in the tree already, and no longer in the tail
+   * to say that they were applied. Only of views with ordered partials: see `state-update.ts`.
+   */
+  early: ReadonlyMap<number, ReadonlySet<number>>;
+  /** The newest row, in the total order, that was ever put into the tree; kept for views with ordered partials. */
+  newestFolded: { readonly timeMs: number; readonly id: EventId } | null;
   /** The newest rows, sorted. Their last two columns are log partition and offset: see `tailStorages`. */
   tail: RowBlock;
 }
 
-const VERSION = 1;
+const VERSION = 2;
+const NO_EARLY: Head['early'] = new Map();
 
 const storagesOfTails = new WeakMap<readonly ColumnStorage[], readonly ColumnStorage[]>();
 
@@ -31,7 +42,7 @@ export function tailStorages(storages: readonly ColumnStorage[]): readonly Colum
 }
 
 export function emptyHead(tail: readonly ColumnStorage[]): Head {
-  return { dueMs: null, floors: new Map(), tail: emptyRows(tail) };
+  return { dueMs: null, floors: new Map(), early: NO_EARLY, newestFolded: null, tail: emptyRows(tail) };
 }
 
 export function tailPartition(tail: RowBlock, i: number): number {
@@ -50,6 +61,22 @@ export function encodeHead(head: Head, tail: readonly ColumnStorage[], w: ByteWr
     w.varint(partition);
     w.varint(floor);
   }
+  w.varint(head.early.size);
+  for (const [partition, offsets] of head.early) {
+    w.varint(partition);
+    w.varint(offsets.size);
+    let previous = 0;
+    for (const offset of [...offsets].sort((a, b) => a - b)) {
+      w.varint(offset - previous);
+      previous = offset;
+    }
+  }
+  w.u8(head.newestFolded === null ? 0 : 1);
+  if (head.newestFolded !== null) {
+    w.varint(head.newestFolded.timeMs);
+    w.u32(head.newestFolded.id.hi);
+    w.u32(head.newestFolded.id.lo);
+  }
   encodeRows(head.tail, tail, w);
 }
 
@@ -61,5 +88,28 @@ export function decodeHead(r: ByteReader, tail: readonly ColumnStorage[]): Head 
   const floors = new Map<number, number>();
   const n = r.varint();
   for (let i = 0; i < n; i++) floors.set(r.varint(), r.varint());
-  return { dueMs: due === 0 ? null : due - 1, floors, tail: decodeRows(r, tail) };
+  const early = decodeEarly(r);
+  const folded = r.u8();
+  if (folded > 1) throw new CorruptBytesError(`${folded} where a head says whether rows were folded`);
+  const newestFolded = folded === 0 ? null : { timeMs: r.varint(), id: { hi: r.u32(), lo: r.u32() } };
+  return { dueMs: due === 0 ? null : due - 1, floors, early, newestFolded, tail: decodeRows(r, tail) };
+}
+
+function decodeEarly(r: ByteReader): Head['early'] {
+  const partitions = r.varint();
+  if (partitions === 0) return NO_EARLY;
+  const early = new Map<number, Set<number>>();
+  for (let i = 0; i < partitions; i++) {
+    const partition = r.varint();
+    const n = r.varint();
+    if (n > r.remaining) throw new CorruptBytesError(`${n} offsets in ${r.remaining} bytes`);
+    const offsets = new Set<number>();
+    let offset = 0;
+    for (let k = 0; k < n; k++) {
+      offset += r.varint();
+      offsets.add(offset);
+    }
+    early.set(partition, offsets);
+  }
+  return early;
 }

@@ -7,7 +7,8 @@ import { positionEventId, textEventId } from '../event-id.ts';
 import type { FieldName } from '../store/tile-store.ts';
 import { SingleView } from '../testing/single-view.ts';
 import { IDS_FIELD, ROOT_FIELD } from './grid.ts';
-import { type IncomingRow, type IngestCounts, PROTOCOL, planIngest } from './state-update.ts';
+import { type IngestCounts, PROTOCOL } from './state-protocol.ts';
+import { type IncomingRow, planIngest } from './state-update.ts';
 import { DEFAULT_TILE_SHAPE } from './tile-shape.ts';
 
 const MINUTE_MS = 60_000;

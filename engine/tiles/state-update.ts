@@ -6,77 +6,30 @@
  * In short: a record is skipped iff its offset is below the floor of its partition or it is among the tail's
  * rows; rows leave the tail (and the floor rises) only up to a watermark that was read at the same instant as
  * the state; and a state's content is identified by its random token.
+ *
+ * Views with ordered partials (what lies between two events counts) keep one more rule: every row of the tail is behind
+ * every row of the tree, so that a tile can be joined to the tail. A late row therefore goes straight into the tree, and
+ * the oldest rows of the tail leave it first, watermark or not. What says that a record was applied, once its row has
+ * left the tail above the watermark, are the head's *early* offsets; they go when the floor passes them.
  */
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import type { EventId } from '../event-id.ts';
-import type { FieldName, Token, Watermark } from '../store/tile-store.ts';
-import { IDS_FIELD, pathFields, ROOT_FIELD } from './grid.ts';
-import {
-  decodeHead,
-  emptyHead,
-  encodeHead,
-  type Head,
-  tailOffset,
-  tailPartition,
-  tailStorages,
-} from './head.ts';
+import type { FieldName } from '../store/tile-store.ts';
+import { foldTail, placeRows } from './fold-tail.ts';
+import { IDS_FIELD, ROOT_FIELD } from './grid.ts';
+import { decodeHead, emptyHead, encodeHead, type Head, tailPartition, tailStorages } from './head.ts';
 import { RecentIds } from './recent-ids.ts';
-import { allocateRows, lowerBound, mergeRows, pickRows, type RowBlock, sortRows } from './row-block.ts';
+import { allocateRows, lowerBound, type RowBlock, sortRows } from './row-block.ts';
+import {
+  INGEST_FIELDS,
+  type IngestCounts,
+  type ProtocolRules,
+  type StateSnapshot,
+  type StateView,
+  type UpdatePlan,
+} from './state-protocol.ts';
 import type { TileShape } from './tile-shape.ts';
-import type { TileView } from './tile-view.ts';
 import { TreeEditor } from './tree-editor.ts';
-
-/** A view as far as its stored state is concerned; `CompiledView` is one. */
-export interface StateView extends TileView {
-  readonly longestWindowMs: number;
-  readonly lifetimeOffsetMs: number;
-  readonly asOfRetentionMs: number;
-  readonly resolutionMs: number | null;
-  readonly latenessMs: number;
-  readonly dedupeHorizonMs: number;
-  readonly features: readonly { readonly window: { readonly offsetMs: number } }[];
-}
-
-/**
- * The decisions that make up exactly-once. Production code uses `PROTOCOL`; the simulator replaces one at a
- * time to show that it would notice.
- */
-export interface ProtocolRules {
-  /** Whether the record was applied to the state before. */
-  isApplied(head: Head, partition: number, offset: number): boolean;
-  /** Tail rows of a partition with offset < this may be folded, and become its floor. */
-  foldBelow(watermark: Watermark | null, tail: RowBlock, partition: number): number;
-  /** Whether events with an id that was seen are skipped. */
-  readonly dedupe: boolean;
-}
-
-/** Partition → offsets of a tail's rows: asked for every row of a chunk, and a hot key's tail can be a whole chunk. */
-const tailOffsets = new WeakMap<RowBlock, Map<number, Set<number>>>();
-
-function tailHolds(tail: RowBlock, partition: number, offset: number): boolean {
-  if (tail.length === 0) return false;
-  let byPartition = tailOffsets.get(tail);
-  if (byPartition === undefined) {
-    byPartition = new Map();
-    for (let i = 0; i < tail.length; i++) {
-      const offsets = byPartition.get(tailPartition(tail, i));
-      if (offsets === undefined) byPartition.set(tailPartition(tail, i), new Set([tailOffset(tail, i)]));
-      else offsets.add(tailOffset(tail, i));
-    }
-    tailOffsets.set(tail, byPartition);
-  }
-  return byPartition.get(partition)?.has(offset) ?? false;
-}
-
-export const PROTOCOL: ProtocolRules = {
-  isApplied(head, partition, offset) {
-    return offset < (head.floors.get(partition) ?? 0) || tailHolds(head.tail, partition, offset);
-  },
-  foldBelow(watermark) {
-    return watermark === null ? 0 : watermark.nextOffset;
-  },
-  dedupe: true,
-};
 
 /** An accepted event as a row of one view. */
 export interface IncomingRow {
@@ -92,41 +45,6 @@ export interface IncomingRow {
   readonly values: readonly (number | bigint | string | null)[];
 }
 
-/** A state as it was read: head and the fields asked for. */
-export interface StateSnapshot {
-  readonly token: Token | null;
-  readonly head: Uint8Array | null;
-  /** Every field that was asked for; null where absent. */
-  readonly fields: ReadonlyMap<FieldName, Uint8Array | null>;
-  /** Watermark per partition, read at the same instant; null: not asked for. */
-  readonly watermarks: ReadonlyMap<number, Watermark | null> | null;
-}
-
-export interface IngestCounts {
-  applied: number;
-  /** Skipped because the record had been applied before (redelivery). */
-  redelivered: number;
-  /** Skipped because an event with the same id had been applied. */
-  duplicate: number;
-  /** Older than every window: dropped. */
-  tooLate: number;
-}
-
-export type UpdatePlan =
-  /** More must be read (everything again, these included, at one instant) before a decision is possible. */
-  | { readonly kind: 'read'; readonly fields: readonly FieldName[]; readonly watermarks: boolean }
-  /** Nothing to write. */
-  | { readonly kind: 'unchanged'; readonly counts: IngestCounts }
-  | {
-      readonly kind: 'write';
-      /** null: the state ends and all its fields are deleted. */
-      readonly head: Uint8Array | null;
-      readonly changes: ReadonlyMap<FieldName, Uint8Array | null>;
-      /** The state's new time in the due index; null: it stays as it is. */
-      readonly dueMs: number | null;
-      readonly counts: IngestCounts;
-    };
-
 const writer = new ByteWriter(1024);
 
 /** How far before now a row can still count: a coarse window reaches up to the resolution beyond its old edge. */
@@ -139,9 +57,6 @@ function retentionMs(view: StateView): number {
 export function retentionLowMs(view: StateView, nowMs: number): number {
   return Math.max(0, nowMs - retentionMs(view));
 }
-
-/** What ingest asks for at first: the ids, where there is a dedupe. */
-export const INGEST_FIELDS: readonly FieldName[] = [IDS_FIELD];
 
 /** How long after a change a state is looked at by compaction. */
 export interface CompactionPacing {
@@ -236,21 +151,10 @@ export function planIngest(args: {
   if (taken.length === 0) return { kind: 'unchanged', counts };
 
   const changes = new Map<FieldName, Uint8Array | null>();
-  let tail = head.tail;
-  if (tail.length > 0 && tail.length + taken.length > shape.tailRowsMax) {
-    if (state.watermarks === null) {
-      const newestMs = tail.times[tail.length - 1]!;
-      const fields = [...INGEST_FIELDS, ...state.fields.keys(), ROOT_FIELD, ...pathFields(newestMs)];
-      return { kind: 'read', fields, watermarks: true };
-    }
-    const folded = foldTail({ view, shape, rules, state, head, olderThanMs: Number.POSITIVE_INFINITY });
-    if (folded.kind === 'read') return { ...folded, fields: [...INGEST_FIELDS, ...folded.fields] };
-    if (folded.kind === 'folded') {
-      tail = folded.tail;
-      for (const [field, bytes] of folded.tree.changes()) changes.set(field, bytes);
-    }
-  }
-  head.tail = mergeRows(tail, incomingRows(taken, view, storages), storages);
+  const placed = placeRows({ view, shape, rules, state, head, rows: incomingRows(taken, view, storages) });
+  if (placed.kind === 'read') return placed;
+  if (placed.tree !== null) for (const [field, bytes] of placed.tree.changes()) changes.set(field, bytes);
+  head.tail = placed.tail;
 
   const foldMs = nowMs + pacing.foldAfterMs;
   const dueMs = head.dueMs === null || head.dueMs > foldMs ? foldMs : null;
@@ -290,8 +194,8 @@ export const COMPACTION_FIELDS: readonly FieldName[] = [ROOT_FIELD, IDS_FIELD];
 
 /** Partitions whose watermark a fold of this state needs. */
 export function tailPartitions(view: StateView, head: Uint8Array): number[] {
-  const { tail } = decodeHead(new ByteReader(head), tailStorages(view.storages));
-  const partitions = new Set<number>();
+  const { tail, early } = decodeHead(new ByteReader(head), tailStorages(view.storages));
+  const partitions = new Set<number>(early.keys());
   for (let i = 0; i < tail.length; i++) partitions.add(tailPartition(tail, i));
   return [...partitions];
 }
@@ -382,49 +286,6 @@ function largestOffsetMs(view: StateView): number {
   let largest = 0;
   for (const { window } of view.features) largest = Math.max(largest, window.offsetMs);
   return largest;
-}
-
-type Fold =
-  | { readonly kind: 'read'; readonly fields: readonly FieldName[]; readonly watermarks: true }
-  | { readonly kind: 'nothing' }
-  | { readonly kind: 'folded'; readonly tree: TreeEditor; readonly tail: RowBlock };
-
-/** Moves tail rows at or below the watermarks, and older than `olderThanMs`, into the tree; raises floors. */
-function foldTail(args: {
-  view: StateView;
-  shape: TileShape;
-  rules: ProtocolRules;
-  state: StateSnapshot;
-  head: Head;
-  olderThanMs: number;
-}): Fold {
-  const { view, shape, rules, state, head, olderThanMs } = args;
-  const { tail } = head;
-  const below = new Map<number, number>();
-  const folded: number[] = [];
-  const kept: number[] = [];
-  for (let i = 0; i < tail.length; i++) {
-    const partition = tailPartition(tail, i);
-    let bound = below.get(partition);
-    if (bound === undefined) {
-      bound = rules.foldBelow(state.watermarks!.get(partition) ?? null, tail, partition);
-      below.set(partition, bound);
-    }
-    (tailOffset(tail, i) < bound && tail.times[i]! < olderThanMs ? folded : kept).push(i);
-  }
-  if (folded.length === 0) return { kind: 'nothing' };
-  const storages = tailStorages(view.storages);
-  const tree = new TreeEditor(view, shape, state.fields);
-  const rows = pickRows(tail, folded, storages);
-  tree.insert({ ...rows, columns: rows.columns.slice(0, view.storages.length) });
-  if (tree.missing.size > 0) {
-    return { kind: 'read', fields: [...state.fields.keys(), ...tree.missing], watermarks: true };
-  }
-  for (const i of folded) {
-    const partition = tailPartition(tail, i);
-    head.floors.set(partition, Math.max(head.floors.get(partition) ?? 0, below.get(partition)!));
-  }
-  return { kind: 'folded', tree, tail: pickRows(tail, kept, storages) };
 }
 
 /** Whether the row itself says which event it is. Where a stamp does, the row's id is its log position. */

@@ -6,4 +6,6 @@ export interface TileView {
   readonly storages: readonly ColumnStorage[];
   readonly partials: readonly PartialAggregate[];
   readonly hasLifetime: boolean;
+  /** Whether some partial is ordered: late rows then go straight to their place in the tree. */
+  readonly ordered: boolean;
 }

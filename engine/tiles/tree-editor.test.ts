@@ -23,6 +23,7 @@ function viewWith({ hasLifetime }: { hasLifetime: boolean }): TileView {
   return {
     storages,
     hasLifetime,
+    ordered: false,
     partials: partials.map((request) =>
       partialRegistry.get(request.kind)!({
         key: partialKey(request),

@@ -33,7 +33,8 @@ import { type RandomRepo, randomRepo } from '../testing/random-repo.ts';
 import { checkTree } from '../testing/tree-check.ts';
 import { TIME_END_MS } from '../tiles/grid.ts';
 import { allocateRows } from '../tiles/row-block.ts';
-import { type IncomingRow, mergesForGood, PROTOCOL } from '../tiles/state-update.ts';
+import { PROTOCOL } from '../tiles/state-protocol.ts';
+import { type IncomingRow, mergesForGood } from '../tiles/state-update.ts';
 import type { TileShape } from '../tiles/tile-shape.ts';
 import { type AskedEvent, WindowRead, type WindowValue } from './window-read.ts';
 
