@@ -8,6 +8,8 @@ export type FeatureStatus = (typeof FEATURE_STATUSES)[number];
 export interface FeatureAnswer {
   readonly value: FeatureValue;
   readonly status: FeatureStatus;
+  /** Whether the value leaves something out for its size. */
+  readonly truncated: boolean;
   /** Bounds used: fromMs < event time ≤ toMs; fromMs null: no old edge. null: the feature has no window. */
   readonly window: { readonly fromMs: number | null; readonly toMs: number } | null;
 }

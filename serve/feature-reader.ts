@@ -166,16 +166,18 @@ export class FeatureReader {
     try {
       const bytes = new ReadFields(fields, state.fields);
       const values = read.evaluate({ head: state.head, bytes, atMs: question.atMs, asked, tie });
-      for (const { feature, value, status, fromMs, toMs } of values) {
+      for (const { feature, value, status, truncated, fromMs, toMs } of values) {
         answers[slots.get(feature)!] = {
           value: Array.isArray(value) ? Object.freeze(value) : value,
           status: catchingUp ? 'catching_up' : status,
+          truncated,
           window: { fromMs, toMs },
         };
       }
     } catch (error) {
       this.#options.onEvaluationError(view, error);
-      for (const slot of slots.values()) answers[slot] = { value: null, status: 'error', window: null };
+      for (const slot of slots.values())
+        answers[slot] = { value: null, status: 'error', truncated: false, window: null };
     }
   }
 }

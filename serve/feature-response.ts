@@ -5,6 +5,8 @@ import { type JsonValue, toJson } from './json-value.ts';
 
 interface FeatureMetadata {
   readonly status: FeatureStatus;
+  /** Only where the value leaves something out for its size. */
+  readonly truncated?: true;
   /** Events with after < event time ≤ until; after null: no old edge. Left out where there is no window. */
   readonly window?: { readonly after: string | null; readonly until: string };
 }
@@ -38,7 +40,7 @@ export function featureResponse(args: {
   const metadata: Record<string, FeatureMetadata> = Object.create(null);
   let any = args.metadata;
   for (const { name, slot } of output) {
-    const { value, window } = answers[slot]!;
+    const { value, truncated, window } = answers[slot]!;
     let { status } = answers[slot]!;
     try {
       features[name] = toJson(value);
@@ -47,12 +49,13 @@ export function featureResponse(args: {
       status = 'error';
     }
     statuses.set(status, (statuses.get(status) ?? 0) + 1);
-    if (!args.metadata && !isDegraded(status)) continue;
+    if (!args.metadata && !isDegraded(status) && !truncated) continue;
     any = true;
-    metadata[name] =
-      window === null
-        ? { status }
-        : { status, window: { after: isoTime(window.fromMs), until: isoTime(window.toMs)! } };
+    metadata[name] = {
+      status,
+      ...(truncated ? { truncated } : {}),
+      ...(window === null ? {} : { window: { after: isoTime(window.fromMs), until: isoTime(window.toMs)! } }),
+    };
   }
   if (!any) return { features };
   return { features, metadata: { at: new Date(atMs).toISOString(), at_ms: atMs, features: metadata } };

@@ -35,16 +35,16 @@ export class OnDemandStep {
         break;
       }
     }
-    if (status === 'error') return { value: null, status, window: null };
+    if (status === 'error') return { value: null, status, truncated: false, window: null };
     const features: Record<string, FeatureValue> = Object.create(null);
     for (const { name, slot } of this.#inputs) features[name] = answers[slot]!.value;
     const data: Record<string, ColumnValue> = Object.create(null);
     for (const name of this.#request) data[name] = request[name]!;
     try {
       const value = this.#check(this.#feature.compute({ features, request: data, atMs }));
-      return { value, status, window: null };
+      return { value, status, truncated: false, window: null };
     } catch {
-      return { value: null, status: 'error', window: null };
+      return { value: null, status: 'error', truncated: false, window: null };
     }
   }
 }

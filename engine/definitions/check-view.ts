@@ -173,6 +173,8 @@ function checkFeature(
   }
   checkDescribed(feature, report);
   checkWindow(feature.window, resolutionMs, report);
+  checkCondition(feature.where, columns, report);
+  checkSecondaryKey(feature, columns, report);
   const operation =
     typeof feature.operation === 'string' ? operationRegistry.get(feature.operation) : undefined;
   if (operation === undefined) {
@@ -186,6 +188,49 @@ function checkFeature(
   const type = checkOperand(feature.column, operation, columns, report);
   if (feature.default !== undefined && type !== undefined) {
     checkDefault(feature.default, operation.resultType(type), report);
+  }
+}
+
+function checkCondition(where: unknown, columns: Map<string, Column> | null, report: Report): void {
+  if (where === undefined || columns === null) return;
+  const found = typeof where === 'string' ? columns.get(where) : undefined;
+  if (found === undefined) {
+    report(
+      `where must be a boolean column of the source or a projected one, not ${show(where)}: conditions are written as ` +
+        "project: { is_large: { type: 'boolean', from: (event) => event.amount > 100 } }",
+    );
+  } else if (found.type !== 'boolean') {
+    report(`where must be a boolean column; '${String(where)}' is of type ${found.type}`);
+  }
+}
+
+export const GROUPS_MAX = 1000;
+
+/** Types whose values have one text each. */
+const GROUP_TYPES: readonly ColumnType[] = ['string', 'integer', 'long', 'boolean', 'timestamp'];
+
+function checkSecondaryKey(feature: Loose, columns: Map<string, Column> | null, report: Report): void {
+  const { by } = feature;
+  if (by === undefined) return;
+  if (!isObject(by)) {
+    report('by must be { column, max }');
+    return;
+  }
+  if (!Number.isSafeInteger(by.max) || (by.max as number) < 1 || (by.max as number) > GROUPS_MAX) {
+    report(`max of by must be an integer from 1 to ${GROUPS_MAX}, not ${show(by.max)}`);
+  }
+  if (feature.default !== undefined)
+    report('with by the answer of an empty window is an empty map: leave default out');
+  if (columns === null) return;
+  const found = typeof by.column === 'string' ? columns.get(by.column) : undefined;
+  if (found === undefined) {
+    report(
+      `by: column ${show(by.column)} does not exist: it is neither a column of the source nor a projected one`,
+    );
+  } else if (!GROUP_TYPES.includes(found.type)) {
+    report(
+      `by does not take column '${String(by.column)}' of type ${found.type}; it takes ${GROUP_TYPES.join(', ')}`,
+    );
   }
 }
 

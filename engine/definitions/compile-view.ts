@@ -1,7 +1,17 @@
 /** A checked feature view → what ingest, compaction and serve run on. */
 import { operationRegistry } from '../aggregators/operation-registry.ts';
-import type { ColumnType, Operation, PartialRequest } from '../aggregators/partial-aggregate.ts';
+import type {
+  ColumnNeed,
+  ColumnType,
+  FeatureValue,
+  Operation,
+  PartialAggregate,
+  PartialColumn,
+  PartialRequest,
+} from '../aggregators/partial-aggregate.ts';
 import { partialKey, partialRegistry } from '../aggregators/partial-registry.ts';
+import { conditional } from '../aggregators/partials/conditional.ts';
+import { grouped } from '../aggregators/partials/grouped.ts';
 import { hash64 } from '../hash64.ts';
 import type { ColumnStorage } from '../tiles/row-block.ts';
 import { canonicalJson } from './canonical-json.ts';
@@ -31,6 +41,22 @@ function simplify(request: PartialRequest, columns: ReadonlyMap<string, Column>)
     : request;
 }
 
+/** What a view keeps of its rows, once for all features that need it. */
+interface PlannedPartial {
+  readonly key: string;
+  /** Boolean column of the rows that count; null: all. */
+  readonly where: string | null;
+  readonly of: PartialRequest | PlannedGroups;
+}
+
+/** The partials of features with the same secondary key and condition are kept together: a value is stored once. */
+interface PlannedGroups {
+  readonly by: string;
+  readonly max: number;
+  /** By key, ascending. */
+  readonly inner: readonly PartialRequest[];
+}
+
 interface PlannedFeature {
   readonly name: string;
   readonly feature: Feature;
@@ -39,31 +65,129 @@ interface PlannedFeature {
   readonly requests: readonly PartialRequest[];
 }
 
+const ROW_COUNT: PartialRequest = { kind: 'row_count', column: null, need: 'value', params: [] };
+
 function plan(view: FeatureView, columns: ReadonlyMap<string, Column>): PlannedFeature[] {
   return Object.entries(view.features).map(([name, feature]) => {
     const operation = operationRegistry.get(feature.operation)!;
     const params = completeParams(feature.params, operation)!;
-    const requests = operation.partials(feature.column, params).map((request) => simplify(request, columns));
+    const requests = operation
+      .partials(feature.column, params, feature.orderBy)
+      .map((request) => simplify(request, columns));
     return { name, feature, operation, params, requests };
   });
+}
+
+const conditionally = (key: string, where: string | null): string =>
+  where === null ? key : `${key} where ${where}`;
+
+const plainKey = (request: PartialRequest, where: string | null): string =>
+  conditionally(partialKey(request), where);
+
+/** Of the features that share groups: `by(country,64) where failed`. */
+const groupsName = ({ by, where }: Feature): string =>
+  conditionally(`by(${by!.column},${by!.max})`, where ?? null);
+
+/** Everything to be kept, by the name under which features look for it. */
+function planPartials(features: readonly PlannedFeature[]): Map<string, PlannedPartial> {
+  const planned = new Map<string, PlannedPartial>();
+  const groups = new Map<
+    string,
+    { readonly feature: Feature; readonly inner: Map<string, PartialRequest> }
+  >();
+  for (const { feature, requests } of features) {
+    const where = feature.where ?? null;
+    if (feature.by !== undefined) {
+      const name = groupsName(feature);
+      const { inner } = groups.get(name) ?? { inner: new Map<string, PartialRequest>() };
+      groups.set(name, { feature, inner });
+      for (const request of requests) inner.set(partialKey(request), request);
+      continue;
+    }
+    for (const request of where === null ? requests : [...requests, ROW_COUNT]) {
+      const key = plainKey(request, where);
+      planned.set(key, { key, where, of: request });
+    }
+  }
+  for (const [name, { feature, inner }] of groups) {
+    const { column: by, max } = feature.by!;
+    const keys = [...inner.keys()].sort(byText);
+    planned.set(name, {
+      key: conditionally(`by(${by},${max})[${keys.join(';')}]`, feature.where ?? null),
+      where: feature.where ?? null,
+      of: { by, max, inner: keys.map((key) => inner.get(key)!) },
+    });
+  }
+  return planned;
 }
 
 const columnKey = (name: string, need: string): string => `${need === 'hash' ? '#' : ''}${name}`;
 
 /** In an order that does not depend on the order of the features, so that moving one keeps the state. */
 function storedColumns(
-  requests: readonly PartialRequest[],
+  partials: Iterable<PlannedPartial>,
   columns: ReadonlyMap<string, Column>,
 ): StoredColumn[] {
   const stored = new Map<string, StoredColumn>();
-  for (const { column: name, need } of requests) {
-    if (name === null) continue;
+  const store = (name: string | null | undefined, need: ColumnNeed): void => {
+    if (name === null || name === undefined) return;
     const { type } = columns.get(name)!;
     const storage = need === 'hash' ? 'number' : STORAGE[type];
     stored.set(columnKey(name, need), Object.freeze({ name, type, need, storage }));
+  };
+  for (const { where, of } of partials) {
+    store(where, 'value');
+    if ('inner' in of) store(of.by, 'value');
+    for (const { column, need, orderBy } of requestsOf(of)) {
+      store(column, need);
+      store(orderBy, 'value');
+    }
   }
   return [...stored.keys()].sort(byText).map((key) => stored.get(key)!);
 }
+
+const requestsOf = (of: PlannedPartial['of']): readonly PartialRequest[] => ('inner' in of ? of.inner : [of]);
+
+/** Makes the partials over the columns that are stored. */
+class PartialMaker {
+  readonly #columns: readonly StoredColumn[];
+  readonly #indexes: ReadonlyMap<string, number>;
+
+  constructor(columns: readonly StoredColumn[]) {
+    this.#columns = columns;
+    this.#indexes = new Map(columns.map(({ name, need }, index) => [columnKey(name, need), index]));
+  }
+
+  make({ key, where, of }: PlannedPartial): PartialAggregate {
+    const inner =
+      'inner' in of
+        ? grouped({
+            key,
+            by: this.#column(of.by, 'value'),
+            max: of.max,
+            inner: of.inner.map((request) => this.#plain(partialKey(request), request)),
+          })
+        : this.#plain(key, of);
+    return where === null ? inner : conditional(key, inner, this.#column(where, 'value').column);
+  }
+
+  #plain(key: string, { kind, column, need, orderBy, params }: PartialRequest): PartialAggregate {
+    return partialRegistry.get(kind)!({
+      key,
+      ...(column === null ? NO_COLUMN : this.#column(column, need)),
+      ...(orderBy === undefined ? {} : { orderBy: this.#column(orderBy, 'value') }),
+      params,
+    });
+  }
+
+  #column(name: string, need: ColumnNeed): PartialColumn {
+    const column = this.#indexes.get(columnKey(name, need))!;
+    const { storage, type } = this.#columns[column]!;
+    return { column, storage, type };
+  }
+}
+
+const NO_COLUMN: PartialColumn = { column: -1, storage: 'number', type: 'integer' };
 
 /** What the state of a view is for (C11). Not in it: descriptions, feature names, defaults, function texts. */
 function fingerprintOf(
@@ -101,41 +225,59 @@ function fingerprintOf(
   });
 }
 
+const NO_GROUPS: ReadonlyMap<string, FeatureValue> = new Map<string, FeatureValue>();
+
+/** Where a feature finds its states. */
+function placesOf(
+  { feature, requests }: PlannedFeature,
+  byName: ReadonlyMap<string, PlannedPartial>,
+  indexes: ReadonlyMap<string, number>,
+  declared: ReadonlyMap<string, Column>,
+): Pick<CompiledFeature, 'partials' | 'groups' | 'presence'> {
+  const where = feature.where ?? null;
+  if (feature.by === undefined) {
+    return {
+      partials: requests.map((request) => indexes.get(plainKey(request, where))!),
+      groups: null,
+      presence: where === null ? null : indexes.get(plainKey(ROW_COUNT, where))!,
+    };
+  }
+  const name = groupsName(feature);
+  const keys = requestsOf(byName.get(name)!.of).map(partialKey);
+  return {
+    partials: [indexes.get(name)!],
+    groups: {
+      inner: requests.map((request) => keys.indexOf(partialKey(request))),
+      type: declared.get(feature.by.column)!.type,
+    },
+    presence: null,
+  };
+}
+
 export function compileView(view: FeatureView): CompiledView {
   const declared: ReadonlyMap<string, Column> = columnsOfView(view as never)!;
   const planned = plan(view, declared);
-  const requests = planned.flatMap((feature) => feature.requests);
-  const columns = storedColumns(requests, declared);
-  const columnIndexes = new Map(columns.map(({ name, need }, index) => [columnKey(name, need), index]));
+  const byName = planPartials(planned);
+  const columns = storedColumns(byName.values(), declared);
+  const ordered = [...byName].sort(([, a], [, b]) => byText(a.key, b.key));
+  const partialKeys = ordered.map(([, { key }]) => key);
+  const indexes = new Map(ordered.map(([name], index) => [name, index]));
+  const maker = new PartialMaker(columns);
+  const partials = ordered.map(([, partial]) => maker.make(partial));
 
-  const byKey = new Map(requests.map((request) => [partialKey(request), request]));
-  const partialKeys = [...byKey.keys()].sort(byText);
-  const partialIndexes = new Map(partialKeys.map((key, index) => [key, index]));
-  const partials = partialKeys.map((key) => {
-    const { kind, column, need, params } = byKey.get(key)!;
-    const index = column === null ? -1 : columnIndexes.get(columnKey(column, need))!;
-    const stored = columns[index];
-    return partialRegistry.get(kind)!({
-      key,
-      column: index,
-      storage: stored?.storage ?? 'number',
-      type: stored?.type ?? 'integer',
+  const features = planned.map((plannedFeature): CompiledFeature => {
+    const { name, feature, operation, params } = plannedFeature;
+    const own = feature.by === undefined ? operation.empty : NO_GROUPS;
+    return Object.freeze({
+      name,
+      operation,
+      type: feature.column === null ? null : declared.get(feature.column)!.type,
       params,
+      window: feature.window,
+      ...placesOf(plannedFeature, byName, indexes, declared),
+      empty: feature.default === undefined ? own : feature.default,
     });
   });
-
-  const features = planned.map(
-    ({ name, feature, operation, params, requests }): CompiledFeature =>
-      Object.freeze({
-        name,
-        operation,
-        type: feature.column === null ? null : declared.get(feature.column)!.type,
-        params,
-        window: feature.window,
-        partials: requests.map((request) => partialIndexes.get(partialKey(request))!),
-        empty: feature.default === undefined ? operation.empty : feature.default,
-      }),
-  );
 
   const fingerprint = fingerprintOf(view, columns, partialKeys, declared);
   const windows = features.map(({ window }) => window);

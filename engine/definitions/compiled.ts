@@ -33,8 +33,15 @@ export interface CompiledFeature {
   readonly type: ColumnType | null;
   readonly params: readonly number[];
   readonly window: Window;
-  /** Indexes into `CompiledView.partials`, in the order `operation.finalize` takes their states. */
+  /**
+   * Indexes into `CompiledView.partials`, in the order `operation.finalize` takes their states; with a secondary key
+   * one, of a `GroupedState`.
+   */
   readonly partials: readonly number[];
+  /** With a secondary key: indexes into the states of a group, in that order, and the key's type. null: without. */
+  readonly groups: { readonly inner: readonly number[]; readonly type: ColumnType } | null;
+  /** Index of the partial that counts the rows that count here; null: all rows do, or groups tell. */
+  readonly presence: number | null;
   /** Answer of an empty window. */
   readonly empty: FeatureValue;
 }

@@ -55,9 +55,6 @@ export type Window =
   /** Events with time ≤ T − offset. */
   | { readonly kind: 'lifetime'; readonly offsetMs: number };
 
-/** Which events count in an aggregation: a boolean column that is true, or a pure function of the event. */
-export type Condition = string | ((event: EventRow) => boolean);
-
 /** An aggregation of a column over a window. */
 export interface Feature<Col extends string | null = string | null, V = unknown> extends Described {
   readonly kind: 'feature';
@@ -67,9 +64,9 @@ export interface Feature<Col extends string | null = string | null, V = unknown>
   readonly params: readonly number[];
   /** Column that says in which order rows are taken, where the operation asks for one. */
   readonly orderBy?: string;
-  /** Only events that meet it count. Left out: all. */
-  readonly where?: Condition;
-  /** One value for each value of this column, at most `max` of them. Left out: one value. */
+  /** Boolean column: only events for which it is true count. Left out: all. */
+  readonly where?: string;
+  /** One answer for each value of this column, at most `max` of them. Left out: one answer. */
   readonly by?: { readonly column: string; readonly max: number };
   readonly window: Window;
   /** Answer of an empty window instead of the operation's own; undefined: the operation's own. */

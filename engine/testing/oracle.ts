@@ -6,6 +6,7 @@ import type { ColumnValue, FeatureValue } from '../aggregators/partial-aggregate
 import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
 import type { EventRow } from '../definitions/types.ts';
 import { compareEventIds, type EventId } from '../event-id.ts';
+import { hash53 } from '../hash64.ts';
 
 export interface OracleEvent {
   readonly timeMs: number;
@@ -36,15 +37,40 @@ export function oracleValue(args: {
       return value !== null && String(value) === key;
     })
     .sort((a, b) => a.timeMs - b.timeMs || compareEventIds(a.id, b.id));
-  if (inWindow.length === 0) return feature.empty;
-  const values = inWindow
-    .map(({ row }) => {
-      if (column === null) return 1;
-      const projection = view.definition.project[column];
-      return normal(projection === undefined ? row[column]! : projection.from(row));
-    })
+  const { where, by } = view.definition.features[feature.name]!;
+  const counted =
+    where === undefined ? inWindow : inWindow.filter(({ row }) => columnValueOf(view, row, where) === true);
+  if (by === undefined)
+    return counted.length === 0 ? feature.empty : (answer(view, feature, column, counted) ?? feature.empty);
+  const groups = new Map<string, OracleEvent[]>();
+  for (const event of counted) {
+    const value = columnValueOf(view, event.row, by.column);
+    if (value !== null) groups.set(String(value), [...(groups.get(String(value)) ?? []), event]);
+  }
+  const kept = [...groups.keys()].sort((a, b) => hash53(a) - hash53(b)).slice(0, by.max);
+  const { operation } = feature;
+  return new Map(
+    kept.sort().map((value) => [value, answer(view, feature, column, groups.get(value)!) ?? operation.empty]),
+  );
+}
+
+/** The value of a column of the source, or of a projected one. */
+export function columnValueOf(view: CompiledView, row: EventRow, column: string): ColumnValue {
+  const projection = view.definition.project[column];
+  return normal(projection === undefined ? row[column]! : projection.from(row));
+}
+
+/** Of events in their order. */
+function answer(
+  view: CompiledView,
+  feature: CompiledFeature,
+  column: string | null,
+  events: readonly OracleEvent[],
+): FeatureValue {
+  const values = events
+    .map(({ row }) => (column === null ? 1 : columnValueOf(view, row, column)))
     .filter((value) => value !== null);
-  return aggregate(feature, values) ?? feature.empty;
+  return aggregate(feature, values);
 }
 
 /** A long is a bigint only where a number would be rounded, and −0 is 0. */

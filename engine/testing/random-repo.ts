@@ -220,13 +220,25 @@ function featureOf(
   const params = operation.params.map(({ min, max, default: fallback }) =>
     fallback !== null && random.chance(0.6) ? fallback : Math.min(max, min + random.below(8)),
   );
-  const fallback = defaultOf(random, operation.resultType(column === null ? null : columns[column]!.type));
+  const conditions = Object.keys(columns).filter((name) => columns[name]!.type === 'boolean');
+  const where = conditions.length > 0 && random.chance(0.3) ? random.pick(conditions) : null;
+  const groupable = Object.keys(columns).filter((name) => columns[name]!.type !== 'double');
+  const by =
+    groupable.length > 0 && random.chance(0.2)
+      ? { column: random.pick(groupable), max: random.pick([1, 2, 3, 64]) }
+      : null;
+  const restricted = { ...(where === null ? {} : { where }), ...(by === null ? {} : { by }) };
+  const fallback =
+    by !== null
+      ? undefined
+      : defaultOf(random, operation.resultType(column === null ? null : columns[column]!.type));
   return {
     kind: 'feature',
     operation: operation.name,
     column,
     params,
     window,
+    ...restricted,
     ...(fallback === undefined ? {} : { default: fallback }),
   };
 }

@@ -88,12 +88,16 @@ function copyRow(from: RowBlock, i: number, to: RowBlock, j: number): void {
   for (let c = 0; c < from.columns.length; c++) to.columns[c]![j] = from.columns[c]![i]!;
 }
 
+/** Storages that hold the same values; longs count as texts, as both are arrays. */
+export function storagesOf(rows: RowBlock): ColumnStorage[] {
+  return rows.columns.map((column) => (column instanceof Float64Array ? 'number' : 'text'));
+}
+
 /** Rows `from ≤ i < to`. */
 export function sliceRows(rows: RowBlock, from: number, to: number): RowBlock {
   if (from === 0 && to === rows.length) return rows;
   // Not `slice`: it would give every column memory of its own.
-  const storages = rows.columns.map((column) => (column instanceof Float64Array ? 'number' : 'text'));
-  const sliced = allocateRows(to - from, storages);
+  const sliced = allocateRows(to - from, storagesOf(rows));
   for (let i = from; i < to; i++) copyRow(rows, i, sliced, i - from);
   return sliced;
 }

@@ -27,7 +27,7 @@ import { LmdbTileStore } from '../store/lmdb-tile-store.ts';
 import { MemoryTileStore } from '../store/memory-tile-store.ts';
 import type { TileStore } from '../store/tile-store.ts';
 import { FieldTracker } from '../testing/field-tracker.ts';
-import { type OracleEvent, oracleValue } from '../testing/oracle.ts';
+import { columnValueOf, type OracleEvent, oracleValue } from '../testing/oracle.ts';
 import { SeededRandom } from '../testing/random.ts';
 import { type RandomRepo, randomRepo } from '../testing/random-repo.ts';
 import { checkTree } from '../testing/tree-check.ts';
@@ -125,10 +125,14 @@ class Case {
   async run(): Promise<void> {
     const random = this.#random;
     for (const view of this.#repo.views) {
-      for (const { operation, type, window } of view.features) {
+      for (const { name, operation, type, window } of view.features) {
         this.#coverage.meet(`operation ${operation.name} of ${type ?? 'events'}`);
         this.#coverage.meet(window.kind);
         if (window.offsetMs > 0) this.#coverage.meet('offset');
+        const { where, by } = view.definition.features[name]!;
+        if (where !== undefined) this.#coverage.meet('condition');
+        if (by !== undefined) this.#coverage.meet('secondary key');
+        if (where !== undefined && by !== undefined) this.#coverage.meet('both');
       }
     }
     for (let steps = random.between(5, 40); steps > 0; steps--) {
@@ -502,7 +506,7 @@ class Case {
     if (!isRight(compared.operation.name, compared.params, expected, got.value)) {
       throw new Mismatch(`${where()}: expected ${show(expected)}, got ${show(got.value)}`);
     }
-    const rows = countRows(view, key, events, {
+    const rows = countRows(view, feature.name, key, events, {
       fromMs: fromMs ?? Number.NEGATIVE_INFINITY,
       toMs,
       atMs,
@@ -511,23 +515,29 @@ class Case {
     if (status !== 'coarse' && (status === 'empty') !== (rows === 0))
       throw new Mismatch(`${where()}: the status with ${rows} events in the window`);
     this.#coverage.meet(status);
+    if (got.truncated) this.#coverage.meet('truncated');
   }
 }
 
+/** Events in the window that count for the feature. */
 function countRows(
   view: CompiledView,
+  feature: string,
   key: string,
   events: readonly OracleEvent[],
   bounds: { fromMs: number; toMs: number; atMs: number; last: EventId | undefined },
 ): number {
   const { fromMs, toMs, atMs, last } = bounds;
+  const { where, by } = view.definition.features[feature]!;
   return events.filter(
     ({ timeMs, id, row }) =>
       fromMs < timeMs &&
       timeMs <= toMs &&
       (last === undefined || timeMs < atMs || compareEventIds(id, last) <= 0) &&
       view.keyOf(row) === key &&
-      view.project(row) !== null,
+      view.project(row) !== null &&
+      (where === undefined || columnValueOf(view, row, where) === true) &&
+      (by === undefined || columnValueOf(view, row, by.column) !== null),
   ).length;
 }
 
@@ -537,6 +547,15 @@ function isRight(
   expected: FeatureValue,
   got: FeatureValue,
 ): boolean {
+  if (expected instanceof Map && got instanceof Map) {
+    return (
+      got.size === expected.size &&
+      [...(expected as ReadonlyMap<string, FeatureValue>)].every(
+        ([key, value], i) =>
+          [...got.keys()][i] === key && isRight(operation, params, value, got.get(key) as FeatureValue),
+      )
+    );
+  }
   if (typeof expected === 'number' && typeof got === 'number') {
     if (/^(var|stddev)_/.test(operation)) {
       return Math.abs(got - expected) <= SPREAD_TOLERANCE * Math.abs(expected);
@@ -554,7 +573,10 @@ function isRight(
 }
 
 const show = (value: FeatureValue): string =>
-  JSON.stringify(value, (_, inner) => (typeof inner === 'bigint' ? `${inner}n` : inner));
+  JSON.stringify(value, (_, inner) => {
+    if (inner instanceof Map) return Object.fromEntries(inner);
+    return typeof inner === 'bigint' ? `${inner}n` : inner;
+  });
 
 async function runCases(
   first: number,
@@ -610,6 +632,10 @@ describe('every value equals the oracle', () => {
         'lifetime',
         'sliding',
         'offset',
+        'condition',
+        'secondary key',
+        'both',
+        'truncated',
         'present',
         'empty',
         'coarse value',

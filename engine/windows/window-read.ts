@@ -7,6 +7,9 @@
  * from the newest stretch to the oldest and is finished at every old edge; each tile is merged once.
  */
 import type { FeatureValue, FinishedWindow } from '../aggregators/partial-aggregate.ts';
+import type { GroupedState } from '../aggregators/partials/grouped.ts';
+import type { CountState } from '../aggregators/partials/row-count.ts';
+import { toFeatureValue } from '../aggregators/stored-value.ts';
 import { ByteReader } from '../bytes.ts';
 import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
 import type { EventId } from '../event-id.ts';
@@ -26,6 +29,8 @@ export interface WindowValue {
   readonly feature: CompiledFeature;
   readonly value: FeatureValue;
   readonly status: ComputedStatus;
+  /** Whether the value leaves something out for its size: see the operation's `accuracy`. */
+  readonly truncated: boolean;
   /** Bounds in force: fromMs < time ≤ toMs; fromMs is null for a lifetime window. */
   readonly fromMs: number | null;
   readonly toMs: number;
@@ -134,22 +139,53 @@ export class WindowRead {
       if (fromMs !== null && reader.widenedToMs !== null) fromMs = Math.min(fromMs, reader.widenedToMs - 1);
       // A tile that straddled a smaller window's edge is exact again once a larger window holds all of it.
       const coarse = cut || (fromMs !== null && reader.widenedToMs !== null && reader.widenedToMs < lo);
-      const status = coarse ? 'coarse' : reader.rowCount === 0 ? 'empty' : 'present';
       for (const feature of features) {
-        const value = this.#finish(feature, reader.rowCount, { atMs, fromMs, toMs });
-        values.push({ feature, value, status, fromMs, toMs });
+        const finished = this.#finish(feature, reader.rowCount, { atMs, fromMs, toMs });
+        values.push({
+          feature,
+          value: finished === null ? feature.empty : finished.value,
+          status: coarse ? 'coarse' : finished === null ? 'empty' : 'present',
+          truncated: finished?.truncated ?? false,
+          fromMs,
+          toMs,
+        });
       }
       hi = Math.min(hi, fromIncludedMs);
     }
   }
 
-  #finish(feature: CompiledFeature, rowCount: number, window: FinishedWindow): FeatureValue {
-    if (rowCount === 0) return feature.empty;
-    const states = feature.partials.map((index) => this.#accumulator.states[index]);
-    const { operation, type, params } = feature;
-    return operation.finalize(states, type ?? 'integer', params, window) ?? feature.empty;
+  /** The value; null where no row counts. */
+  #finish(feature: CompiledFeature, rowCount: number, window: FinishedWindow): Finished | null {
+    if (rowCount === 0) return null;
+    const { operation, params, presence, groups } = feature;
+    const type = feature.type ?? 'integer';
+    const { states } = this.#accumulator;
+    if (presence !== null && (states[presence] as CountState).rows === 0) return null;
+    const own = feature.partials.map((index) => states[index]);
+    if (groups === null) {
+      const value = operation.finalize(own, type, params, window) ?? feature.empty;
+      return { value, truncated: operation.truncated?.(own) ?? false };
+    }
+    const grouped = own[0] as GroupedState;
+    if (grouped.size === 0) return null;
+    let { truncated } = grouped;
+    const entries = [...grouped.groups].map((group): [string, FeatureValue] => {
+      const inner = groups.inner.map((index) => group.states[index]);
+      truncated ||= operation.truncated?.(inner) ?? false;
+      const key = String(toFeatureValue(group.value, groups.type));
+      return [key, operation.finalize(inner, type, params, window) ?? operation.empty];
+    });
+    return { value: new Map(entries.sort(byKey)), truncated };
   }
 }
+
+interface Finished {
+  readonly value: FeatureValue;
+  readonly truncated: boolean;
+}
+
+const byKey = ([a]: [string, FeatureValue], [b]: [string, FeatureValue]): number =>
+  a < b ? -1 : a > b ? 1 : 0;
 
 /** How far before the as-of time the edges of a group lie: the new edge, and the first ms of each window. */
 function edgeDistances({ offsetMs, sizes }: OffsetGroup): number[] {
