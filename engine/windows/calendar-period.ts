@@ -1,0 +1,81 @@
+/**
+ * Where the hour, day, week, month or year of a moment begins in a time zone: the old edge of a calendar window.
+ *
+ * Luxon knows the rules of the zones (through `Intl`) and what to do where a clock is set: a day may have 23 or 25
+ * hours and need not begin at 00:00, and an hour that the clocks show twice is two hours (half of one that they show
+ * twice, as on Lord Howe Island, belongs to it). It costs some tens of
+ * microseconds, so the periods met last are kept; questions mostly stay within one.
+ */
+import { DateTime, IANAZone } from 'luxon';
+
+export const CALENDAR_UNITS = ['hour', 'day', 'week', 'month', 'year'] as const;
+export type CalendarUnit = (typeof CALENDAR_UNITS)[number];
+
+/** ISO 8601 counts from Monday. */
+export const WEEK_STARTS = ['monday', 'sunday', 'saturday'] as const;
+export type WeekStart = (typeof WEEK_STARTS)[number];
+
+/** No period is longer than this: its days, and a day for the zone. */
+const LONGEST_DAYS: Readonly<Record<CalendarUnit, number>> = { hour: 1, day: 2, week: 8, month: 32, year: 367 };
+const DAY_MS = 86_400_000;
+
+/** Luxon's number of a weekday: 1 is Monday. */
+const FIRST_WEEKDAY: Readonly<Record<WeekStart, number>> = { monday: 1, saturday: 6, sunday: 7 };
+
+/** Periods remembered. */
+const KEPT = 8;
+
+export function isTimeZone(name: string): boolean {
+  return IANAZone.isValidZone(name);
+}
+
+/** An upper bound of the length of a calendar window, ms. */
+export function longestPeriodMs(unit: CalendarUnit): number {
+  return LONGEST_DAYS[unit] * DAY_MS;
+}
+
+interface Period {
+  readonly startMs: number;
+  /** The start of the next. */
+  readonly endMs: number;
+}
+
+export class CalendarPeriods {
+  readonly #unit: CalendarUnit;
+  readonly #zone: IANAZone;
+  readonly #firstWeekday: number;
+  /** Most recently made first. */
+  readonly #known: Period[] = [];
+
+  /** @param timeZone IANA name, e.g. `Europe/Berlin`; see `isTimeZone` */
+  constructor(unit: CalendarUnit, timeZone: string, weekStart: WeekStart) {
+    this.#unit = unit;
+    this.#zone = IANAZone.create(timeZone);
+    this.#firstWeekday = FIRST_WEEKDAY[weekStart];
+  }
+
+  /** The first millisecond of the period that holds `timeMs`. */
+  startOf(timeMs: number): number {
+    for (const { startMs, endMs } of this.#known) if (startMs <= timeMs && timeMs < endMs) return startMs;
+    const start = this.#start(DateTime.fromMillis(timeMs, { zone: this.#zone }));
+    // Into the next period by an hour or a day: where clocks are set, its start is not where the length says.
+    const beyond = start.plus({ [this.#unit]: 1 }).plus(this.#unit === 'hour' ? { minutes: 1 } : { hours: 12 });
+    const period = { startMs: start.toMillis(), endMs: this.#start(beyond).toMillis() };
+    this.#known.unshift(period);
+    if (this.#known.length > KEPT) this.#known.pop();
+    return period.startMs;
+  }
+
+  #start(at: DateTime): DateTime {
+    if (this.#unit === 'hour') return at.startOf('hour');
+    if (this.#unit !== 'week') return firstMidnight(at.startOf(this.#unit));
+    const days = (at.weekday - this.#firstWeekday + 7) % 7;
+    return firstMidnight(at.minus({ days }).startOf('day'));
+  }
+}
+
+/** Where clocks go back from 1:00 to 0:00 (Cuba), the day begins at the first of its two midnights. */
+function firstMidnight(midnight: DateTime): DateTime {
+  const before = midnight.minus({ milliseconds: 1 });
+  return before.hasSame(midnight, 'day') ? before.startOf('day') : midnight;
+}
