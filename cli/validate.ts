@@ -1,6 +1,7 @@
 /** `millrace validate`: what a feature repo defines, or everything that is wrong with it. */
 import type { CompiledFeature, CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
-import type { Column, Window } from '../engine/definitions/types.ts';
+import type { Column } from '../engine/definitions/types.ts';
+import { describeWindow } from '../engine/windows/describe-window.ts';
 import { formatDuration } from '../engine/windows/duration.ts';
 import { loadFeatureRepo } from './load-features.ts';
 import type { Config } from './settings.ts';
@@ -12,11 +13,6 @@ export async function validate(config: Config): Promise<void> {
 }
 
 const describeType = ({ type, nullable }: Column): string => (nullable ? `${type}?` : type);
-
-function describeWindow(window: Window): string {
-  const size = window.kind === 'lifetime' ? 'lifetime' : formatDuration(window.sizeMs);
-  return window.offsetMs === 0 ? size : `${size}, ${formatDuration(window.offsetMs)} late`;
-}
 
 function describeFeature(view: CompiledView, feature: CompiledFeature): string[] {
   const { column } = view.definition.features[feature.name]!;

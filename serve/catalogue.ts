@@ -12,7 +12,7 @@ import type {
   OnDemandFeature,
   Window,
 } from '../engine/definitions/types.ts';
-import { formatDuration } from '../engine/windows/duration.ts';
+import { describeWindow } from '../engine/windows/describe-window.ts';
 import { toJson } from './json-value.ts';
 
 interface Description {
@@ -33,14 +33,35 @@ function columnsOf(columns: Columns) {
   return Object.entries(columns).map(([name, { type, nullable }]) => ({ name, type, nullable }));
 }
 
+/** The definition as it is, its durations also in words. */
 function windowOf(window: Window) {
-  return {
-    kind: window.kind,
-    size: window.kind === 'sliding' ? formatDuration(window.sizeMs) : null,
-    size_ms: window.kind === 'sliding' ? window.sizeMs : null,
-    offset: formatDuration(window.offsetMs),
-    offset_ms: window.offsetMs,
-  };
+  return { description: describeWindow(window), ...windowParts(window) };
+}
+
+function windowParts(window: Window) {
+  switch (window.kind) {
+    case 'sliding':
+      return { kind: window.kind, size_ms: window.sizeMs, offset_ms: window.offsetMs };
+    case 'lifetime':
+      return { kind: window.kind, offset_ms: window.offsetMs };
+    case 'series':
+      return {
+        kind: window.kind,
+        start_ms: window.startMs,
+        end_ms: window.endMs,
+        size_ms: window.sizeMs,
+        step_ms: window.stepMs,
+      };
+    case 'calendar':
+      return {
+        kind: window.kind,
+        unit: window.unit,
+        time_zone: window.timeZone,
+        week_start: window.weekStart,
+      };
+    case 'last_events':
+      return { kind: window.kind, count: window.count, within_ms: window.withinMs };
+  }
 }
 
 function aggregateOf(view: CompiledView, feature: CompiledFeature) {

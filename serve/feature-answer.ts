@@ -12,4 +12,6 @@ export interface FeatureAnswer {
   readonly truncated: boolean;
   /** Bounds used: fromMs < event time ≤ toMs; fromMs null: no old edge. null: the feature has no window. */
   readonly window: { readonly fromMs: number | null; readonly toMs: number } | null;
+  /** Of a series: the bounds of each of its windows, oldest first. */
+  readonly windows?: readonly { readonly fromMs: number | null; readonly toMs: number }[];
 }

@@ -166,12 +166,13 @@ export class FeatureReader {
     try {
       const bytes = new ReadFields(fields, state.fields);
       const values = read.evaluate({ head: state.head, bytes, atMs: question.atMs, asked, tie });
-      for (const { feature, value, status, truncated, fromMs, toMs } of values) {
+      for (const { feature, value, status, truncated, fromMs, toMs, elements } of values) {
         answers[slots.get(feature)!] = {
           value: Array.isArray(value) ? Object.freeze(value) : value,
           status: catchingUp ? 'catching_up' : status,
           truncated,
           window: { fromMs, toMs },
+          ...(elements === undefined ? {} : { windows: elements }),
         };
       }
     } catch (error) {

@@ -3,12 +3,19 @@ import type { FeatureAnswer, FeatureStatus } from './feature-answer.ts';
 import type { FeatureReader } from './feature-reader.ts';
 import { type JsonValue, toJson } from './json-value.ts';
 
+interface WindowBounds {
+  readonly after: string | null;
+  readonly until: string;
+}
+
 interface FeatureMetadata {
   readonly status: FeatureStatus;
   /** Only where the value leaves something out for its size. */
   readonly truncated?: true;
   /** Events with after < event time ≤ until; after null: no old edge. Left out where there is no window. */
-  readonly window?: { readonly after: string | null; readonly until: string };
+  readonly window?: WindowBounds;
+  /** Of a series: each of its windows, oldest first. */
+  readonly windows?: readonly WindowBounds[];
 }
 
 export interface FeatureResponse {
@@ -40,7 +47,7 @@ export function featureResponse(args: {
   const metadata: Record<string, FeatureMetadata> = Object.create(null);
   let any = args.metadata;
   for (const { name, slot } of output) {
-    const { value, truncated, window } = answers[slot]!;
+    const { value, truncated, window, windows } = answers[slot]!;
     let { status } = answers[slot]!;
     try {
       features[name] = toJson(value);
@@ -54,11 +61,16 @@ export function featureResponse(args: {
     metadata[name] = {
       status,
       ...(truncated ? { truncated } : {}),
-      ...(window === null ? {} : { window: { after: isoTime(window.fromMs), until: isoTime(window.toMs)! } }),
+      ...(window === null ? {} : { window: boundsOf(window) }),
+      ...(windows === undefined ? {} : { windows: windows.map(boundsOf) }),
     };
   }
   if (!any) return { features };
   return { features, metadata: { at: new Date(atMs).toISOString(), at_ms: atMs, features: metadata } };
+}
+
+function boundsOf({ fromMs, toMs }: NonNullable<FeatureAnswer['window']>): WindowBounds {
+  return { after: isoTime(fromMs), until: isoTime(toMs)! };
 }
 
 function isoTime(timeMs: number | null): string | null {

@@ -17,9 +17,10 @@ import { ManualClock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
 import { type EventId, integerEventId, positionEventId } from '../engine/event-id.ts';
 import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
-import { type OracleEvent, oracleValue } from '../engine/testing/oracle.ts';
+import { boundsOf, type OracleEvent, oracleValue, windowsOf } from '../engine/testing/oracle.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
 import { allocateRows } from '../engine/tiles/row-block.ts';
+import { newEdgeOffsetMs } from '../engine/windows/window-reach.ts';
 import { type AskedEvent, WindowRead, type WindowValue } from '../engine/windows/window-read.ts';
 import type { DeadLetter } from '../ingest/dead-letter.ts';
 import { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
@@ -408,8 +409,7 @@ class World {
     const nowMs = this.#clock.nowMs();
     const event = this.#random.pick([...this.#events.values()]);
     const { window } = this.#random.pick(view.features);
-    const edge =
-      event.timeMs + (window.kind === 'sliding' ? window.sizeMs + window.offsetMs : window.offsetMs);
+    const edge = event.timeMs + newEdgeOffsetMs(window) + ('sizeMs' in window ? window.sizeMs : 0);
     return this.#random.pick([
       nowMs,
       nowMs,
@@ -467,23 +467,24 @@ class World {
     got: WindowValue,
     asked: AskedEvent | null,
   ): void {
-    const { feature, status, fromMs, toMs } = got;
-    const { window } = feature;
-    if (toMs !== atMs - window.offsetMs) throw new Mismatch(`${feature.name}: the new edge moved`);
-    let compared = feature;
-    if (window.kind === 'sliding') {
-      const oldEdgeMs = toMs - window.sizeMs;
-      if (status === 'coarse') {
-        if (oldEdgeMs - fromMs! > view.resolutionMs!)
-          throw new Mismatch(`${feature.name}: coarser than its resolution`);
-      } else if (fromMs !== oldEdgeMs) {
-        throw new Mismatch(`${feature.name}: the old edge moved`);
-      }
-      compared = { ...feature, window: { ...window, sizeMs: toMs - fromMs! } };
-    }
+    const { feature } = got;
+    const bounds = (got.elements ?? [got]).map(({ status, fromMs, toMs }, i) => {
+      const right =
+        feature.window.kind === 'series'
+          ? windowsOf(feature.window, atMs)[i]!
+          : boundsOf(feature.window, atMs);
+      if (toMs !== right.toMs) throw new Mismatch(`${feature.name}: the new edge moved`);
+      const allowedMs = status === 'coarse' ? (view.resolutionMs ?? Number.POSITIVE_INFINITY) : 0;
+      if ((right.fromMs ?? 0) - (fromMs ?? 0) > allowedMs)
+        throw new Mismatch(`${feature.name}: coarser than its resolution`);
+      return { fromMs, toMs };
+    });
     const { column } = view.definition.features[feature.name]!;
-    const last = asked === null ? {} : { last: asked.id };
-    const expected = oracleValue({ view, feature: compared, column, key, atMs, events, ...last });
+    const expected = oracleValue({
+      ...{ view, feature, column, key, atMs, events },
+      ...(asked === null ? {} : { last: asked.id }),
+      bounds: got.elements === undefined ? bounds[0]! : bounds,
+    });
     this.#comparisons++;
     if (JSON.stringify(expected) !== JSON.stringify(got.value)) {
       throw new Mismatch(

@@ -1,6 +1,7 @@
 /** Whether an answered value is what the oracle says, and what two engines may answer differently. */
 import type { FeatureValue } from '../../engine/aggregators/partial-aggregate.ts';
 import type { CompiledFeature } from '../../engine/definitions/compiled.ts';
+import type { Bounds } from '../../engine/testing/oracle.ts';
 import { type JsonValue, toJson } from '../../serve/json-value.ts';
 
 /** Variances are exact but for one rounding and, below 1e−146, underflow. */
@@ -27,9 +28,25 @@ export interface FeatureRow {
   readonly features?: Readonly<Record<string, JsonValue>>;
   readonly metadata?: {
     readonly features: Readonly<
-      Record<string, { readonly status: string; readonly window?: { readonly after: string | null } }>
+      Record<
+        string,
+        {
+          readonly status: string;
+          readonly window?: AnsweredWindow;
+          readonly windows?: readonly AnsweredWindow[];
+        }
+      >
     >;
   };
+}
+
+export interface AnsweredWindow {
+  readonly after: string | null;
+  readonly until: string;
+}
+
+export function boundsOf({ after, until }: AnsweredWindow): Bounds {
+  return { fromMs: after === null ? null : Date.parse(after), toMs: Date.parse(until) };
 }
 
 /**

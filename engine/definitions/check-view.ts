@@ -1,6 +1,14 @@
 import { operationRegistry } from '../aggregators/operation-registry.ts';
 import type { ColumnType, FeatureValue, Operation, OperationList } from '../aggregators/partial-aggregate.ts';
+import {
+  CALENDAR_UNITS,
+  type CalendarUnit,
+  isTimeZone,
+  WEEK_STARTS,
+  type WeekStart,
+} from '../windows/calendar-period.ts';
 import { formatDuration } from '../windows/duration.ts';
+import { SERIES_MAX, seriesLength } from '../windows/window-reach.ts';
 import {
   checkDescribed,
   checkDuration,
@@ -235,18 +243,78 @@ function checkSecondaryKey(feature: Loose, columns: Map<string, Column> | null, 
 }
 
 function checkWindow(window: unknown, resolutionMs: unknown, report: Report): void {
-  if (!isObject(window) || (window.kind !== 'sliding' && window.kind !== 'lifetime')) {
-    report('window must be { kind: sliding, sizeMs, offsetMs } or { kind: lifetime, offsetMs }');
+  const check =
+    isObject(window) && typeof window.kind === 'string' ? WINDOW_CHECKS.get(window.kind) : undefined;
+  if (check === undefined) {
+    report(`window must be { kind, … }, where kind is one of ${[...WINDOW_CHECKS.keys()].join(', ')}`);
     return;
   }
-  checkDuration(window.offsetMs, 'offset', 0, report);
-  if (window.kind === 'lifetime') return;
-  if (!checkDuration(window.sizeMs, 'window', WINDOW_MIN_MS, report)) return;
-  if (typeof resolutionMs === 'number' && (window.sizeMs as number) < resolutionMs) {
+  check(window as Loose, resolutionMs, report);
+}
+
+type WindowCheck = (window: Loose, resolutionMs: unknown, report: Report) => void;
+
+const WINDOW_CHECKS: ReadonlyMap<string, WindowCheck> = new Map<string, WindowCheck>([
+  [
+    'sliding',
+    (window, resolutionMs, report) => {
+      checkDuration(window.offsetMs, 'offset', 0, report);
+      checkSize(window.sizeMs, resolutionMs, report);
+    },
+  ],
+  ['lifetime', (window, _, report) => void checkDuration(window.offsetMs, 'offset', 0, report)],
+  ['series', checkSeries],
+  ['calendar', checkCalendar],
+  ['last_events', checkLastEvents],
+]);
+
+function checkSize(sizeMs: unknown, resolutionMs: unknown, report: Report): boolean {
+  if (!checkDuration(sizeMs, 'window', WINDOW_MIN_MS, report)) return false;
+  if (typeof resolutionMs !== 'number' || (sizeMs as number) >= resolutionMs) return true;
+  report(
+    `window ${formatDuration(sizeMs as number)} is shorter than the view's resolution of ${formatDuration(resolutionMs)}`,
+  );
+  return false;
+}
+
+function checkSeries(window: Loose, resolutionMs: unknown, report: Report): void {
+  const { startMs, endMs, sizeMs, stepMs } = window;
+  const fit = [
+    checkDuration(startMs, 'start of the series', WINDOW_MIN_MS, report),
+    checkDuration(endMs, 'end of the series', 0, report),
+    checkDuration(stepMs, 'step of the series', WINDOW_MIN_MS, report),
+    checkSize(sizeMs, resolutionMs, report),
+  ];
+  if (fit.includes(false)) return;
+  const length = seriesLength(window as unknown as Parameters<typeof seriesLength>[0]);
+  if (length < 1) {
+    report('the series has no window: start must lie at least the size before end');
+  } else if (length > SERIES_MAX) {
     report(
-      `window ${formatDuration(window.sizeMs as number)} is shorter than the view's resolution of ${formatDuration(resolutionMs)}`,
+      `the series has ${length} windows; at most ${SERIES_MAX} are possible: make step larger or start smaller`,
     );
   }
+}
+
+function checkCalendar({ unit, timeZone, weekStart }: Loose, _: unknown, report: Report): void {
+  if (!CALENDAR_UNITS.includes(unit as CalendarUnit)) {
+    report(`calendar windows begin with the ${CALENDAR_UNITS.join(', ')}, not ${show(unit)}`);
+  }
+  if (typeof timeZone !== 'string' || !isTimeZone(timeZone)) {
+    report(`timeZone must be an IANA time zone such as 'Europe/Berlin', not ${show(timeZone)}`);
+  }
+  if (!WEEK_STARTS.includes(weekStart as WeekStart)) {
+    report(`weekStart must be ${WEEK_STARTS.join(', ')}, not ${show(weekStart)}`);
+  }
+}
+
+export const LAST_EVENTS_MAX = 256;
+
+function checkLastEvents({ count, withinMs }: Loose, _: unknown, report: Report): void {
+  if (!Number.isSafeInteger(count) || (count as number) < 1 || (count as number) > LAST_EVENTS_MAX) {
+    report(`the last 1 to ${LAST_EVENTS_MAX} events can be asked for, not ${show(count)}`);
+  }
+  if (withinMs !== null) checkDuration(withinMs, 'within', WINDOW_MIN_MS, report);
 }
 
 function checkColumnExists(

@@ -13,7 +13,9 @@ import { partialKey, partialRegistry } from '../aggregators/partial-registry.ts'
 import { conditional } from '../aggregators/partials/conditional.ts';
 import { grouped } from '../aggregators/partials/grouped.ts';
 import { hash64 } from '../hash64.ts';
+import type { NewestRowsSpec } from '../tiles/newest-rows.ts';
 import type { ColumnStorage } from '../tiles/row-block.ts';
+import { newEdgeOffsetMs, reachMs } from '../windows/window-reach.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { columnsOfView, completeParams } from './check-view.ts';
 import type { CompiledFeature, CompiledView, StoredColumn } from './compiled.ts';
@@ -163,24 +165,24 @@ class PartialMaker {
       'inner' in of
         ? grouped({
             key,
-            by: this.#column(of.by, 'value'),
+            by: this.column(of.by, 'value'),
             max: of.max,
             inner: of.inner.map((request) => this.#plain(partialKey(request), request)),
           })
         : this.#plain(key, of);
-    return where === null ? inner : conditional(key, inner, this.#column(where, 'value').column);
+    return where === null ? inner : conditional(key, inner, this.column(where, 'value').column);
   }
 
   #plain(key: string, { kind, column, need, orderBy, params }: PartialRequest): PartialAggregate {
     return partialRegistry.get(kind)!({
       key,
-      ...(column === null ? NO_COLUMN : this.#column(column, need)),
-      ...(orderBy === undefined ? {} : { orderBy: this.#column(orderBy, 'value') }),
+      ...(column === null ? NO_COLUMN : this.column(column, need)),
+      ...(orderBy === undefined ? {} : { orderBy: this.column(orderBy, 'value') }),
       params,
     });
   }
 
-  #column(name: string, need: ColumnNeed): PartialColumn {
+  column(name: string, need: ColumnNeed): PartialColumn {
     const column = this.#indexes.get(columnKey(name, need))!;
     const { storage, type } = this.#columns[column]!;
     return { column, storage, type };
@@ -254,6 +256,36 @@ function placesOf(
   };
 }
 
+/** Features over the last events share the rows that are remembered for them by their condition: '' for none. */
+const newestKeys = (features: readonly PlannedFeature[]): string[] =>
+  [
+    ...new Set(
+      features.flatMap(({ feature: { window, where = '' } }) =>
+        window.kind === 'last_events' ? [where] : [],
+      ),
+    ),
+  ].sort(byText);
+
+function newestRowsOf(
+  where: string,
+  features: readonly PlannedFeature[],
+  maker: PartialMaker,
+): NewestRowsSpec {
+  let count = 0;
+  let withinMs: number | null = 0;
+  for (const { feature } of features) {
+    const { window } = feature;
+    if (window.kind !== 'last_events' || (feature.where ?? '') !== where) continue;
+    count = Math.max(count, window.count);
+    withinMs = withinMs === null || window.withinMs === null ? null : Math.max(withinMs, window.withinMs);
+  }
+  return {
+    count,
+    bounded: withinMs !== null,
+    condition: where === '' ? -1 : maker.column(where, 'value').column,
+  };
+}
+
 export function compileView(view: FeatureView): CompiledView {
   const declared: ReadonlyMap<string, Column> = columnsOfView(view as never)!;
   const planned = plan(view, declared);
@@ -265,6 +297,8 @@ export function compileView(view: FeatureView): CompiledView {
   const maker = new PartialMaker(columns);
   const partials = ordered.map(([, partial]) => maker.make(partial));
 
+  const newest = newestKeys(planned);
+  const newestRows = newest.map((where) => newestRowsOf(where, planned, maker));
   const features = planned.map((plannedFeature): CompiledFeature => {
     const { name, feature, operation, params } = plannedFeature;
     const own = feature.by === undefined ? operation.empty : NO_GROUPS;
@@ -275,6 +309,7 @@ export function compileView(view: FeatureView): CompiledView {
       params,
       window: feature.window,
       ...placesOf(plannedFeature, byName, indexes, declared),
+      newestRows: feature.window.kind === 'last_events' ? newest.indexOf(feature.where ?? '') : -1,
       empty: feature.default === undefined ? own : feature.default,
     });
   });
@@ -292,10 +327,13 @@ export function compileView(view: FeatureView): CompiledView {
     storages: columns.map(({ storage }) => storage),
     partials,
     features,
-    longestWindowMs: Math.max(0, ...windows.map((w) => (w.kind === 'sliding' ? w.offsetMs + w.sizeMs : 0))),
+    longestWindowMs: Math.max(0, ...windows.map(reachMs).filter(Number.isFinite)),
+    largestOffsetMs: Math.max(0, ...windows.map(newEdgeOffsetMs)),
     ordered: partials.some(({ ordered = false }) => ordered),
     hasLifetime: windows.some(({ kind }) => kind === 'lifetime'),
     lifetimeOffsetMs: Math.max(0, ...windows.map((w) => (w.kind === 'lifetime' ? w.offsetMs : 0))),
+    newestRows,
+    keepsForever: windows.some((window) => reachMs(window) === Number.POSITIVE_INFINITY),
     asOfRetentionMs: view.asOfRetentionMs,
     resolutionMs: view.resolutionMs,
     latenessMs: view.source.latenessMs,

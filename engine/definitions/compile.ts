@@ -137,14 +137,14 @@ function check(definitions: Iterable<unknown>): Found {
 }
 
 /**
- * How long the log must keep events, so that a new view can be filled from it. A lifetime window needs them
- * all: `Infinity`.
+ * How long the log must keep events, so that a new view can be filled from it. A window without an old edge
+ * needs them all: `Infinity`.
  */
 function retentionOf(views: readonly CompiledView[]): number {
   return Math.max(
     0,
     ...views.map((view) =>
-      view.hasLifetime
+      view.keepsForever
         ? Number.POSITIVE_INFINITY
         : view.asOfRetentionMs + view.longestWindowMs + (view.resolutionMs ?? 0),
     ),

@@ -6,6 +6,7 @@ import type {
   Operation,
   PartialAggregate,
 } from '../aggregators/partial-aggregate.ts';
+import type { NewestRowsSpec } from '../tiles/newest-rows.ts';
 import type { ColumnStorage } from '../tiles/row-block.ts';
 import type {
   Entity,
@@ -42,6 +43,8 @@ export interface CompiledFeature {
   readonly groups: { readonly inner: readonly number[]; readonly type: ColumnType } | null;
   /** Index of the partial that counts the rows that count here; null: all rows do, or groups tell. */
   readonly presence: number | null;
+  /** Index into `CompiledView.newestRows` where the window is one of last events; −1 elsewhere. */
+  readonly newestRows: number;
   /** Answer of an empty window. */
   readonly empty: FeatureValue;
 }
@@ -59,13 +62,19 @@ export interface CompiledView {
   readonly storages: readonly ColumnStorage[];
   readonly partials: readonly PartialAggregate[];
   readonly features: readonly CompiledFeature[];
-  /** Largest offset + size of its sliding windows, ms; 0 when there are none. */
+  /** How far back its windows reach, those without an old edge left out, ms; 0 when there are none. */
   readonly longestWindowMs: number;
+  /** How far back a new edge lies at most, ms. */
+  readonly largestOffsetMs: number;
   readonly hasLifetime: boolean;
   /** Whether some partial needs its rows in order: see `PartialAggregate`. */
   readonly ordered: boolean;
   /** Largest offset of its lifetime windows, ms. */
   readonly lifetimeOffsetMs: number;
+  /** What is remembered for windows of last events. */
+  readonly newestRows: readonly NewestRowsSpec[];
+  /** Whether some window has no old edge, so that no event is too old. */
+  readonly keepsForever: boolean;
   readonly asOfRetentionMs: number;
   readonly resolutionMs: number | null;
   readonly latenessMs: number;

@@ -4,6 +4,7 @@
  * serve run on.
  */
 import type { ColumnType, ColumnValue, FeatureValue } from '../aggregators/partial-aggregate.ts';
+import type { CalendarUnit, WeekStart } from '../windows/calendar-period.ts';
 
 /** Names of everything: sources, columns, entities, views, features, services. */
 export const NAME_PATTERN = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/;
@@ -53,7 +54,31 @@ export type Window =
   /** Events with T − offset − size < time ≤ T − offset. */
   | { readonly kind: 'sliding'; readonly sizeMs: number; readonly offsetMs: number }
   /** Events with time ≤ T − offset. */
-  | { readonly kind: 'lifetime'; readonly offsetMs: number };
+  | { readonly kind: 'lifetime'; readonly offsetMs: number }
+  /**
+   * Sliding windows of one size, a step apart: the newest ends at T − end, the oldest begins no earlier than T − start.
+   * The answer is an array, oldest first.
+   */
+  | {
+      readonly kind: 'series';
+      readonly startMs: number;
+      readonly endMs: number;
+      readonly sizeMs: number;
+      readonly stepMs: number;
+    }
+  /** Events since the hour, day, week, month or year of T began in a time zone, up to T. */
+  | {
+      readonly kind: 'calendar';
+      readonly unit: CalendarUnit;
+      /** IANA name. */
+      readonly timeZone: string;
+      readonly weekStart: WeekStart;
+    }
+  /**
+   * The newest `count` events with time ≤ T, of those with T − within < time where `withinMs` is not null. For T ≈ now:
+   * a state remembers some more rows than asked for, not all.
+   */
+  | { readonly kind: 'last_events'; readonly count: number; readonly withinMs: number | null };
 
 /** An aggregation of a column over a window. */
 export interface Feature<Col extends string | null = string | null, V = unknown> extends Described {

@@ -4,9 +4,10 @@
  */
 import type { ColumnValue, FeatureValue } from '../aggregators/partial-aggregate.ts';
 import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
-import type { EventRow } from '../definitions/types.ts';
+import type { EventRow, Window } from '../definitions/types.ts';
 import { compareEventIds, type EventId } from '../event-id.ts';
 import { hash53 } from '../hash64.ts';
+import { longestPeriodMs } from '../windows/calendar-period.ts';
 
 export interface OracleEvent {
   readonly timeMs: number;
@@ -14,34 +15,76 @@ export interface OracleEvent {
   readonly row: EventRow;
 }
 
-/** value(key, T, W): `events` are all accepted events, each once. `last`: ties at T count up to this id (C6). */
-export function oracleValue(args: {
-  view: CompiledView;
-  feature: CompiledFeature;
-  column: string | null;
-  key: string;
-  atMs: number;
-  events: readonly OracleEvent[];
-  last?: EventId;
-}): FeatureValue {
-  const { view, feature, column, key, atMs, events, last } = args;
+export interface OracleQuestion {
+  readonly view: CompiledView;
+  readonly feature: CompiledFeature;
+  readonly column: string | null;
+  readonly key: string;
+  readonly atMs: number;
+  /** All accepted events, each once. */
+  readonly events: readonly OracleEvent[];
+  /** Ties at T count up to this id (C6). */
+  readonly last?: EventId;
+  /** In place of the window's: fromMs < time ≤ toMs, where a state no longer holds enough to be exact. Of a series: each. */
+  readonly bounds?: Bounds | readonly Bounds[];
+}
+
+export interface Bounds {
+  /** null: no old edge. */
+  readonly fromMs: number | null;
+  readonly toMs: number;
+}
+
+/** value(key, T, W) */
+export function oracleValue(question: OracleQuestion): FeatureValue {
+  const { feature, atMs } = question;
   const { window } = feature;
-  const newest = atMs - window.offsetMs;
-  const oldest = window.kind === 'lifetime' ? Number.NEGATIVE_INFINITY : newest - window.sizeMs;
-  const inWindow = events
-    .filter((event) => oldest < event.timeMs && event.timeMs <= newest)
+  const given = question.bounds;
+  if (window.kind !== 'series') return valueWithin(question, (given as Bounds) ?? boundsOf(window, atMs));
+  return windowsOf(window, atMs).map((bounds, i) =>
+    valueWithin(question, (given as Bounds[])?.[i] ?? bounds),
+  );
+}
+
+/** Of a series, oldest first. */
+export function windowsOf(window: Extract<Window, { kind: 'series' }>, atMs: number): Bounds[] {
+  const windows: Bounds[] = [];
+  for (let toMs = atMs - window.endMs; toMs - window.sizeMs >= atMs - window.startMs; toMs -= window.stepMs) {
+    windows.unshift({ fromMs: toMs - window.sizeMs, toMs });
+  }
+  return windows;
+}
+
+export function boundsOf(window: Exclude<Window, { kind: 'series' }>, atMs: number): Bounds {
+  switch (window.kind) {
+    case 'sliding':
+      return { fromMs: atMs - window.offsetMs - window.sizeMs, toMs: atMs - window.offsetMs };
+    case 'lifetime':
+      return { fromMs: null, toMs: atMs - window.offsetMs };
+    case 'calendar':
+      return { fromMs: startOfPeriod(window, atMs) - 1, toMs: atMs };
+    case 'last_events':
+      return { fromMs: window.withinMs === null ? null : atMs - window.withinMs, toMs: atMs };
+  }
+}
+
+function valueWithin(question: OracleQuestion, { fromMs, toMs }: Bounds): FeatureValue {
+  const { view, feature, column, key, atMs, events, last } = question;
+  const { where, by } = view.definition.features[feature.name]!;
+  let counted = events
+    .filter((event) => (fromMs === null || fromMs < event.timeMs) && event.timeMs <= toMs)
     .filter((event) => last === undefined || event.timeMs < atMs || compareEventIds(event.id, last) <= 0)
     .filter((event) => view.definition.filter === null || view.definition.filter(event.row))
     .filter((event) => {
       const value = event.row[view.definition.keyColumn];
       return value !== null && String(value) === key;
     })
+    .filter(({ row }) => where === undefined || columnValueOf(view, row, where) === true)
     .sort((a, b) => a.timeMs - b.timeMs || compareEventIds(a.id, b.id));
-  const { where, by } = view.definition.features[feature.name]!;
-  const counted =
-    where === undefined ? inWindow : inWindow.filter(({ row }) => columnValueOf(view, row, where) === true);
-  if (by === undefined)
+  if (feature.window.kind === 'last_events') counted = counted.slice(-feature.window.count);
+  if (by === undefined) {
     return counted.length === 0 ? feature.empty : (answer(view, feature, column, counted) ?? feature.empty);
+  }
   const groups = new Map<string, OracleEvent[]>();
   for (const event of counted) {
     const value = columnValueOf(view, event.row, by.column);
@@ -52,6 +95,55 @@ export function oracleValue(args: {
   return new Map(
     kept.sort().map((value) => [value, answer(view, feature, column, groups.get(value)!) ?? operation.empty]),
   );
+}
+
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+/** What a calendar in the zone shows for the period of a time: all times of one period show the same. */
+function periodName(
+  { unit, timeZone, weekStart }: Extract<Window, { kind: 'calendar' }>,
+  timeMs: number,
+): string {
+  let format = formats.get(timeZone);
+  if (format === undefined) {
+    format = new Intl.DateTimeFormat('en-US', {
+      timeZone,
+      hourCycle: 'h23',
+      ...{ year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', timeZoneName: 'longOffset' },
+    } as Intl.DateTimeFormatOptions);
+    formats.set(timeZone, format);
+  }
+  const parts = Object.fromEntries(format.formatToParts(timeMs).map(({ type, value }) => [type, value]));
+  const { year, month, day, hour, timeZoneName } = parts;
+  switch (unit) {
+    case 'hour':
+      return `${year}-${month}-${day} ${hour} ${timeZoneName}`;
+    case 'day':
+      return `${year}-${month}-${day}`;
+    case 'week': {
+      // Days since 1970-01-01, a Thursday; the week's number follows.
+      const days = Date.UTC(Number(year), Number(month) - 1, Number(day)) / 86_400_000;
+      const shift = { monday: 3, sunday: 4, saturday: 5 }[weekStart];
+      return String(Math.floor((days + shift) / 7));
+    }
+    case 'month':
+      return `${year}-${month}`;
+    case 'year':
+      return year!;
+  }
+}
+
+/** By halving: the earliest time at which the calendar shows what it shows at `timeMs`. */
+function startOfPeriod(window: Extract<Window, { kind: 'calendar' }>, timeMs: number): number {
+  const name = periodName(window, timeMs);
+  let before = timeMs - longestPeriodMs(window.unit);
+  let within = timeMs;
+  while (within - before > 1) {
+    const middle = Math.floor((before + within) / 2);
+    if (periodName(window, middle) === name) within = middle;
+    else before = middle;
+  }
+  return within;
 }
 
 /** The value of a column of the source, or of a projected one. */

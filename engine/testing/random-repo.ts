@@ -14,6 +14,7 @@ import { featureView } from '../definitions/feature-view.ts';
 import { streamSource } from '../definitions/stream-source.ts';
 import type { Column, EventRow, Feature, Projection, Window } from '../definitions/types.ts';
 import { TIME_END_MS } from '../tiles/grid.ts';
+import { CALENDAR_UNITS, WEEK_STARTS } from '../windows/calendar-period.ts';
 import type { SeededRandom } from './random.ts';
 
 export type IdKind = 'integer' | 'long' | 'string' | 'none';
@@ -72,9 +73,43 @@ function windowOf(random: SeededRandom, scaleMs: number, withLifetime: boolean):
   const offsetMs = random.chance(0.7)
     ? 0
     : Math.floor(random.pick([1, 1_000, scaleMs, scaleMs * 7 + 1, DAY_MS]));
-  return withLifetime && random.chance(0.3)
-    ? { kind: 'lifetime', offsetMs }
-    : { kind: 'sliding', sizeMs: windowSizeMs(random, scaleMs), offsetMs };
+  if (withLifetime && random.chance(0.3)) return { kind: 'lifetime', offsetMs };
+  const kind = random.below(10);
+  if (kind === 0) return seriesOf(random, scaleMs);
+  if (kind === 1) {
+    return {
+      kind: 'calendar',
+      unit: random.pick(CALENDAR_UNITS),
+      timeZone: random.pick(ZONES),
+      weekStart: random.pick(WEEK_STARTS),
+    };
+  }
+  if (kind === 2) {
+    const withinMs = random.chance(0.5) ? null : windowSizeMs(random, scaleMs);
+    return { kind: 'last_events', count: random.pick([1, 2, 3, 7, 20, 256]), withinMs };
+  }
+  return { kind: 'sliding', sizeMs: windowSizeMs(random, scaleMs), offsetMs };
+}
+
+/** With days that have 23 and 25 hours, no midnight or two, and clocks half an hour off. */
+const ZONES = [
+  'UTC',
+  'Europe/Berlin',
+  'America/New_York',
+  'America/Sao_Paulo',
+  'America/Havana',
+  'Asia/Kathmandu',
+];
+
+function seriesOf(random: SeededRandom, scaleMs: number): Window {
+  const sizeMs = windowSizeMs(random, scaleMs);
+  const stepMs = Math.max(1_000, Math.floor(sizeMs * random.pick([0.5, 1, 1, 2])));
+  const endMs = random.pick([0, 0, 1, Math.floor(scaleMs)]);
+  const startMs = endMs + sizeMs + random.below(6) * stepMs + random.below(stepMs);
+  // A window reaches 20 years at most.
+  return startMs > 20 * 365 * DAY_MS
+    ? { kind: 'sliding', sizeMs, offsetMs: 0 }
+    : { kind: 'series', startMs, endMs, sizeMs, stepMs };
 }
 
 /** Makes values of a column; one column keeps to one kind of values, as real ones do. */
@@ -296,8 +331,10 @@ export function randomRepo(random: SeededRandom, name: string): RandomRepo {
     for (let i = 0; Object.keys(features).length < 5 && i < 12; i++) {
       const chosen = random.pick(windows);
       const window: Window =
-        resolution !== null && chosen.kind === 'sliding' && chosen.sizeMs < resolution
-          ? { ...chosen, sizeMs: resolution }
+        resolution !== null &&
+        (chosen.kind === 'sliding' || chosen.kind === 'series') &&
+        chosen.sizeMs < resolution
+          ? { kind: 'sliding', sizeMs: resolution, offsetMs: 0 }
           : chosen;
       const feature = featureOf(random, all, window);
       if (feature !== null) features[`f${i}`] = feature;

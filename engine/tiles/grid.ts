@@ -43,3 +43,4 @@ export function pathFields(timeMs: number): FieldName[] {
 
 export const ROOT_FIELD: FieldName = 'R';
 export const IDS_FIELD: FieldName = 'I';
+export const NEWEST_FIELD: FieldName = 'N';

@@ -11,12 +11,13 @@ import type { TileView } from './tile-view.ts';
 /** A view as far as its stored state is concerned; `CompiledView` is one. */
 export interface StateView extends TileView {
   readonly longestWindowMs: number;
+  readonly largestOffsetMs: number;
   readonly lifetimeOffsetMs: number;
+  readonly keepsForever: boolean;
   readonly asOfRetentionMs: number;
   readonly resolutionMs: number | null;
   readonly latenessMs: number;
   readonly dedupeHorizonMs: number;
-  readonly features: readonly { readonly window: { readonly offsetMs: number } }[];
 }
 
 /**

@@ -7,11 +7,22 @@
 import { ByteReader, CorruptBytesError } from '../bytes.ts';
 import type { EventId } from '../event-id.ts';
 import type { FieldName } from '../store/tile-store.ts';
-import { bucketOf, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
+import { bucketOf, NEWEST_FIELD, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
 import { decodeHead, emptyHead, type Head } from './head.ts';
+import { decodeNewestRows, type NewestRows, rowsThatMeet } from './newest-rows.ts';
 import { decodeRootHeader, type Root } from './node.ts';
 import type { PartialSet } from './partial-set.ts';
-import { type ColumnStorage, decodeRows, lowerBound, type RowBlock } from './row-block.ts';
+import {
+  type ColumnStorage,
+  compareRows,
+  decodeRows,
+  emptyRows,
+  lowerBound,
+  mergeRows,
+  type RowBlock,
+  sliceRows,
+} from './row-block.ts';
+import type { TileView } from './tile-view.ts';
 
 const LEAF = 0;
 const INNER = 1;
@@ -43,10 +54,12 @@ export interface TieLimit {
 }
 
 export class StateReader {
+  readonly #view: Pick<TileView, 'storages' | 'newestRows'>;
   readonly #storages: readonly ColumnStorage[];
   readonly #fields: FieldBytes;
   readonly #parsed = new Map<FieldName, ParsedNode>();
   readonly #rootNode: ParsedNode | null;
+  #parsedNewest: readonly NewestRows[] | null = null;
   readonly head: Head;
   readonly rootHeader: Omit<Root, 'node'>;
 
@@ -56,12 +69,13 @@ export class StateReader {
   widenedToMs: number | null = null;
 
   constructor(
-    storages: readonly ColumnStorage[],
+    view: Pick<TileView, 'storages' | 'newestRows'>,
     tail: readonly ColumnStorage[],
     head: Uint8Array | null,
     fields: FieldBytes,
   ) {
-    this.#storages = storages;
+    this.#view = view;
+    this.#storages = view.storages;
     this.#fields = fields;
     this.head = head === null ? emptyHead(tail) : decodeHead(new ByteReader(head), tail);
     const root = fields.get(ROOT_FIELD) ?? null;
@@ -83,6 +97,7 @@ export class StateReader {
   /** Whether the event is among the rows; its path of fields must have been read. */
   contains(timeMs: number, id: EventId): boolean {
     if (findRow(this.head.tail, timeMs, id)) return true;
+    if (this.#newest.some(({ rows }) => findRow(rows, timeMs, id))) return true;
     let node = this.#rootNode;
     for (let depth = 0; node !== null; depth++) {
       if (node.rows !== null) return findRow(node.rows, timeMs, id);
@@ -93,6 +108,50 @@ export class StateReader {
       node = this.#child(depth + 1, node.buckets[at]!);
     }
     return false;
+  }
+
+  /**
+   * The newest `count` rows with fromMs < time ≤ toMs that meet the condition of the view's `index`-th newest rows, the
+   * extra row among them if it does; ties as in `addRange`. `complete`: whether there are no older ones that should count.
+   */
+  newestRows(args: {
+    readonly index: number;
+    readonly count: number;
+    readonly fromMs: number | null;
+    readonly toMs: number;
+    readonly tie: TieLimit | null;
+    readonly extra: RowBlock | null;
+  }): { readonly rows: RowBlock; readonly complete: boolean } {
+    const { index, count, fromMs, toMs, tie, extra } = args;
+    const storages = this.#storages;
+    const { condition } = this.#view.newestRows[index]!;
+    const remembered = this.#newest[index] ?? { rows: emptyRows(storages), dropped: false };
+    const { tail } = this.head;
+    const own = { ...tail, columns: tail.columns.slice(0, storages.length) };
+    let rows = mergeRows(remembered.rows, rowsThatMeet(own, condition, storages), storages);
+    if (extra !== null) rows = mergeRows(rows, rowsThatMeet(extra, condition, storages), storages);
+    let to = lowerBound(rows, toMs + 1);
+    if (tie !== null && tie.timeMs === toMs) {
+      while (to > 0 && rows.times[to - 1] === toMs && isBehind(rows, to - 1, tie.last)) to--;
+    }
+    const edge = fromMs === null ? 0 : lowerBound(rows, fromMs + 1);
+    // Where rows were given up, nothing older than those remembered can be told to be among the newest.
+    const known = remembered.dropped ? firstAt(rows, remembered.rows) : 0;
+    const from = Math.min(to, Math.max(edge, to - count, known));
+    // Complete also where a remembered row lies before the window: what was given up is older still.
+    return {
+      rows: sliceRows(rows, from, to),
+      complete: !remembered.dropped || to - count >= known || edge > known,
+    };
+  }
+
+  get #newest(): readonly NewestRows[] {
+    if (this.#parsedNewest === null) {
+      const bytes = this.#fields.get(NEWEST_FIELD) ?? null;
+      this.#parsedNewest =
+        bytes === null ? [] : decodeNewestRows(new ByteReader(bytes), this.#view.newestRows, this.#storages);
+    }
+    return this.#parsedNewest;
   }
 
   /** Adds the prefix: everything older than the root's lowMs. */
@@ -125,7 +184,7 @@ export class StateReader {
     const from = lowerBound(rows, lo);
     let to = lowerBound(rows, hi);
     if (last !== null) {
-      while (to > from && (rows.idHi[to - 1]! - last.hi || rows.idLo[to - 1]! - last.lo) > 0) to--;
+      while (to > from && isBehind(rows, to - 1, last)) to--;
     }
     into.addRows(rows, from, to);
     this.rowCount += to - from;
@@ -219,6 +278,19 @@ export class StateReader {
     }
     return node;
   }
+}
+
+/** Where the first row of one sorted block lies in another that has it; behind all where there is none. */
+function firstAt(rows: RowBlock, block: RowBlock): number {
+  if (block.length === 0) return rows.length;
+  let at = lowerBound(rows, block.times[0]!);
+  while (compareRows(rows, at, block, 0) < 0) at++;
+  return at;
+}
+
+/** Whether a row comes behind an id of its millisecond. */
+function isBehind(rows: RowBlock, i: number, { hi, lo }: EventId): boolean {
+  return (rows.idHi[i]! - hi || rows.idLo[i]! - lo) > 0;
 }
 
 function findRow(rows: RowBlock, timeMs: number, id: EventId): boolean {

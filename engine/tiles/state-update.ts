@@ -84,7 +84,7 @@ export function planIngest(args: {
   const idBytes = state.fields.get(IDS_FIELD) ?? null;
   const ids = idBytes === null ? RecentIds.empty() : RecentIds.decode(new ByteReader(idBytes));
   const counts: IngestCounts = { applied: 0, redelivered: 0, duplicate: 0, tooLate: 0 };
-  const lowMs = view.hasLifetime ? 0 : retentionLowMs(view, nowMs);
+  const lowMs = view.keepsForever ? 0 : retentionLowMs(view, nowMs);
   const taken: IncomingRow[] = [];
   /** Rows taken, by time; made when first asked, which is for late events only. */
   let takenAt: Map<number, IncomingRow[]> | null = null;
@@ -238,7 +238,7 @@ export function planCompaction(args: {
   else if (args.live) tree.expire(Math.min(lowMs, mergeBeforeMs));
   if (args.live && view.resolutionMs !== null) {
     // The new edge of every window, offsets included, stays exact.
-    const edgesMs = nowMs - view.asOfRetentionMs - largestOffsetMs(view);
+    const edgesMs = nowMs - view.asOfRetentionMs - view.largestOffsetMs;
     tree.coarsen(Math.max(0, Math.min(edgesMs, mergeBeforeMs)), view.resolutionMs);
   }
   if (tree.missing.size > 0) {
@@ -262,6 +262,9 @@ export function planCompaction(args: {
   return { kind: 'write', head: writer.finish(), changes, dueMs: nextDueMs, counts };
 }
 
+/** What is left is kept for ever, and the next event makes the state due by itself. */
+const NOTHING_TO_DO_MS = 365 * 86_400_000;
+
 /** Expiry runs in strides, so that a key with a steady trickle is not rewritten for every row that leaves. */
 function nextDue(
   view: StateView,
@@ -276,16 +279,11 @@ function nextDue(
   if (head.tail.length > 0) return soonestMs;
   const keptMs = Math.max(retentionMs(view), view.hasLifetime ? unmergedMs(view) : 0);
   const strideMs = Math.max(pacing.foldAfterMs, keptMs / 16);
+  if (tree.oldestMs() === null && view.keepsForever) return nowMs + NOTHING_TO_DO_MS;
   const oldestMs = tree.oldestMs() ?? newestIdMs + view.dedupeHorizonMs;
   let dueMs = oldestMs + keptMs + strideMs;
   if (view.resolutionMs !== null) dueMs = Math.min(dueMs, nowMs + Math.max(strideMs, view.resolutionMs));
   return Math.ceil(Math.max(dueMs, soonestMs));
-}
-
-function largestOffsetMs(view: StateView): number {
-  let largest = 0;
-  for (const { window } of view.features) largest = Math.max(largest, window.offsetMs);
-  return largest;
 }
 
 /** Whether the row itself says which event it is. Where a stamp does, the row's id is its log position. */

@@ -24,6 +24,7 @@ function viewWith({ hasLifetime }: { hasLifetime: boolean }): TileView {
     storages,
     hasLifetime,
     ordered: false,
+    newestRows: [],
     partials: partials.map((request) =>
       partialRegistry.get(request.kind)!({
         key: partialKey(request),

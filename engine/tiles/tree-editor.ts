@@ -9,7 +9,15 @@
  */
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import type { FieldName } from '../store/tile-store.ts';
-import { bucketOf, DEPTH_MAX, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
+import { bucketOf, DEPTH_MAX, NEWEST_FIELD, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
+import {
+  addNewestRows,
+  decodeNewestRows,
+  encodeNewestRows,
+  expireNewestRows,
+  type NewestRows,
+  noNewestRows,
+} from './newest-rows.ts';
 import {
   type Child,
   decodeNode,
@@ -51,6 +59,9 @@ export class TreeEditor {
   readonly #changed = new Set<FieldName>();
   readonly #missing = new Set<FieldName>();
   readonly root: Root;
+  /** null: the view has none, or they were not read. */
+  readonly #newest: NewestRows[] | null;
+  #newestChanged = false;
 
   /** @param fetched every field read so far, null where absent; must contain ROOT_FIELD */
   constructor(view: TileView, shape: TileShape, fetched: ReadonlyMap<FieldName, Uint8Array | null>) {
@@ -62,6 +73,19 @@ export class TreeEditor {
     if (bytes === undefined) throw new Error('TreeEditor needs the root field');
     this.root =
       bytes === null ? emptyRoot(this.#storages) : decodeRoot(new ByteReader(bytes), this.#storages);
+    this.#newest = this.#readNewest();
+  }
+
+  #readNewest(): NewestRows[] | null {
+    const { newestRows } = this.#view;
+    if (newestRows.length === 0) return null;
+    const bytes = this.#fetched.get(NEWEST_FIELD);
+    if (bytes === undefined) {
+      this.#missing.add(NEWEST_FIELD);
+      return null;
+    }
+    if (bytes === null) return noNewestRows(newestRows, this.#storages);
+    return decodeNewestRows(new ByteReader(bytes), newestRows, this.#storages);
   }
 
   /**
@@ -72,8 +96,12 @@ export class TreeEditor {
     return this.#missing;
   }
 
-  /** Whether nothing is held: no rows, no tiles, no prefix. */
+  /** Whether nothing is held: no rows, no tiles, no prefix, no newest rows. */
   get empty(): boolean {
+    return this.#treeIsEmpty && (this.#newest ?? []).every(({ rows }) => rows.length === 0);
+  }
+
+  get #treeIsEmpty(): boolean {
     const { node, prefix } = this.root;
     return prefix === null && (node.kind === 'leaf' ? node.rows.length === 0 : node.children.length === 0);
   }
@@ -93,7 +121,13 @@ export class TreeEditor {
         changes.set(field, writer.finish());
       }
     }
-    if (this.empty) {
+    if (this.#newest !== null && this.#newestChanged) {
+      const none = this.#newest.every(({ rows, dropped }) => rows.length === 0 && !dropped);
+      writer.clear();
+      encodeNewestRows(this.#newest, this.#storages, writer);
+      changes.set(NEWEST_FIELD, none ? null : writer.finish());
+    }
+    if (this.#treeIsEmpty) {
       changes.set(ROOT_FIELD, null);
     } else {
       writer.clear();
@@ -140,6 +174,10 @@ export class TreeEditor {
    * dropped otherwise: no window reaches them.
    */
   insert(rows: RowBlock): void {
+    this.#newest?.forEach((newest, i) => {
+      addNewestRows(newest, rows, this.#view.newestRows[i]!, this.#storages);
+      this.#newestChanged = true;
+    });
     const live = lowerBound(rows, this.root.lowMs);
     if (live > 0) this.#addToPrefix((set) => set.addRows(rows, 0, live), live);
     if (live < rows.length)
@@ -231,6 +269,7 @@ export class TreeEditor {
 
   /** Whether a row with this time and id is held as a row (not only within a tile). */
   contains(timeMs: number, idHi: number, idLo: number): boolean {
+    if (this.#newest?.some(({ rows }) => findRow(rows, timeMs, idHi, idLo))) return true;
     let node = this.root.node;
     for (let depth = 0; ; depth++) {
       if (node.kind === 'leaf') return findRow(node.rows, timeMs, idHi, idLo);
@@ -244,8 +283,19 @@ export class TreeEditor {
     }
   }
 
-  /** Event time of the oldest row or tile still held; null when there is none. May be as early as its tile's start. */
+  /**
+   * Event time of the oldest row or tile that can expire; null when there is none. May be as early as its tile's start.
+   */
   oldestMs(): number | null {
+    const times = (this.#newest ?? []).flatMap(({ rows }, i) =>
+      rows.length > 0 && this.#view.newestRows[i]!.bounded ? [rows.times[0]!] : [],
+    );
+    const oldestMs = this.#oldestOfTree();
+    if (oldestMs !== null) times.push(oldestMs);
+    return times.length === 0 ? null : Math.min(...times);
+  }
+
+  #oldestOfTree(): number | null {
     const { node } = this.root;
     if (node.kind === 'leaf') return node.rows.length === 0 ? null : node.rows.times[0]!;
     const first = node.children[0];
@@ -259,6 +309,9 @@ export class TreeEditor {
 
   /** Drops everything with time < lowMs (into the prefix where the view has lifetime windows). */
   expire(lowMs: number): void {
+    this.#newest?.forEach((newest, i) => {
+      if (expireNewestRows(newest, this.#view.newestRows[i]!, lowMs)) this.#newestChanged = true;
+    });
     if (lowMs <= this.root.lowMs) return;
     this.root.node = this.#expireNode(this.root.node, 0, lowMs);
     this.root.lowMs = lowMs;

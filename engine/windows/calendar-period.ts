@@ -16,7 +16,13 @@ export const WEEK_STARTS = ['monday', 'sunday', 'saturday'] as const;
 export type WeekStart = (typeof WEEK_STARTS)[number];
 
 /** No period is longer than this: its days, and a day for the zone. */
-const LONGEST_DAYS: Readonly<Record<CalendarUnit, number>> = { hour: 1, day: 2, week: 8, month: 32, year: 367 };
+const LONGEST_DAYS: Readonly<Record<CalendarUnit, number>> = {
+  hour: 1,
+  day: 2,
+  week: 8,
+  month: 32,
+  year: 367,
+};
 const DAY_MS = 86_400_000;
 
 /** Luxon's number of a weekday: 1 is Monday. */
@@ -59,7 +65,9 @@ export class CalendarPeriods {
     for (const { startMs, endMs } of this.#known) if (startMs <= timeMs && timeMs < endMs) return startMs;
     const start = this.#start(DateTime.fromMillis(timeMs, { zone: this.#zone }));
     // Into the next period by an hour or a day: where clocks are set, its start is not where the length says.
-    const beyond = start.plus({ [this.#unit]: 1 }).plus(this.#unit === 'hour' ? { minutes: 1 } : { hours: 12 });
+    const beyond = start
+      .plus({ [this.#unit]: 1 })
+      .plus(this.#unit === 'hour' ? { minutes: 1 } : { hours: 12 });
     const period = { startMs: start.toMillis(), endMs: this.#start(beyond).toMillis() };
     this.#known.unshift(period);
     if (this.#known.length > KEPT) this.#known.pop();

@@ -27,7 +27,14 @@ import { LmdbTileStore } from '../store/lmdb-tile-store.ts';
 import { MemoryTileStore } from '../store/memory-tile-store.ts';
 import type { TileStore } from '../store/tile-store.ts';
 import { FieldTracker } from '../testing/field-tracker.ts';
-import { columnValueOf, type OracleEvent, oracleValue } from '../testing/oracle.ts';
+import {
+  type Bounds,
+  boundsOf,
+  columnValueOf,
+  type OracleEvent,
+  oracleValue,
+  windowsOf,
+} from '../testing/oracle.ts';
 import { SeededRandom } from '../testing/random.ts';
 import { type RandomRepo, randomRepo } from '../testing/random-repo.ts';
 import { checkTree } from '../testing/tree-check.ts';
@@ -36,6 +43,7 @@ import { allocateRows } from '../tiles/row-block.ts';
 import { PROTOCOL } from '../tiles/state-protocol.ts';
 import { type IncomingRow, mergesForGood } from '../tiles/state-update.ts';
 import type { TileShape } from '../tiles/tile-shape.ts';
+import { newEdgeOffsetMs, seriesLength } from './window-reach.ts';
 import { type AskedEvent, WindowRead, type WindowValue } from './window-read.ts';
 
 const SEED = Number(process.env.PROPERTY_SEED ?? 1);
@@ -128,7 +136,7 @@ class Case {
       for (const { name, operation, type, window } of view.features) {
         this.#coverage.meet(`operation ${operation.name} of ${type ?? 'events'}`);
         this.#coverage.meet(window.kind);
-        if (window.offsetMs > 0) this.#coverage.meet('offset');
+        if (newEdgeOffsetMs(window) > 0) this.#coverage.meet('offset');
         const { where, by } = view.definition.features[name]!;
         if (where !== undefined) this.#coverage.meet('condition');
         if (by !== undefined) this.#coverage.meet('secondary key');
@@ -400,8 +408,11 @@ class Case {
     for (let attempt = 0; attempt < 8; attempt++) {
       const { timeMs } = random.pick(events);
       const { window } = random.pick(view.features);
-      const size = window.kind === 'sliding' && random.chance(0.6) ? window.sizeMs : 0;
-      const atMs = timeMs + window.offsetMs + size + random.between(-1, 1);
+      // At the old edge of the window, or of one of a series, or at the new edge.
+      const size = 'sizeMs' in window && random.chance(0.6) ? window.sizeMs : 0;
+      const step = window.kind === 'series' ? random.below(seriesLength(window)) * window.stepMs : 0;
+      const offset = window.kind === 'series' ? window.endMs + step : newEdgeOffsetMs(window);
+      const atMs = timeMs + offset + size + random.between(-1, 1);
       if (atMs >= oldestMs && atMs < TIME_END_MS) return atMs;
     }
     return clamp(nowMs - random.below(3));
@@ -476,46 +487,66 @@ class Case {
     got: WindowValue,
     last: EventId | undefined,
   ): void {
-    const { feature, status, fromMs, toMs } = got;
+    const { feature, status } = got;
     const { window } = feature;
     const where = (): string =>
       `${view.name}.${feature.name} (${feature.operation.name} of ${feature.type}) of key '${key}' at ` +
       `now ${atMs - this.#clock.nowMs()} ms, window ${JSON.stringify(window)}, status ${status}` +
       `${last === undefined ? '' : ', for an event'}`;
-    let compared = feature;
-    if (toMs !== atMs - window.offsetMs) throw new Mismatch(`${where()}: the new edge moved`);
-    if (window.kind === 'lifetime') {
-      if (fromMs !== null || status === 'coarse')
-        throw new Mismatch(`${where()}: a lifetime window has an old edge`);
-    } else {
-      const oldEdgeMs = toMs - window.sizeMs;
-      if (status === 'coarse') {
-        this.#coverage.meet('coarse value');
-        const errorMs = oldEdgeMs - fromMs!;
-        if (view.resolutionMs === null || errorMs <= 0 || errorMs > view.resolutionMs)
-          throw new Mismatch(`${where()}: the old edge is off by ${errorMs} ms`);
-      } else if (fromMs !== oldEdgeMs) {
-        throw new Mismatch(`${where()}: the old edge moved`);
-      }
-      compared = { ...feature, window: { ...window, sizeMs: toMs - fromMs! } };
-    }
+    const bounds: Bounds[] = [];
+    for (const element of got.elements ?? [got])
+      bounds.push(this.#boundsOf(view, atMs, element, bounds.length, where));
     const { column } = view.definition.features[feature.name]!;
-    const ofLast = last === undefined ? {} : { last };
-    const expected = oracleValue({ view, feature: compared, column, key, atMs, events, ...ofLast });
+    const expected = oracleValue({
+      ...{ view, feature, column, key, atMs, events },
+      ...(last === undefined ? {} : { last }),
+      bounds: got.elements === undefined ? bounds[0]! : bounds,
+    });
     this.#coverage.comparisons++;
-    if (!isRight(compared.operation.name, compared.params, expected, got.value)) {
+    if (!isRight(feature.operation.name, feature.params, expected, got.value)) {
       throw new Mismatch(`${where()}: expected ${show(expected)}, got ${show(got.value)}`);
     }
-    const rows = countRows(view, feature.name, key, events, {
-      fromMs: fromMs ?? Number.NEGATIVE_INFINITY,
-      toMs,
-      atMs,
-      last,
-    });
+    const rows = bounds.reduce(
+      (sum, { fromMs, toMs }) =>
+        sum +
+        countRows(view, feature.name, key, events, {
+          fromMs: fromMs ?? Number.NEGATIVE_INFINITY,
+          toMs,
+          atMs,
+          last,
+        }),
+      0,
+    );
     if (status !== 'coarse' && (status === 'empty') !== (rows === 0))
       throw new Mismatch(`${where()}: the status with ${rows} events in the window`);
     this.#coverage.meet(status);
     if (got.truncated) this.#coverage.meet('truncated');
+  }
+
+  /** The bounds a value says it has, if it may have them. */
+  #boundsOf(
+    view: CompiledView,
+    atMs: number,
+    { feature, status, fromMs, toMs }: WindowValue,
+    element: number,
+    where: () => string,
+  ): Bounds {
+    const { window } = feature;
+    const right = window.kind === 'series' ? windowsOf(window, atMs)[element]! : boundsOf(window, atMs);
+    if (toMs !== right.toMs) throw new Mismatch(`${where()}: the new edge moved`);
+    if (status !== 'coarse') {
+      if (fromMs !== right.fromMs) throw new Mismatch(`${where()}: the old edge moved`);
+    } else if (window.kind === 'lifetime') {
+      throw new Mismatch(`${where()}: a lifetime window has an old edge`);
+    } else if (window.kind === 'last_events') {
+      this.#coverage.meet('last events incomplete');
+    } else {
+      this.#coverage.meet('coarse value');
+      const errorMs = right.fromMs! - fromMs!;
+      if (view.resolutionMs === null || errorMs <= 0 || errorMs > view.resolutionMs)
+        throw new Mismatch(`${where()}: the old edge is off by ${errorMs} ms`);
+    }
+    return { fromMs, toMs };
   }
 }
 
@@ -528,17 +559,22 @@ function countRows(
   bounds: { fromMs: number; toMs: number; atMs: number; last: EventId | undefined },
 ): number {
   const { fromMs, toMs, atMs, last } = bounds;
-  const { where, by } = view.definition.features[feature]!;
-  return events.filter(
+  const { where, by, window } = view.definition.features[feature]!;
+  let counted = events.filter(
     ({ timeMs, id, row }) =>
       fromMs < timeMs &&
       timeMs <= toMs &&
       (last === undefined || timeMs < atMs || compareEventIds(id, last) <= 0) &&
       view.keyOf(row) === key &&
       view.project(row) !== null &&
-      (where === undefined || columnValueOf(view, row, where) === true) &&
-      (by === undefined || columnValueOf(view, row, by.column) !== null),
-  ).length;
+      (where === undefined || columnValueOf(view, row, where) === true),
+  );
+  if (window.kind === 'last_events') {
+    counted = counted.sort((a, b) => a.timeMs - b.timeMs || compareEventIds(a.id, b.id)).slice(-window.count);
+  }
+  return by === undefined
+    ? counted.length
+    : counted.filter(({ row }) => columnValueOf(view, row, by.column) !== null).length;
 }
 
 function isRight(
@@ -567,7 +603,10 @@ function isRight(
     return Object.is(got, expected);
   }
   if (Array.isArray(expected) && Array.isArray(got)) {
-    return got.length === expected.length && expected.every((value, i) => Object.is(value, got[i]));
+    return (
+      got.length === expected.length &&
+      expected.every((value, i) => isRight(operation, params, value, got[i] as FeatureValue))
+    );
   }
   return Object.is(expected, got);
 }
@@ -631,6 +670,9 @@ describe('every value equals the oracle', () => {
       ...[
         'lifetime',
         'sliding',
+        'series',
+        'calendar',
+        'last_events',
         'offset',
         'condition',
         'secondary key',

@@ -4,7 +4,9 @@
  * A sliding window of size W and offset o at T holds events with T − o − W < time ≤ T − o, in whole ms
  * lo = T − o − W + 1 ≤ time < hi = T − o + 1. Windows with the same offset share their new edge, so they are
  * nested: each is the next smaller one and the stretch of time between their old edges. One accumulator runs
- * from the newest stretch to the oldest and is finished at every old edge; each tile is merged once.
+ * from the newest stretch to the oldest and is finished at every old edge; each tile is merged once. A series is a
+ * sliding window for each of its elements, a calendar window one whose size follows from T. Windows of last events are
+ * not windows of time: they are evaluated over rows.
  */
 import type { FeatureValue, FinishedWindow } from '../aggregators/partial-aggregate.ts';
 import type { GroupedState } from '../aggregators/partials/grouped.ts';
@@ -12,15 +14,18 @@ import type { CountState } from '../aggregators/partials/row-count.ts';
 import { toFeatureValue } from '../aggregators/stored-value.ts';
 import { ByteReader } from '../bytes.ts';
 import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
+import type { Window } from '../definitions/types.ts';
 import type { EventId } from '../event-id.ts';
 import type { FieldName } from '../store/tile-store.ts';
 import { EdgePaths } from '../tiles/edge-paths.ts';
-import { IDS_FIELD, ROOT_FIELD } from '../tiles/grid.ts';
+import { IDS_FIELD, NEWEST_FIELD, ROOT_FIELD } from '../tiles/grid.ts';
 import { tailStorages } from '../tiles/head.ts';
 import { PartialSet } from '../tiles/partial-set.ts';
 import { RecentIds } from '../tiles/recent-ids.ts';
 import type { RowBlock } from '../tiles/row-block.ts';
 import { type FieldBytes, StateReader, type TieLimit } from '../tiles/state-reader.ts';
+import { CalendarPeriods } from './calendar-period.ts';
+import { seriesLength } from './window-reach.ts';
 
 /** Status of a value that was computed; C9 has further ones that the serving tier gives. */
 export type ComputedStatus = 'present' | 'empty' | 'coarse';
@@ -31,9 +36,11 @@ export interface WindowValue {
   readonly status: ComputedStatus;
   /** Whether the value leaves something out for its size: see the operation's `accuracy`. */
   readonly truncated: boolean;
-  /** Bounds in force: fromMs < time ≤ toMs; fromMs is null for a lifetime window. */
+  /** Bounds in force: fromMs < time ≤ toMs; fromMs is null where there is no old edge. Of a series: those of all together. */
   readonly fromMs: number | null;
   readonly toMs: number;
+  /** Of a series: its windows, oldest first. */
+  readonly elements?: readonly WindowValue[];
 }
 
 /** The event a question is about (C10), projected to the view's rows: exactly one row. */
@@ -44,23 +51,53 @@ export interface AskedEvent {
   readonly dedupeId: EventId | null;
 }
 
+/** A feature, or one window of a series. */
+interface Target {
+  readonly feature: CompiledFeature;
+  /** Place in the series; −1: it is none. */
+  readonly element: number;
+}
+
+interface SizedWindows {
+  /** Infinity: lifetime. */
+  readonly sizeMs: number;
+  readonly targets: readonly Target[];
+}
+
 /** Windows with one offset, by size ascending; lifetime windows last as size Infinity. */
 interface OffsetGroup {
   readonly offsetMs: number;
-  readonly sizes: readonly { readonly sizeMs: number; readonly features: readonly CompiledFeature[] }[];
+  readonly sizes: readonly SizedWindows[];
+  /** Windows whose size depends on the as-of time. */
+  readonly calendars: readonly { readonly periods: CalendarPeriods; readonly targets: readonly Target[] }[];
+}
+
+/** Features over the same last events. */
+interface LastEvents {
+  readonly window: Extract<Window, { kind: 'last_events' }>;
+  /** Index into the view's newest rows. */
+  readonly rows: number;
+  readonly features: readonly CompiledFeature[];
 }
 
 export class WindowRead {
   readonly #view: CompiledView;
   readonly #groups: readonly OffsetGroup[];
+  readonly #lastEvents: readonly LastEvents[];
   readonly #paths: EdgePaths;
   readonly #accumulator: PartialSet;
   readonly #tailStorages: ReturnType<typeof tailStorages>;
 
   constructor(view: CompiledView, features: readonly CompiledFeature[]) {
     this.#view = view;
-    this.#groups = groupByOffset(features);
-    this.#paths = new EdgePaths(this.#groups.flatMap(edgeDistances));
+    const ofTime = features.filter(({ window }) => window.kind !== 'last_events');
+    this.#groups = groupByOffset(ofTime);
+    this.#lastEvents = groupLastEvents(features);
+    const starts = this.#groups.flatMap(({ calendars }) => calendars.map(({ periods }) => periods));
+    this.#paths = new EdgePaths(
+      this.#groups.flatMap(edgeDistances),
+      starts.map((periods) => (atMs) => periods.startOf(atMs)),
+    );
     this.#accumulator = new PartialSet(view.partials);
     this.#tailStorages = tailStorages(view.storages);
   }
@@ -74,6 +111,9 @@ export class WindowRead {
     const fields: FieldName[] = [ROOT_FIELD];
     this.#paths.append(atMs, askedTimeMs, fields);
     if (askedTimeMs !== null) fields.push(IDS_FIELD);
+    // Also where it is asked whether the event is recorded: the row may be remembered nowhere else.
+    if (this.#lastEvents.length > 0 || (askedTimeMs !== null && this.#view.newestRows.length > 0))
+      fields.push(NEWEST_FIELD);
     return fields;
   }
 
@@ -87,13 +127,25 @@ export class WindowRead {
     tie?: TieLimit | null;
   }): WindowValue[] {
     const { atMs, asked } = args;
-    const reader = new StateReader(this.#view.storages, this.#tailStorages, args.head, args.bytes);
+    const reader = new StateReader(this.#view, this.#tailStorages, args.head, args.bytes);
     const askedTimeMs = asked === null ? null : asked.row.times[0]!;
     const tie: TieLimit | null =
       asked !== null && askedTimeMs === atMs ? { timeMs: atMs, last: asked.id } : (args.tie ?? null);
     const extra = asked !== null && !this.#recorded(reader, asked, args.bytes) ? asked.row : null;
     const values: WindowValue[] = [];
-    for (const group of this.#groups) this.#evaluateGroup(group, reader, atMs, tie, extra, values);
+    const series = new Map<CompiledFeature, WindowValue[]>();
+    const add = ({ feature, element }: Target, value: WindowValue): void => {
+      if (element < 0) {
+        values.push(value);
+        return;
+      }
+      const elements = series.get(feature) ?? [];
+      series.set(feature, elements);
+      elements[element] = value;
+    };
+    for (const group of this.#groups) this.#evaluateGroup(group, reader, atMs, tie, extra, add);
+    for (const [feature, elements] of series) values.push(seriesValue(feature, elements));
+    for (const last of this.#lastEvents) this.#evaluateLast(last, reader, atMs, tie, extra, values);
     return values;
   }
 
@@ -114,7 +166,7 @@ export class WindowRead {
     atMs: number,
     tie: TieLimit | null,
     extra: RowBlock | null,
-    values: WindowValue[],
+    add: (target: Target, value: WindowValue) => void,
   ): void {
     const accumulator = this.#accumulator;
     accumulator.clear();
@@ -122,7 +174,7 @@ export class WindowRead {
     const toMs = atMs - group.offsetMs;
     const { lowMs } = reader.rootHeader;
     let hi = toMs + 1;
-    for (const { sizeMs, features } of group.sizes) {
+    for (const { sizeMs, targets } of sizesAt(group, toMs)) {
       const lifetime = sizeMs === Number.POSITIVE_INFINITY;
       const lo = lifetime ? 0 : Math.max(0, toMs - sizeMs + 1);
       reader.addRange(lo, hi, tie, accumulator);
@@ -139,19 +191,42 @@ export class WindowRead {
       if (fromMs !== null && reader.widenedToMs !== null) fromMs = Math.min(fromMs, reader.widenedToMs - 1);
       // A tile that straddled a smaller window's edge is exact again once a larger window holds all of it.
       const coarse = cut || (fromMs !== null && reader.widenedToMs !== null && reader.widenedToMs < lo);
-      for (const feature of features) {
-        const finished = this.#finish(feature, reader.rowCount, { atMs, fromMs, toMs });
-        values.push({
-          feature,
-          value: finished === null ? feature.empty : finished.value,
-          status: coarse ? 'coarse' : finished === null ? 'empty' : 'present',
-          truncated: finished?.truncated ?? false,
-          fromMs,
-          toMs,
-        });
+      for (const target of targets) {
+        add(target, this.#value(target.feature, reader.rowCount, coarse, { atMs, fromMs, toMs }));
       }
       hi = Math.min(hi, fromIncludedMs);
     }
+  }
+
+  #evaluateLast(
+    { window, rows: index, features }: LastEvents,
+    reader: StateReader,
+    atMs: number,
+    tie: TieLimit | null,
+    extra: RowBlock | null,
+    values: WindowValue[],
+  ): void {
+    const fromMs = window.withinMs === null ? null : atMs - window.withinMs;
+    const found = reader.newestRows({ index, count: window.count, fromMs, toMs: atMs, tie, extra });
+    this.#accumulator.clear();
+    this.#accumulator.addRows(found.rows, 0, found.rows.length);
+    // Of older events some are not remembered any more: the value is that of those from the oldest remembered on.
+    const coarse = !found.complete;
+    const oldestMs = coarse && found.rows.length > 0 ? found.rows.times[0]! - 1 : fromMs;
+    const bounds = { atMs, fromMs: oldestMs, toMs: atMs };
+    for (const feature of features) values.push(this.#value(feature, found.rows.length, coarse, bounds));
+  }
+
+  #value(feature: CompiledFeature, rowCount: number, coarse: boolean, window: FinishedWindow): WindowValue {
+    const finished = this.#finish(feature, rowCount, window);
+    return {
+      feature,
+      value: finished === null ? feature.empty : finished.value,
+      status: coarse ? 'coarse' : finished === null ? 'empty' : 'present',
+      truncated: finished?.truncated ?? false,
+      fromMs: window.fromMs,
+      toMs: window.toMs,
+    };
   }
 
   /** The value; null where no row counts. */
@@ -187,25 +262,93 @@ interface Finished {
 const byKey = ([a]: [string, FeatureValue], [b]: [string, FeatureValue]): number =>
   a < b ? -1 : a > b ? 1 : 0;
 
-/** How far before the as-of time the edges of a group lie: the new edge, and the first ms of each window. */
+/** The values of a series as one; it is empty only if all of its windows are. */
+function seriesValue(feature: CompiledFeature, elements: readonly WindowValue[]): WindowValue {
+  const any = (status: ComputedStatus): boolean => elements.some((element) => element.status === status);
+  return {
+    feature,
+    value: elements.map(({ value }) => value),
+    status: any('coarse') ? 'coarse' : any('present') ? 'present' : 'empty',
+    truncated: elements.some(({ truncated }) => truncated),
+    fromMs: Math.min(...elements.map(({ fromMs }) => fromMs!)),
+    toMs: elements.at(-1)!.toMs,
+    elements,
+  };
+}
+
+/** Sizes of a group for one as-of time, ascending. */
+function sizesAt({ sizes, calendars }: OffsetGroup, toMs: number): readonly SizedWindows[] {
+  if (calendars.length === 0) return sizes;
+  // Both the first millisecond of the period and T count.
+  const moving = calendars.map(({ periods, targets }) => ({
+    sizeMs: toMs - periods.startOf(toMs) + 1,
+    targets,
+  }));
+  return [...sizes, ...moving].sort((a, b) => a.sizeMs - b.sizeMs);
+}
+
+/** How far before the as-of time the fixed edges of a group lie: the new edge, and the first ms of each window. */
 function edgeDistances({ offsetMs, sizes }: OffsetGroup): number[] {
   const finite = sizes.filter(({ sizeMs }) => sizeMs !== Number.POSITIVE_INFINITY);
   return [offsetMs, ...finite.map(({ sizeMs }) => offsetMs + sizeMs - 1)];
 }
 
 function groupByOffset(features: readonly CompiledFeature[]): OffsetGroup[] {
-  const groups = new Map<number, Map<number, CompiledFeature[]>>();
+  const groups = new Map<number, { sizes: Map<number, Target[]>; calendars: Map<string, CalendarTargets> }>();
+  const groupAt = (offsetMs: number) => {
+    const group = groups.get(offsetMs) ?? { sizes: new Map(), calendars: new Map() };
+    groups.set(offsetMs, group);
+    return group;
+  };
+  const add = (offsetMs: number, sizeMs: number, target: Target): void => {
+    const { sizes } = groupAt(offsetMs);
+    const sameSize = sizes.get(sizeMs);
+    if (sameSize === undefined) sizes.set(sizeMs, [target]);
+    else sameSize.push(target);
+  };
   for (const feature of features) {
     const { window } = feature;
-    const sizeMs = window.kind === 'lifetime' ? Number.POSITIVE_INFINITY : window.sizeMs;
-    const sizes = groups.get(window.offsetMs) ?? new Map<number, CompiledFeature[]>();
-    groups.set(window.offsetMs, sizes);
-    const sameSize = sizes.get(sizeMs) ?? [];
-    sizes.set(sizeMs, sameSize);
-    sameSize.push(feature);
+    const whole = { feature, element: -1 };
+    if (window.kind === 'sliding') add(window.offsetMs, window.sizeMs, whole);
+    else if (window.kind === 'lifetime') add(window.offsetMs, Number.POSITIVE_INFINITY, whole);
+    else if (window.kind === 'series') {
+      const length = seriesLength(window);
+      for (let i = 0; i < length; i++) {
+        add(window.endMs + i * window.stepMs, window.sizeMs, { feature, element: length - 1 - i });
+      }
+    } else if (window.kind === 'calendar') {
+      const { unit, timeZone, weekStart } = window;
+      const { calendars } = groupAt(0);
+      const name = `${unit} ${timeZone} ${weekStart}`;
+      const same = calendars.get(name);
+      if (same !== undefined) same.targets.push(whole);
+      else calendars.set(name, { periods: new CalendarPeriods(unit, timeZone, weekStart), targets: [whole] });
+    }
   }
-  return [...groups].map(([offsetMs, sizes]) => ({
+  return [...groups].map(([offsetMs, { sizes, calendars }]) => ({
     offsetMs,
-    sizes: [...sizes].sort(([a], [b]) => a - b).map(([sizeMs, sameSize]) => ({ sizeMs, features: sameSize })),
+    sizes: [...sizes].sort(([a], [b]) => a - b).map(([sizeMs, targets]) => ({ sizeMs, targets })),
+    calendars: [...calendars.values()],
   }));
+}
+
+interface CalendarTargets {
+  readonly periods: CalendarPeriods;
+  readonly targets: Target[];
+}
+
+function groupLastEvents(features: readonly CompiledFeature[]): LastEvents[] {
+  const groups = new Map<
+    string,
+    { window: LastEvents['window']; rows: number; features: CompiledFeature[] }
+  >();
+  for (const feature of features) {
+    const { window, newestRows } = feature;
+    if (window.kind !== 'last_events') continue;
+    const name = `${newestRows} ${window.count} ${window.withinMs}`;
+    const same = groups.get(name);
+    if (same !== undefined) same.features.push(feature);
+    else groups.set(name, { window, rows: newestRows, features: [feature] });
+  }
+  return [...groups.values()];
 }

@@ -1,0 +1,49 @@
+/** What a window means for how long a state is kept and how far back it may be coarsened. */
+import type { Window } from '../definitions/types.ts';
+import { longestPeriodMs } from './calendar-period.ts';
+
+export const SERIES_MAX = 400;
+
+/** How many windows a series has: the oldest still begins at or behind T − start. */
+export function seriesLength({
+  startMs,
+  endMs,
+  sizeMs,
+  stepMs,
+}: Extract<Window, { kind: 'series' }>): number {
+  return Math.floor((startMs - endMs - sizeMs) / stepMs) + 1;
+}
+
+/** How far before T events may lie that count; Infinity: all. */
+export function reachMs(window: Window): number {
+  switch (window.kind) {
+    case 'sliding':
+      return window.offsetMs + window.sizeMs;
+    case 'lifetime':
+      return Number.POSITIVE_INFINITY;
+    case 'series':
+      return window.startMs;
+    case 'calendar':
+      return longestPeriodMs(window.unit);
+    case 'last_events':
+      return window.withinMs ?? Number.POSITIVE_INFINITY;
+  }
+}
+
+/** How far before T a new edge lies at most. */
+export function newEdgeOffsetMs(window: Window): number {
+  switch (window.kind) {
+    case 'sliding':
+    case 'lifetime':
+      return window.offsetMs;
+    case 'series':
+      return window.endMs + (seriesLength(window) - 1) * window.stepMs;
+    default:
+      return 0;
+  }
+}
+
+/** Whether the window has a length in time. */
+export function hasLength({ kind }: Window): boolean {
+  return kind !== 'lifetime' && kind !== 'last_events';
+}
