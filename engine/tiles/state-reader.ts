@@ -112,7 +112,7 @@ export class StateReader {
 
   /**
    * The newest `count` rows with fromMs < time ≤ toMs that meet the condition of the view's `index`-th newest rows, the
-   * extra row among them if it does; ties as in `addRange`. `complete`: whether there are no older ones that should count.
+   * extra row among them if it does; ties as in `addRange`. Where older ones should count that were given up, those with time > `reachesMs`; else it is null.
    */
   newestRows(args: {
     readonly index: number;
@@ -121,7 +121,7 @@ export class StateReader {
     readonly toMs: number;
     readonly tie: TieLimit | null;
     readonly extra: RowBlock | null;
-  }): { readonly rows: RowBlock; readonly complete: boolean } {
+  }): { readonly rows: RowBlock; readonly reachesMs: number | null } {
     const { index, count, fromMs, toMs, tie, extra } = args;
     const storages = this.#storages;
     const { condition } = this.#view.newestRows[index]!;
@@ -137,12 +137,13 @@ export class StateReader {
     const edge = fromMs === null ? 0 : lowerBound(rows, fromMs + 1);
     // Where rows were given up, nothing older than those remembered can be told to be among the newest.
     const known = remembered.dropped ? firstAt(rows, remembered.rows) : 0;
-    const from = Math.min(to, Math.max(edge, to - count, known));
-    // Complete also where a remembered row lies before the window: what was given up is older still.
-    return {
-      rows: sliceRows(rows, from, to),
-      complete: !remembered.dropped || to - count >= known || edge > known,
-    };
+    // A remembered row before the window will do as well: what was given up is older still.
+    if (!remembered.dropped || to - count >= known || edge > known) {
+      return { rows: sliceRows(rows, Math.min(to, Math.max(edge, to - count)), to), reachesMs: null };
+    }
+    // Of the millisecond of the oldest row remembered some may have been given up.
+    const reachesMs = Math.min(toMs, remembered.rows.times[0] ?? toMs);
+    return { rows: sliceRows(rows, Math.min(to, lowerBound(rows, reachesMs + 1)), to), reachesMs };
   }
 
   get #newest(): readonly NewestRows[] {

@@ -210,10 +210,8 @@ export class WindowRead {
     const found = reader.newestRows({ index, count: window.count, fromMs, toMs: atMs, tie, extra });
     this.#accumulator.clear();
     this.#accumulator.addRows(found.rows, 0, found.rows.length);
-    // Of older events some are not remembered any more: the value is that of those from the oldest remembered on.
-    const coarse = !found.complete;
-    const oldestMs = coarse && found.rows.length > 0 ? found.rows.times[0]! - 1 : fromMs;
-    const bounds = { atMs, fromMs: oldestMs, toMs: atMs };
+    const coarse = found.reachesMs !== null;
+    const bounds = { atMs, fromMs: found.reachesMs ?? fromMs, toMs: atMs };
     for (const feature of features) values.push(this.#value(feature, found.rows.length, coarse, bounds));
   }
 
