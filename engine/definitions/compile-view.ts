@@ -1,6 +1,12 @@
 /** A checked feature view → what ingest, compaction and serve run on. */
 import { operationRegistry } from '../aggregators/operation-registry.ts';
-import type { ColumnType, Operation, PartialRequest } from '../aggregators/partial-aggregate.ts';
+import type {
+  ColumnNeed,
+  ColumnType,
+  Operation,
+  PartialColumn,
+  PartialRequest,
+} from '../aggregators/partial-aggregate.ts';
 import { partialKey, partialRegistry } from '../aggregators/partial-registry.ts';
 import { hash64 } from '../hash64.ts';
 import type { ColumnStorage } from '../tiles/row-block.ts';
@@ -24,10 +30,17 @@ const STORAGE: Readonly<Record<ColumnType, ColumnStorage>> = {
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** A column without nulls has as many values as there are rows: no need to keep it to count them. */
+/** Partials that ask of a column only which rows have a value, and the kind that takes every row. */
+const OF_EVERY_ROW: ReadonlyMap<string, string> = new Map([
+  ['count', 'row_count'],
+  ['gaps', 'gaps'],
+]);
+
+/** Of a column without nulls every row has a value: no need to keep it to know that. */
 function simplify(request: PartialRequest, columns: ReadonlyMap<string, Column>): PartialRequest {
-  return request.kind === 'count' && request.column !== null && !columns.get(request.column)!.nullable
-    ? { kind: 'row_count', column: null, need: 'value', params: [] }
+  const kind = OF_EVERY_ROW.get(request.kind);
+  return kind !== undefined && request.column !== null && !columns.get(request.column)!.nullable
+    ? { kind, column: null, need: 'value', params: [] }
     : request;
 }
 
@@ -43,12 +56,14 @@ function plan(view: FeatureView, columns: ReadonlyMap<string, Column>): PlannedF
   return Object.entries(view.features).map(([name, feature]) => {
     const operation = operationRegistry.get(feature.operation)!;
     const params = completeParams(feature.params, operation)!;
-    const requests = operation.partials(feature.column, params).map((request) => simplify(request, columns));
+    const requests = operation
+      .partials(feature.column, params, feature.orderBy)
+      .map((request) => simplify(request, columns));
     return { name, feature, operation, params, requests };
   });
 }
 
-const columnKey = (name: string, need: string): string => `${need === 'hash' ? '#' : ''}${name}`;
+const columnKey = (name: string, need: ColumnNeed): string => `${need === 'hash' ? '#' : ''}${name}`;
 
 /** In an order that does not depend on the order of the features, so that moving one keeps the state. */
 function storedColumns(
@@ -56,11 +71,14 @@ function storedColumns(
   columns: ReadonlyMap<string, Column>,
 ): StoredColumn[] {
   const stored = new Map<string, StoredColumn>();
-  for (const { column: name, need } of requests) {
-    if (name === null) continue;
+  const store = (name: string, need: ColumnNeed): void => {
     const { type } = columns.get(name)!;
     const storage = need === 'hash' ? 'number' : STORAGE[type];
     stored.set(columnKey(name, need), Object.freeze({ name, type, need, storage }));
+  };
+  for (const { column, need, orderBy } of requests) {
+    if (column !== null) store(column, need);
+    if (orderBy !== undefined) store(orderBy, 'value');
   }
   return [...stored.keys()].sort(byText).map((key) => stored.get(key)!);
 }
@@ -101,25 +119,29 @@ function fingerprintOf(
   });
 }
 
+const NO_COLUMN: PartialColumn = { column: -1, storage: 'number', type: 'integer' };
+
 export function compileView(view: FeatureView): CompiledView {
   const declared: ReadonlyMap<string, Column> = columnsOfView(view as never)!;
   const planned = plan(view, declared);
   const requests = planned.flatMap((feature) => feature.requests);
   const columns = storedColumns(requests, declared);
   const columnIndexes = new Map(columns.map(({ name, need }, index) => [columnKey(name, need), index]));
+  const columnOf = (name: string, need: ColumnNeed): PartialColumn => {
+    const index = columnIndexes.get(columnKey(name, need))!;
+    const { storage, type } = columns[index]!;
+    return { column: index, storage, type };
+  };
 
   const byKey = new Map(requests.map((request) => [partialKey(request), request]));
   const partialKeys = [...byKey.keys()].sort(byText);
   const partialIndexes = new Map(partialKeys.map((key, index) => [key, index]));
   const partials = partialKeys.map((key) => {
-    const { kind, column, need, params } = byKey.get(key)!;
-    const index = column === null ? -1 : columnIndexes.get(columnKey(column, need))!;
-    const stored = columns[index];
+    const { kind, column, need, orderBy, params } = byKey.get(key)!;
     return partialRegistry.get(kind)!({
       key,
-      column: index,
-      storage: stored?.storage ?? 'number',
-      type: stored?.type ?? 'integer',
+      ...(column === null ? NO_COLUMN : columnOf(column, need)),
+      ...(orderBy === undefined ? {} : { orderBy: columnOf(orderBy, 'value') }),
       params,
     });
   });
@@ -149,6 +171,7 @@ export function compileView(view: FeatureView): CompiledView {
     columns,
     storages: columns.map(({ storage }) => storage),
     partials,
+    ordered: partials.some(({ ordered }) => ordered === true),
     features,
     longestWindowMs: Math.max(0, ...windows.map((w) => (w.kind === 'sliding' ? w.offsetMs + w.sizeMs : 0))),
     hasLifetime: windows.some(({ kind }) => kind === 'lifetime'),

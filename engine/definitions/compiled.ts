@@ -51,6 +51,8 @@ export interface CompiledView {
   readonly columns: readonly StoredColumn[];
   readonly storages: readonly ColumnStorage[];
   readonly partials: readonly PartialAggregate[];
+  /** Whether some partial is an ordered one. */
+  readonly ordered: boolean;
   readonly features: readonly CompiledFeature[];
   /** Largest offset + size of its sliding windows, ms; 0 when there are none. */
   readonly longestWindowMs: number;

@@ -37,14 +37,27 @@ export function oracleValue(args: {
     })
     .sort((a, b) => a.timeMs - b.timeMs || compareEventIds(a.id, b.id));
   if (inWindow.length === 0) return feature.empty;
-  const values = inWindow
-    .map(({ row }) => {
-      if (column === null) return 1;
-      const projection = view.definition.project[column];
-      return normal(projection === undefined ? row[column]! : projection.from(row));
-    })
-    .filter((value) => value !== null);
-  return aggregate(feature, values) ?? feature.empty;
+  const columnOf = (row: EventRow, name: string | null): ColumnValue => {
+    if (name === null) return 1;
+    const projection = view.definition.project[name];
+    return normal(projection === undefined ? row[name]! : projection.from(row));
+  };
+  const { orderBy = null } = view.definition.features[feature.name]!;
+  const rows: OracleRow[] = [];
+  for (const { timeMs, row } of inWindow) {
+    const value = columnOf(row, column);
+    const by = columnOf(row, orderBy);
+    if (value !== null && by !== null) rows.push({ timeMs, value, by });
+  }
+  return aggregate(feature, rows) ?? feature.empty;
+}
+
+/** An event with a value, in the total order of events. */
+interface OracleRow {
+  readonly timeMs: number;
+  readonly value: Exclude<ColumnValue, null>;
+  /** Of the column that orders rows; 1 where there is none. */
+  readonly by: Exclude<ColumnValue, null>;
 }
 
 /** A long is a bigint only where a number would be rounded, and −0 is 0. */
@@ -53,10 +66,9 @@ function normal(value: ColumnValue): ColumnValue {
   return typeof value === 'bigint' && Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }
 
-function aggregate(
-  feature: CompiledFeature,
-  values: readonly (number | bigint | string | boolean)[],
-): FeatureValue {
+function aggregate(feature: CompiledFeature, rows: readonly OracleRow[]): FeatureValue {
+  const values = rows.map(({ value }) => value);
+  const gapsMs = rows.slice(1).map(({ timeMs }, i) => timeMs - rows[i]!.timeMs);
   const n = values.length;
   const count = (): number => feature.params[0] ?? 1;
   switch (feature.operation.name) {
@@ -90,6 +102,20 @@ function aggregate(
       return n === 0 ? null : Math.sqrt(variance(values, BigInt(n)));
     case 'stddev_samp':
       return n < 2 ? null : Math.sqrt(variance(values, BigInt(n - 1)));
+    case 'top_n':
+      return n === 0 ? null : ascending(values).reverse().slice(0, count());
+    case 'bottom_n':
+      return n === 0 ? null : ascending(values).slice(0, count());
+    case 'max_by_n':
+      return n === 0 ? null : ascendingBy(rows).reverse().slice(0, count());
+    case 'min_by_n':
+      return n === 0 ? null : ascendingBy(rows).slice(0, count());
+    case 'max_gap':
+      return n < 2 ? null : Math.max(...gapsMs);
+    case 'min_gap':
+      return n < 2 ? null : Math.min(...gapsMs);
+    case 'changes':
+      return values.filter((value, i) => i > 0 && value !== values[i - 1]).length;
     default:
       throw new Error(`the oracle does not know ${feature.operation.name}`);
   }
@@ -98,6 +124,11 @@ function aggregate(
 /** Numbers and bigints compare with each other; Math.min would not take them. */
 function ascending<V extends number | bigint | string | boolean>(values: readonly V[]): V[] {
   return [...values].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+}
+
+/** Values by the column that orders them; sorting is stable, so equal ones stay in the order of events. */
+function ascendingBy(rows: readonly OracleRow[]): ColumnValue[] {
+  return [...rows].sort((a, b) => (a.by < b.by ? -1 : a.by > b.by ? 1 : 0)).map(({ value }) => value);
 }
 
 /** numerator · 2^−1074: every finite double is one. */

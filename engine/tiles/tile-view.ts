@@ -5,5 +5,7 @@ import type { ColumnStorage } from './row-block.ts';
 export interface TileView {
   readonly storages: readonly ColumnStorage[];
   readonly partials: readonly PartialAggregate[];
+  /** Whether some partial is an ordered one: what is combined must then be combined in the total order of C3. */
+  readonly ordered: boolean;
   readonly hasLifetime: boolean;
 }
