@@ -15,7 +15,7 @@ export const changes: Operation = {
   sequence: true,
   description: 'How often the value differs from the one before it; nulls are skipped.',
   accuracy: 'exact: in the order of event time, then id',
-  bytes: '1 where there is no value, else 18–60 and the length of two texts',
+  bytes: '1 where there is no value, else 17–60 and the length of two texts',
   example: "changes('device').over('1d')",
   empty: 0,
   partials: (column) => [ofValues('changes', column)],

@@ -17,7 +17,7 @@ function gap(name: 'max_gap' | 'min_gap', builder: string): Operation {
     sequence: true,
     description: `The ${which} time between two consecutive events, in ms; with a column, of those with a value.`,
     accuracy: 'exact',
-    bytes: '1 where there is no event, else 9–30',
+    bytes: '1 where there is no event, else 7–36',
     example: `${builder}().over('1d')`,
     empty: null,
     partials: (column) =>

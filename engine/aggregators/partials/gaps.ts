@@ -7,8 +7,7 @@
  * does not (late rows of a tile whose rows are gone) the parts' own gaps stand and no seam is counted: still the same
  * answer for the same parts, with the outermost first and last.
  *
- * Encoded: varint count · if any: varint first ms · varint last − first · if two or more: varint largest gap · varint
- * smallest gap.
+ * Encoded: varint count · if any: varint first ms · if two or more: varint last − first, largest gap, smallest gap.
  */
 import type { ByteReader, ByteWriter } from '../../bytes.ts';
 import type { ColumnVector } from '../../tiles/row-block.ts';
@@ -76,8 +75,8 @@ export class Gaps {
     w.varint(this.count);
     if (this.count === 0) return;
     w.varint(this.#firstMs);
-    w.varint(this.#lastMs - this.#firstMs);
     if (this.count === 1) return;
+    w.varint(this.#lastMs - this.#firstMs);
     w.varint(this.#largestMs);
     w.varint(this.#smallestMs);
   }
@@ -88,8 +87,9 @@ export class Gaps {
     this.count = r.varint();
     if (this.count === 0) return;
     this.#firstMs = r.varint();
-    this.#lastMs = this.#firstMs + r.varint();
+    this.#lastMs = this.#firstMs;
     if (this.count === 1) return;
+    this.#lastMs += r.varint();
     this.#largestMs = r.varint();
     this.#smallestMs = r.varint();
   }
