@@ -2,6 +2,8 @@
 export type { ColumnType, ColumnValue, FeatureValue } from './engine/aggregators/partial-aggregate.ts';
 export {
   type Aggregation,
+  bottomN,
+  changes,
   count,
   distinctCount,
   type FeatureOf,
@@ -11,11 +13,17 @@ export {
   last,
   lastN,
   max,
+  maxByN,
+  maxGap,
   mean,
   min,
+  minByN,
+  minGap,
+  type OrderedByOptions,
   stddevPop,
   stddevSamp,
   sum,
+  topN,
   varPop,
   varSamp,
 } from './engine/definitions/aggregation.ts';

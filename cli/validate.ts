@@ -15,8 +15,9 @@ export async function validate(config: Config): Promise<void> {
 const describeType = ({ type, nullable }: Column): string => (nullable ? `${type}?` : type);
 
 function describeFeature(view: CompiledView, feature: CompiledFeature): string[] {
-  const { column } = view.definition.features[feature.name]!;
-  const args = [...(column === null ? [] : [column]), ...feature.params.map(String)];
+  const { column, orderBy } = view.definition.features[feature.name]!;
+  const columns = [column, orderBy ?? null].filter((name) => name !== null);
+  const args = [...columns, ...feature.params.map(String)];
   return [feature.name, `${feature.operation.name}(${args.join(', ')})`, describeWindow(feature.window)];
 }
 

@@ -4,55 +4,11 @@ import { describe, expect, test } from 'vitest';
 import { ByteReader, ByteWriter, CorruptBytesError } from '../bytes.ts';
 import { hash53 } from '../hash64.ts';
 import { operationRegistry } from './operation-registry.ts';
-import type { ColumnType, FeatureValue, FinishedWindow } from './partial-aggregate.ts';
-import { partialKey, partialRegistry } from './partial-registry.ts';
+import type { ColumnType } from './partial-aggregate.ts';
+import { partialRegistry } from './partial-registry.ts';
+import { answer, nonNull, nullIfNone, rowsOf } from './testing/answer.ts';
 import { exactSpreadOf, exactSumOf, fromUnits, isNear } from './testing/exact-reference.ts';
-import { longs, type Sample, samples, storageOf, toBlock, type Value } from './testing/row-samples.ts';
-
-const WINDOW: FinishedWindow = { atMs: 100_000, fromMs: 0, toMs: 100_000 };
-
-/** The value of an operation over parts of rows, each encoded and absorbed. */
-function answer(
-  name: string,
-  type: ColumnType,
-  parts: readonly (readonly Sample[])[],
-  params: readonly number[] = [],
-  column: string | null = 'x',
-  window: FinishedWindow = WINDOW,
-): FeatureValue {
-  const operation = operationRegistry.get(name)!;
-  const states = operation.partials(column, params).map((request) => {
-    const storage = request.need === 'hash' ? 'number' : storageOf(type);
-    const args = { key: partialKey(request), column: 0, storage, type, params: request.params };
-    const partial = partialRegistry.get(request.kind)!(args);
-    const state = partial.create();
-    for (const part of parts) {
-      const block = toBlock(part, storage);
-      const tile = partial.create();
-      partial.addRows(tile, block, 0, block.length);
-      const w = new ByteWriter();
-      partial.encode(tile, w);
-      partial.absorb(state, new ByteReader(w.finish()));
-    }
-    return state;
-  });
-  return operation.finalize(states, type, params, window);
-}
-
-/** Rows a second apart with these values. */
-function rowsOf(values: readonly Value[]): Sample[] {
-  return values.map((value, i) => ({ timeMs: i * 1000, idHi: 0, idLo: i, value }));
-}
-
-function nonNull<T>(values: readonly (T | null)[]): T[] {
-  return values.filter((value) => value !== null);
-}
-
-function inOrder(rows: readonly Sample[]): Sample[] {
-  return rows.toSorted((a, b) => a.timeMs - b.timeMs || a.idHi - b.idHi || a.idLo - b.idLo);
-}
-
-const nullIfNone = (values: readonly Value[]): FeatureValue => (values.length === 0 ? null : values);
+import { inOrder, longs, type Sample, samples, toBlock } from './testing/row-samples.ts';
 
 describe.each([...operationRegistry.values()])('$name', (operation) => {
   const params = operation.params.map(({ default: value, min }) => value ?? min);
@@ -86,6 +42,8 @@ describe.each([...operationRegistry.values()])('$name', (operation) => {
 
 test('the names of the operations are those of the catalogue', () => {
   expect([...operationRegistry.keys()].sort()).toEqual([
+    'bottom_n',
+    'changes',
     'count',
     'distinct_count',
     'first',
@@ -93,11 +51,16 @@ test('the names of the operations are those of the catalogue', () => {
     'last',
     'last_n',
     'max',
+    'max_by_n',
+    'max_gap',
     'mean',
     'min',
+    'min_by_n',
+    'min_gap',
     'stddev_pop',
     'stddev_samp',
     'sum',
+    'top_n',
     'var_pop',
     'var_samp',
   ]);

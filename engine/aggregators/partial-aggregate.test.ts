@@ -9,7 +9,15 @@ import type { ColumnStorage, RowBlock } from '../tiles/row-block.ts';
 import { operationRegistry } from './operation-registry.ts';
 import type { ColumnType, Operation, PartialAggregate } from './partial-aggregate.ts';
 import { partialKey, partialRegistry } from './partial-registry.ts';
-import { type Part, samples, split, storageOf, toBlock } from './testing/row-samples.ts';
+import {
+  type Part,
+  type Sample,
+  samples,
+  split,
+  splitOutwards,
+  storageOf,
+  toBlock,
+} from './testing/row-samples.ts';
 
 /** A partial as some operation asks for it, with that operation's column types. */
 interface Case {
@@ -17,6 +25,8 @@ interface Case {
   readonly partial: PartialAggregate;
   readonly type: ColumnType | 'hash';
   readonly storage: ColumnStorage;
+  /** Of the column that orders rows, where there is one. */
+  readonly byType: ColumnType | undefined;
 }
 
 /** Small bounds, so that short samples cross them. */
@@ -24,25 +34,44 @@ const smallParams: Readonly<Record<string, readonly (readonly number[])[]>> = {
   first_n: [[1], [3], [1000]],
   last_n: [[1], [3], [1000]],
   distinct_count: [[1], [4], [1024]],
+  top_n: [[1], [3], [1000]],
+  bottom_n: [[1], [3], [1000]],
+  max_by_n: [[1], [3], [1000]],
+  min_by_n: [[1], [3], [1000]],
 };
 
 function casesOf(operation: Operation): Case[] {
   const cases: Case[] = [];
   const types = operation.accepts ?? [];
   for (const params of smallParams[operation.name] ?? [[]]) {
-    for (const type of types) {
+    for (const [t, type] of types.entries()) {
       const columns = operation.columnOptional ? [null, 'x'] : ['x'];
-      for (const request of columns.flatMap((column) => operation.partials(column, params))) {
+      // Types of the second column take turns: each is met.
+      const byType = operation.orderedBy?.[t % operation.orderedBy.length];
+      const requests = columns.flatMap((column) =>
+        operation.partials(column, params, byType === undefined ? undefined : `by ${byType}`),
+      );
+      for (const request of requests) {
         const hashed = request.need === 'hash';
         const storage = hashed ? 'number' : storageOf(type);
         const key = partialKey(request);
         const factory = partialRegistry.get(request.kind)!;
-        const partial = factory({ key, column: 0, storage, type, params: request.params });
+        const partial = factory({
+          key,
+          column: request.column === null ? -1 : 0,
+          storage,
+          type,
+          ...(byType === undefined
+            ? {}
+            : { orderBy: { column: 1, storage: storageOf(byType), type: byType } }),
+          params: request.params,
+        });
         cases.push({
           title: hashed ? key : `${key} of ${type}`,
           partial,
           type: hashed ? 'hash' : type,
           storage,
+          byType,
         });
       }
     }
@@ -64,23 +93,36 @@ function allAtOnce(partial: PartialAggregate, rows: RowBlock): unknown {
   return state;
 }
 
-function inParts({ partial, storage }: Case, parts: readonly Part[]): unknown {
+function inParts({ partial, ...found }: Case, parts: readonly Part[]): unknown {
   const state = partial.create();
-  for (const { rows, route } of parts) {
-    const block = toBlock(rows, storage);
+  for (const { rows, route, behind } of parts) {
+    const block = blockOf(found, rows);
     if (route === 'encoded') {
       partial.absorb(state, new ByteReader(encode(partial, allAtOnce(partial, block))));
     } else {
       const middle = route === 'added' ? 0 : block.length >> 1;
+      if (behind) partial.addRows(state, block, 0, middle);
       partial.addRows(state, block, middle, block.length);
-      partial.addRows(state, block, 0, middle);
+      if (!behind) partial.addRows(state, block, 0, middle);
     }
   }
   return state;
 }
 
-function rowsAndParts(type: ColumnType | 'hash', lengthMax = 30) {
-  return samples(type, lengthMax).chain((rows) => fc.record({ rows: fc.constant(rows), parts: split(rows) }));
+type Columns = Pick<Case, 'type' | 'storage' | 'byType'>;
+
+const rowsOf = ({ type, byType }: Columns, lengthMax: number) => samples(type, lengthMax, byType);
+
+const blockOf = ({ storage, byType }: Columns, rows: readonly Sample[]): RowBlock =>
+  toBlock(rows, storage, byType === undefined ? undefined : storageOf(byType));
+
+function rowsAndParts(found: Case, lengthMax = 30) {
+  return rowsOf(found, lengthMax).chain((rows) =>
+    fc.record({
+      rows: fc.constant(rows),
+      parts: found.partial.ordered === true ? splitOutwards(rows) : split(rows),
+    }),
+  );
 }
 
 test('every registered kind of partial is reached by an operation, so the laws are checked for all', () => {
@@ -89,12 +131,12 @@ test('every registered kind of partial is reached by an operation, so the laws a
 });
 
 describe.each([...cases.values()])('$title', (found) => {
-  const { partial, storage, type } = found;
+  const { partial } = found;
 
-  test('any split, order and mix of rows and encoded parts gives the bytes of all rows at once', () => {
+  test('any split and mix of rows and encoded parts, in any order it takes, gives the bytes of all rows at once', () => {
     fc.assert(
-      fc.property(rowsAndParts(type), ({ rows, parts }) => {
-        const whole = encode(partial, allAtOnce(partial, toBlock(rows, storage)));
+      fc.property(rowsAndParts(found), ({ rows, parts }) => {
+        const whole = encode(partial, allAtOnce(partial, blockOf(found, rows)));
         expect(encode(partial, inParts(found, parts))).toEqual(whole);
       }),
       { numRuns: 60 },
@@ -103,8 +145,8 @@ describe.each([...cases.values()])('$title', (found) => {
 
   test('a decoded state encodes to the same bytes, and encoding changes nothing', () => {
     fc.assert(
-      fc.property(samples(type, 30), (rows) => {
-        const state = allAtOnce(partial, toBlock(rows, storage));
+      fc.property(rowsOf(found, 30), (rows) => {
+        const state = allAtOnce(partial, blockOf(found, rows));
         const bytes = encode(partial, state);
         const copy = partial.create();
         partial.absorb(copy, new ByteReader(bytes));
@@ -117,10 +159,10 @@ describe.each([...cases.values()])('$title', (found) => {
 
   test('absorb ends right behind the state, whether or not it had any use for it', () => {
     fc.assert(
-      fc.property(samples(type, 12), samples(type, 12), (before, rows) => {
-        const state = allAtOnce(partial, toBlock(before, storage));
+      fc.property(rowsOf(found, 12), rowsOf(found, 12), (before, rows) => {
+        const state = allAtOnce(partial, blockOf(found, before));
         const w = new ByteWriter();
-        partial.encode(allAtOnce(partial, toBlock(rows, storage)), w);
+        partial.encode(allAtOnce(partial, blockOf(found, rows)), w);
         w.u8(77);
         const r = new ByteReader(w.finish());
         partial.absorb(state, r);
@@ -133,8 +175,8 @@ describe.each([...cases.values()])('$title', (found) => {
 
   test('clear gives the state that create gives', () => {
     fc.assert(
-      fc.property(samples(type, 30), (rows) => {
-        const block = toBlock(rows, storage);
+      fc.property(rowsOf(found, 30), (rows) => {
+        const block = blockOf(found, rows);
         const state = allAtOnce(partial, block);
         partial.clear(state);
         expect(encode(partial, state)).toEqual(encode(partial, partial.create()));
@@ -147,8 +189,8 @@ describe.each([...cases.values()])('$title', (found) => {
 
   test('an absorbed empty state changes nothing', () => {
     fc.assert(
-      fc.property(samples(type, 10), (rows) => {
-        const state = allAtOnce(partial, toBlock(rows, storage));
+      fc.property(rowsOf(found, 10), (rows) => {
+        const state = allAtOnce(partial, blockOf(found, rows));
         const before = encode(partial, state);
         partial.absorb(state, new ByteReader(encode(partial, partial.create())));
         expect(encode(partial, state)).toEqual(before);
@@ -160,10 +202,10 @@ describe.each([...cases.values()])('$title', (found) => {
   test('truncated bytes are refused as corrupt', () => {
     fc.assert(
       fc.property(
-        samples(type, 8),
+        rowsOf(found, 8),
         fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
         (rows, at) => {
-          const bytes = encode(partial, allAtOnce(partial, toBlock(rows, storage)));
+          const bytes = encode(partial, allAtOnce(partial, blockOf(found, rows)));
           const cut = bytes.slice(0, Math.floor(at * bytes.length));
           expect(() => partial.absorb(partial.create(), new ByteReader(cut))).toThrow(CorruptBytesError);
         },

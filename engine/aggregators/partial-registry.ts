@@ -1,12 +1,16 @@
 /** Every kind of partial aggregate there is. Kinds are part of what is stored: never rename one. */
 import type { PartialFactory, PartialRequest } from './partial-aggregate.ts';
+import { changes } from './partials/changes.ts';
 import { count } from './partials/count.ts';
 import { distinct } from './partials/distinct.ts';
 import { exactSum } from './partials/exact-sum.ts';
 import { exactSumOfSquares } from './partials/exact-sum-of-squares.ts';
 import { max, min } from './partials/extremum.ts';
 import { firstN } from './partials/first-n.ts';
+import { gaps } from './partials/gaps.ts';
 import { lastN } from './partials/last-n.ts';
+import { maxByN, minByN } from './partials/ranked-rows.ts';
+import { largestN, smallestN } from './partials/ranked-values.ts';
 import { rowCount } from './partials/row-count.ts';
 
 export const partialRegistry: ReadonlyMap<string, PartialFactory> = new Map([
@@ -19,6 +23,12 @@ export const partialRegistry: ReadonlyMap<string, PartialFactory> = new Map([
   ['first_n', firstN],
   ['last_n', lastN],
   ['distinct', distinct],
+  ['largest_n', largestN],
+  ['smallest_n', smallestN],
+  ['max_by_n', maxByN],
+  ['min_by_n', minByN],
+  ['gaps', gaps],
+  ['changes', changes],
 ]);
 
 /**

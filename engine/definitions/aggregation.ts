@@ -5,13 +5,15 @@ import { DESCRIBED_OPTIONS, described, refuseUnknownOptions } from './known-opti
 import type { Described, Feature, Window } from './types.ts';
 import type { OperationName } from './value-types.ts';
 
-/** A feature whose operation, column and default are known to the compiler. */
+/** A feature whose operation, columns and default are known to the compiler. */
 export interface FeatureOf<
   Op extends OperationName = OperationName,
   Col extends string | null = string | null,
   D extends FeatureValue = never,
+  By extends string = string,
 > extends Feature<Col> {
   readonly operation: Op;
+  readonly orderBy?: By;
   /** Phantom: the declared default's type. Never set. */
   readonly __default?: (empty: D) => D;
 }
@@ -24,11 +26,12 @@ export interface FeatureOptions<D extends FeatureValue> extends Described {
 }
 
 /** An operation on a column, waiting for its window. */
-export interface Aggregation<Op extends OperationName, Col extends string | null> {
+export interface Aggregation<Op extends OperationName, Col extends string | null, By extends string = never> {
   readonly kind: 'aggregation';
   readonly operation: Op;
   readonly column: Col;
   readonly params: readonly number[];
+  readonly orderBy?: By;
   /**
    * Over the events of (T − offset − window, T − offset].
    *
@@ -37,44 +40,52 @@ export interface Aggregation<Op extends OperationName, Col extends string | null
   over<const D extends FeatureValue = never>(
     window: Duration,
     options?: FeatureOptions<D>,
-  ): FeatureOf<Op, Col, D>;
+  ): FeatureOf<Op, Col, D, By>;
   /** Over all events up to T − offset. */
-  lifetime<const D extends FeatureValue = never>(options?: FeatureOptions<D>): FeatureOf<Op, Col, D>;
+  lifetime<const D extends FeatureValue = never>(options?: FeatureOptions<D>): FeatureOf<Op, Col, D, By>;
 }
 
 const KNOWN = ['offset', 'default', ...DESCRIBED_OPTIONS];
 
-function feature<Op extends OperationName, Col extends string | null, D extends FeatureValue>(
-  aggregation: Aggregation<Op, Col>,
+function feature<
+  Op extends OperationName,
+  Col extends string | null,
+  D extends FeatureValue,
+  By extends string,
+>(
+  aggregation: Aggregation<Op, Col, By>,
   window: (offsetMs: number) => Window,
   options: FeatureOptions<D>,
-): FeatureOf<Op, Col, D> {
+): FeatureOf<Op, Col, D, By> {
   refuseUnknownOptions(`aggregation ${aggregation.operation}`, options, KNOWN);
-  const { operation, column, params } = aggregation;
+  const { operation, column, params, orderBy } = aggregation;
   return Object.freeze({
     kind: 'feature',
     operation,
     column,
     params,
+    ...(orderBy === undefined ? {} : { orderBy }),
     window: Object.freeze(window(durationMsOrAsIs(options.offset ?? 0))),
     ...(options.default === undefined
       ? {}
       : { default: Array.isArray(options.default) ? Object.freeze([...options.default]) : options.default }),
     ...described(options),
-  }) as FeatureOf<Op, Col, D>;
+  }) as FeatureOf<Op, Col, D, By>;
 }
 
 /** Params left out at the end take the operation's defaults when the repo is compiled. */
-function aggregation<Op extends OperationName, Col extends string | null>(
+function aggregation<Op extends OperationName, Col extends string | null, By extends string = never>(
   operation: Op,
   column: Col,
   params: readonly number[] = [],
-): Aggregation<Op, Col> {
-  const self: Aggregation<Op, Col> = {
+  orderBy?: By,
+): Aggregation<Op, Col, By> {
+  const self: Aggregation<Op, Col, By> = {
     kind: 'aggregation',
     operation,
     column,
     params: Object.freeze([...params]),
+    ...(orderBy === undefined ? {} : { orderBy }),
     over(window, options = {}) {
       const sizeMs = durationMsOrAsIs(window);
       return feature(self, (offsetMs) => ({ kind: 'sliding', sizeMs, offsetMs }), options);
@@ -141,3 +152,70 @@ export function distinctCount<const Col extends string>(
   refuseUnknownOptions('aggregation distinct_count', options, ['exactUpTo']);
   return aggregation('distinct_count', column, options.exactUpTo === undefined ? [] : [options.exactUpTo]);
 }
+
+/** The `n` largest values, largest first, repeated ones as often as they occur. Empty: null. */
+export function topN<const Col extends string>(column: Col, n: number): Aggregation<'top_n', Col> {
+  return aggregation('top_n', column, [n]);
+}
+
+/** The `n` smallest values, smallest first, repeated ones as often as they occur. Empty: null. */
+export function bottomN<const Col extends string>(column: Col, n: number): Aggregation<'bottom_n', Col> {
+  return aggregation('bottom_n', column, [n]);
+}
+
+export interface OrderedByOptions<By extends string> {
+  /** Column of type integer, long, double or timestamp; events where it is null do not count. */
+  readonly by: By;
+  /** How many values, at most 1000. @default 1 */
+  readonly n?: number;
+}
+
+function orderedBy<
+  const Op extends 'max_by_n' | 'min_by_n',
+  const Col extends string,
+  const By extends string,
+>(operation: Op, column: Col, options: OrderedByOptions<By>): Aggregation<Op, Col, By> {
+  refuseUnknownOptions(`aggregation ${operation}`, options, ['by', 'n']);
+  return aggregation(operation, column, options.n === undefined ? [] : [options.n], options.by);
+}
+
+/**
+ * The values in the `n` events with the greatest `by`, greatest first; of two events with equal `by` the newer comes
+ * first. Empty: null.
+ *
+ * @example maxByN('merchant', { by: 'amount', n: 3 }).over('30d')
+ */
+export function maxByN<const Col extends string, const By extends string>(
+  column: Col,
+  options: OrderedByOptions<By>,
+): Aggregation<'max_by_n', Col, By> {
+  return orderedBy('max_by_n', column, options);
+}
+
+/**
+ * The values in the `n` events with the least `by`, least first; of two events with equal `by` the older comes first.
+ * Empty: null.
+ */
+export function minByN<const Col extends string, const By extends string>(
+  column: Col,
+  options: OrderedByOptions<By>,
+): Aggregation<'min_by_n', Col, By> {
+  return orderedBy('min_by_n', column, options);
+}
+
+/** Largest time between two consecutive events, or events whose column is not null, ms. Fewer than two: null. */
+export function maxGap(): Aggregation<'max_gap', null>;
+export function maxGap<const Col extends string>(column: Col): Aggregation<'max_gap', Col>;
+export function maxGap(column: string | null = null): Aggregation<'max_gap', string | null> {
+  return aggregation('max_gap', column);
+}
+
+/** Smallest time between two consecutive events, or events whose column is not null, ms. Fewer than two: null. */
+export function minGap(): Aggregation<'min_gap', null>;
+export function minGap<const Col extends string>(column: Col): Aggregation<'min_gap', Col>;
+export function minGap(column: string | null = null): Aggregation<'min_gap', string | null> {
+  return aggregation('min_gap', column);
+}
+
+/** How often the value differs from the one before it, in the total order of events. Empty: 0. */
+export const changes = ofColumn('changes');

@@ -1,5 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { count, distinctCount, firstN, mean, sum } from './aggregation.ts';
+import {
+  count,
+  distinctCount,
+  firstN,
+  maxByN,
+  maxGap,
+  mean,
+  minByN,
+  minGap,
+  sum,
+  topN,
+} from './aggregation.ts';
 import { double, string, timestamp } from './column.ts';
 import { DefinitionError } from './definition-error.ts';
 import { entity } from './entity.ts';
@@ -101,6 +112,16 @@ describe('definitions', () => {
     expect(firstN('price', 3).lifetime().params).toEqual([3]);
     expect(distinctCount('card', { exactUpTo: 9 }).lifetime().params).toEqual([9]);
     expect(distinctCount('card').lifetime().params).toEqual([]);
+    expect(topN('price', 3).lifetime().params).toEqual([3]);
+    expect(maxByN('card', { by: 'price', n: 2 }).lifetime()).toMatchObject({
+      column: 'card',
+      orderBy: 'price',
+      params: [2],
+    });
+    expect(minByN('card', { by: 'price' }).lifetime().params).toEqual([]);
+    expect(maxGap().over('1d').column).toBeNull();
+    expect(minGap('price').over('1d').column).toBe('price');
+    expect('orderBy' in count().lifetime()).toBe(false);
     expect(count().lifetime().column).toBeNull();
     expect('default' in count().lifetime()).toBe(false);
   });
@@ -123,6 +144,7 @@ describe('definitions', () => {
     expect(() => entity('card', { keys: 1 } as never)).toThrow(
       /unknown option 'keys'; known: description, owner, tags/,
     );
+    expect(() => maxByN('card', { by: 'price', m: 1 } as never)).toThrow(/unknown option 'm'; known: by, n/);
     expect(() => count().over('1d', { ofset: '1d' } as never)).toThrow(/unknown option 'ofset'/);
     expect(() => featureView(null as never)).toThrow(DefinitionError);
   });

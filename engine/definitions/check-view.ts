@@ -193,6 +193,8 @@ function checkFeature(
     return;
   }
   checkParams(feature.params, operation, report);
+  if (operation.sequence === true) checkSequence(operation, feature.window, resolutionMs, report);
+  checkOrderBy(feature.orderBy, operation, columns, report);
   const type = checkOperand(feature.column, operation, columns, report);
   if (feature.default !== undefined && type !== undefined) {
     checkDefault(feature.default, operation.resultType(type), report);
@@ -296,6 +298,20 @@ function checkSeries(window: Loose, resolutionMs: unknown, report: Report): void
   }
 }
 
+/** What lies between two events can be told only while no event is given up. */
+function checkSequence(operation: Operation, window: unknown, resolutionMs: unknown, report: Report): void {
+  if (isObject(window) && window.kind === 'lifetime') {
+    report(
+      `${operation.name} takes no lifetime window: it looks at every event, and old ones are merged there; use .over(…)`,
+    );
+  }
+  if (resolutionMs !== null) {
+    report(
+      `${operation.name} takes no view with a resolution: it looks at every event, and old ones are merged there; put it in a view without`,
+    );
+  }
+}
+
 function checkCalendar({ unit, timeZone, weekStart }: Loose, _: unknown, report: Report): void {
   if (!CALENDAR_UNITS.includes(unit as CalendarUnit)) {
     report(`calendar windows begin with the ${CALENDAR_UNITS.join(', ')}, not ${show(unit)}`);
@@ -356,6 +372,29 @@ function checkOperand(
     return undefined;
   }
   return found.type;
+}
+
+function checkOrderBy(
+  column: unknown,
+  operation: Operation,
+  columns: Map<string, Column> | null,
+  report: Report,
+): void {
+  const { name, orderedBy } = operation;
+  if (orderedBy === undefined) {
+    if (column !== undefined) report(`${name} takes no column to order by`);
+    return;
+  }
+  if (column === undefined || column === null) {
+    report(`${name} needs a column to order by`);
+    return;
+  }
+  const found = checkColumnExists(column, columns, report);
+  if (found !== null && !orderedBy.includes(found.type)) {
+    report(
+      `${name} does not order by column '${String(column)}' of type ${found.type}; it takes ${orderedBy.join(', ')}`,
+    );
+  }
 }
 
 /**

@@ -36,10 +36,17 @@ const STORAGE: Readonly<Record<ColumnType, ColumnStorage>> = {
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** A column without nulls has as many values as there are rows: no need to keep it to count them. */
+/** Partials that ask of a column only which rows have a value, and the kind that takes every row. */
+const OF_EVERY_ROW: ReadonlyMap<string, string> = new Map([
+  ['count', 'row_count'],
+  ['gaps', 'gaps'],
+]);
+
+/** Of a column without nulls every row has a value: no need to keep it to know that. */
 function simplify(request: PartialRequest, columns: ReadonlyMap<string, Column>): PartialRequest {
-  return request.kind === 'count' && request.column !== null && !columns.get(request.column)!.nullable
-    ? { kind: 'row_count', column: null, need: 'value', params: [] }
+  const kind = OF_EVERY_ROW.get(request.kind);
+  return kind !== undefined && request.column !== null && !columns.get(request.column)!.nullable
+    ? { kind, column: null, need: 'value', params: [] }
     : request;
 }
 

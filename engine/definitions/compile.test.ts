@@ -1,14 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  changes,
   count,
   distinctCount,
   first,
   firstN,
   last,
   lastN,
+  maxByN,
+  maxGap,
   mean,
   min,
+  minByN,
+  minGap,
   stddevPop,
   sum,
   varSamp,
@@ -61,6 +66,8 @@ const ratio = onDemandFeature({
   request: { amount: double() },
   compute: ({ features, request }) => (features.mean === null ? null : request.amount / features.mean),
 });
+
+const compile = (view: FeatureView) => compileRepo([view]).views.get(view.name)!;
 
 function problemsOf(...definitions: unknown[]): string[] {
   try {
@@ -120,6 +127,31 @@ describe('a repo that cannot work is refused', () => {
       'too many parameters',
       { operation: 'sum', column: 'price', params: [1] },
       /sum takes 0 parameters, not 1/,
+    ],
+    [
+      'no column to order by',
+      { operation: 'max_by_n', column: 'card' },
+      /^view spend, feature x: max_by_n needs a column to order by/,
+    ],
+    [
+      'an unknown column to order by',
+      { operation: 'max_by_n', column: 'card', orderBy: 'prize' },
+      /column 'prize' does not exist/,
+    ],
+    [
+      'a column to order by that has no order',
+      { operation: 'min_by_n', column: 'price', orderBy: 'card' },
+      /min_by_n does not order by column 'card' of type string; it takes integer, long, double, timestamp/,
+    ],
+    [
+      'a column to order by where none is taken',
+      { operation: 'mean', column: 'price', orderBy: 'price' },
+      /mean takes no column to order by/,
+    ],
+    [
+      'a sequence over a lifetime',
+      { operation: 'max_gap', column: null, window: { kind: 'lifetime', offsetMs: 0 } },
+      /max_gap takes no lifetime window/,
     ],
     ['parameters that are no list', { params: 3 }, /params must be a list/],
     [
@@ -201,6 +233,11 @@ describe('a repo that cannot work is refused', () => {
       'a window shorter than the resolution',
       { resolutionMs: days(2) },
       /feature n_1d: window 1d is shorter than the view's resolution of 2d/,
+    ],
+    [
+      'a sequence in a view with a resolution',
+      { resolutionMs: 1000, features: { x: changes('shop').over('1d') } },
+      /feature x: changes takes no view with a resolution/,
     ],
     ['a negative asOfRetention', { asOfRetentionMs: -1 }, /asOfRetention is -1ms/],
     ['version 0', { version: 0 }, /version must be a positive integer, not 0/],
@@ -592,7 +629,6 @@ describe('definitions that were not made by the builders', () => {
 });
 
 describe('a compiled view', () => {
-  const compile = (view: FeatureView) => compileRepo([view]).views.get(view.name)!;
   const view = featureView({
     name: 'many',
     source: swipes,
@@ -691,6 +727,51 @@ describe('a compiled view', () => {
     expect(compileRepo([spend]).sources.get('swipes')!.retentionMs).toBe(8 * day);
     expect(compileRepo([spend, view]).sources.get('swipes')!.retentionMs).toBe(Number.POSITIVE_INFINITY);
     expect(compileRepo([swipes]).sources.get('swipes')!).toMatchObject({ retentionMs: 0, views: [] });
+  });
+});
+
+describe('a compiled view with a column to order by and sequences', () => {
+  const compiled = compile(
+    featureView({
+      name: 'order',
+      source: swipes,
+      entity: card,
+      features: {
+        shops: maxByN('shop', { by: 'price', n: 3 }).over('1d'),
+        shop: minByN('shop', { by: 'at' }).over('1d'),
+        gap: maxGap().over('1d'),
+        gap_price: minGap('price').over('1d'),
+        gap_tip: minGap('tip').over('1d'),
+        changes: changes('pieces').over('1d'),
+      },
+    }),
+  );
+
+  it('stores the column to order by as values', () => {
+    expect(compiled.columns.map(({ name, need }) => `${need} of ${name}`)).toEqual([
+      'value of at',
+      'value of pieces',
+      'value of price',
+      'value of shop',
+      'value of tip',
+    ]);
+    expect(compiled.features.map(({ params }) => params)).toEqual([[3], [1], [], [], [], []]);
+  });
+
+  it('names that column in the partial, and looks at every row for gaps of a column without nulls', () => {
+    expect(compiled.partials.map(({ key }) => key)).toEqual([
+      'changes(pieces)',
+      'gaps()',
+      'gaps(tip)',
+      'max_by_n(shop,price,3)',
+      'min_by_n(shop,at,1)',
+    ]);
+    expect(compiled.features.slice(2).map(({ partials }) => partials)).toEqual([[1], [1], [2], [0]]);
+  });
+
+  it('knows that it has ordered partials, and other views that they have none', () => {
+    expect(compiled.ordered).toBe(true);
+    expect(compile(spend).ordered).toBe(false);
   });
 });
 

@@ -3,6 +3,8 @@
  * it is made. The wording of the readable errors is checked through the types that hold it.
  */
 import {
+  bottomN,
+  changes,
   count,
   distinctCount,
   first,
@@ -10,10 +12,15 @@ import {
   last,
   lastN,
   max,
+  maxByN,
+  maxGap,
   mean,
   min,
+  minByN,
+  minGap,
   stddevSamp,
   sum,
+  topN,
   varPop,
 } from './aggregation.ts';
 import { boolean, double, integer, long, type RowOf, string, timestamp } from './column.ts';
@@ -103,10 +110,27 @@ count().over('7d', { ofset: '7d' });
 mean();
 // @ts-expect-error first_n needs a number
 firstN('tx_amount');
+// @ts-expect-error top_n does not take column 'merchant' of type string
+featureView({ ...base, features: { x: topN('merchant', 3).over('1d') } });
+featureView({ ...base, features: { x: maxByN('merchant', { by: 'tx_amount' }).over('1d') } });
+// @ts-expect-error column 'merchnat' does not exist here
+featureView({ ...base, features: { x: maxByN('merchnat', { by: 'tx_amount' }).over('1d') } });
+// @ts-expect-error column 'tx_amuont' does not exist here
+featureView({ ...base, features: { x: maxByN('merchant', { by: 'tx_amuont' }).over('1d') } });
+// @ts-expect-error min_by_n does not order by column 'online' of type boolean
+featureView({ ...base, features: { x: minByN('merchant', { by: 'online' }).over('1d') } });
+// @ts-expect-error max_by_n needs a column to order by
+maxByN('merchant', { n: 3 });
+// @ts-expect-error a misspelt option
+maxByN('merchant', { by: 'tx_amount', m: 3 });
+// @ts-expect-error column 'merchnat' does not exist here
+featureView({ ...base, features: { x: changes('merchnat').over('1d') } });
 
 /** The readable error itself: what `featureView` demands of a feature it cannot have. */
 const wrongColumn = { x: mean('tx_amuont').over('1d') };
 const wrongType = { x: mean('merchant').over('1d') };
+const wrongOrder = { x: maxByN('merchant', { by: 'tx_amuont' }).over('1d') };
+const wrongOrderType = { x: maxByN('merchant', { by: 'online' }).over('1d') };
 type Demand<Fs extends Parameters<typeof featureView>[0]['features']> = NonNullable<
   Parameters<
     typeof featureView<(typeof source)['columns'], 'customer_id', Fs, { amount: 'double' }, { amount: false }>
@@ -123,6 +147,21 @@ expectType<
 >(true);
 expectType<
   Demand<typeof wrongType>['x'] extends "mean does not take column 'merchant' of type string" ? true : false,
+  true
+>(true);
+
+expectType<
+  Demand<
+    typeof wrongOrder
+  >['x'] extends "column 'tx_amuont' does not exist here; it is neither a column of the source nor a projected one"
+    ? true
+    : false,
+  true
+>(true);
+expectType<
+  Demand<typeof wrongOrderType>['x'] extends "max_by_n does not order by column 'online' of type boolean"
+    ? true
+    : false,
   true
 >(true);
 
@@ -234,6 +273,13 @@ const values = featureView({
     first_n: firstN('tx_amount', 3).over('1d'),
     last_n: lastN('customer_id', 3).over('1d', { default: [] }),
     distinct: distinctCount('merchant', { exactUpTo: 10 }).over('1d'),
+    top_n: topN('id', 3).over('1d'),
+    bottom_n: bottomN('tx_amount', 3).over('1d', { default: [] }),
+    max_by_n: maxByN('merchant', { by: 'tx_amount', n: 3 }).over('1d'),
+    min_by_n: minByN('online', { by: 'seen' }).over('1d'),
+    max_gap: maxGap().over('1d'),
+    min_gap: minGap('tip').over('1d', { default: 0 }),
+    changes: changes('merchant').over('1d'),
     constructor: count().over('1d'),
   },
 });
@@ -256,6 +302,13 @@ expectType<Value<'last_or_text'>, string>(true);
 expectType<Value<'first_n'>, readonly number[] | null>(true);
 expectType<Value<'last_n'>, readonly string[] | readonly []>(true);
 expectType<Value<'distinct'>, number>(true);
+expectType<Value<'top_n'>, readonly (number | bigint)[] | null>(true);
+expectType<Value<'bottom_n'>, readonly number[] | readonly []>(true);
+expectType<Value<'max_by_n'>, readonly string[] | null>(true);
+expectType<Value<'min_by_n'>, readonly boolean[] | null>(true);
+expectType<Value<'max_gap'>, number | null>(true);
+expectType<Value<'min_gap'>, number | null>(true);
+expectType<Value<'changes'>, number>(true);
 expectType<Value<'constructor'>, number>(true);
 
 // --- References -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import type {
   Projection,
   StreamSource,
 } from './types.ts';
-import type { AcceptedBy, ValueOfOperation, WithDefault } from './value-types.ts';
+import type { AcceptedBy, OperationName, OrderedBy, ValueOfOperation, WithDefault } from './value-types.ts';
 
 export const DEFAULT_AS_OF_RETENTION: Duration = '1d';
 
@@ -34,17 +34,28 @@ type NoSuchColumn<Col extends string> =
 
 /** `unknown` where a feature fits the columns, otherwise a string type that says why it does not. */
 type FeatureProblem<C, F> =
-  F extends FeatureOf<infer Op, infer Col, infer _D>
+  F extends FeatureOf<infer Op, infer Col, infer _D, infer By>
     ? Col extends string
       ? Col extends keyof C
         ? C[Col] extends TypedColumn<AcceptedBy<Op>>
-          ? unknown
+          ? OrderProblem<C, Op, By>
           : C[Col] extends TypedColumn<infer T>
             ? `${Op} does not take column '${Col}' of type ${T}`
             : never
         : NoSuchColumn<Col>
       : unknown
     : unknown;
+
+/** `By` is never where the feature orders by nothing. */
+type OrderProblem<C, Op extends OperationName, By extends string> = [By] extends [never]
+  ? unknown
+  : By extends keyof C
+    ? C[By] extends TypedColumn<OrderedBy<Op>>
+      ? unknown
+      : C[By] extends TypedColumn<infer T>
+        ? `${Op} does not order by column '${By}' of type ${T}`
+        : never
+    : NoSuchColumn<By>;
 
 type FeatureProblems<C, Fs> = { readonly [K in keyof Fs]: FeatureProblem<C, Fs[K]> };
 
@@ -56,7 +67,7 @@ type KeyColumnProblem<C, Key extends string> = Key extends keyof C
 
 /** The value of a feature, given the columns it may use. */
 export type ValueOfFeature<C, F> =
-  F extends FeatureOf<infer Op, infer Col, infer D>
+  F extends FeatureOf<infer Op, infer Col, infer D, infer _By>
     ? Col extends keyof C
       ? C[Col] extends TypedColumn<infer T>
         ? WithDefault<Op, ValueOfOperation<Op, T>, D>

@@ -25,17 +25,36 @@ export const OPERATION_ACCEPTS = {
   first_n: ANY,
   last_n: ANY,
   distinct_count: ANY,
+  top_n: ORDERED,
+  bottom_n: ORDERED,
+  max_by_n: ANY,
+  min_by_n: ANY,
+  max_gap: ANY,
+  min_gap: ANY,
+  changes: ANY,
 } as const satisfies Record<string, readonly ColumnType[]>;
 
 export type OperationName = keyof typeof OPERATION_ACCEPTS;
 
+/** Column types of the column that orders rows, for the operations that take one. */
+export const OPERATION_ORDERED_BY = {
+  max_by_n: ORDERED,
+  min_by_n: ORDERED,
+} as const satisfies Partial<Record<OperationName, readonly ColumnType[]>>;
+
 /** Column types that an operation takes. */
 export type AcceptedBy<Op extends OperationName> = (typeof OPERATION_ACCEPTS)[Op][number];
+
+/** Column types that an operation orders rows by; never where it does not. */
+export type OrderedBy<Op extends OperationName> = Op extends keyof typeof OPERATION_ORDERED_BY
+  ? (typeof OPERATION_ORDERED_BY)[Op][number]
+  : never;
 
 /** The value of an operation over a column of type `T`. */
 export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = Op extends
   | 'count'
   | 'distinct_count'
+  | 'changes'
   ? number
   : Op extends 'sum'
     ? T extends 'double'
@@ -43,12 +62,12 @@ export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = O
       : number | bigint
     : Op extends 'min' | 'max' | 'first' | 'last'
       ? ValueOfType[T] | null
-      : Op extends 'first_n' | 'last_n'
+      : Op extends 'first_n' | 'last_n' | 'top_n' | 'bottom_n' | 'max_by_n' | 'min_by_n'
         ? readonly ValueOfType[T][] | null
         : number | null;
 
 /** Operations that answer null for some windows that are not empty: a default does not remove their null. */
-type NullBeyondEmpty = 'var_samp' | 'stddev_samp';
+type NullBeyondEmpty = 'var_samp' | 'stddev_samp' | 'max_gap' | 'min_gap';
 
 /** The value with the declared default in place of the empty answer; `D` is never where there is none. */
 export type WithDefault<Op extends OperationName, V, D extends FeatureValue> = [D] extends [never]

@@ -159,10 +159,22 @@ function answer(
   column: string | null,
   events: readonly OracleEvent[],
 ): FeatureValue {
-  const values = events
-    .map(({ row }) => (column === null ? 1 : columnValueOf(view, row, column)))
-    .filter((value) => value !== null);
-  return aggregate(feature, values);
+  const { orderBy = null } = view.definition.features[feature.name]!;
+  const rows: OracleRow[] = [];
+  for (const { timeMs, row } of events) {
+    const value = column === null ? 1 : columnValueOf(view, row, column);
+    const by = orderBy === null ? 1 : columnValueOf(view, row, orderBy);
+    if (value !== null && by !== null) rows.push({ timeMs, value, by });
+  }
+  return aggregate(feature, rows);
+}
+
+/** An event with a value, in the total order of events. */
+interface OracleRow {
+  readonly timeMs: number;
+  readonly value: Exclude<ColumnValue, null>;
+  /** Of the column that orders rows; 1 where there is none. */
+  readonly by: Exclude<ColumnValue, null>;
 }
 
 /** A long is a bigint only where a number would be rounded, and −0 is 0. */
@@ -171,10 +183,9 @@ function normal(value: ColumnValue): ColumnValue {
   return typeof value === 'bigint' && Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }
 
-function aggregate(
-  feature: CompiledFeature,
-  values: readonly (number | bigint | string | boolean)[],
-): FeatureValue {
+function aggregate(feature: CompiledFeature, rows: readonly OracleRow[]): FeatureValue {
+  const values = rows.map(({ value }) => value);
+  const gapsMs = rows.slice(1).map(({ timeMs }, i) => timeMs - rows[i]!.timeMs);
   const n = values.length;
   const count = (): number => feature.params[0] ?? 1;
   switch (feature.operation.name) {
@@ -208,6 +219,20 @@ function aggregate(
       return n === 0 ? null : Math.sqrt(variance(values, BigInt(n)));
     case 'stddev_samp':
       return n < 2 ? null : Math.sqrt(variance(values, BigInt(n - 1)));
+    case 'top_n':
+      return n === 0 ? null : ascending(values).reverse().slice(0, count());
+    case 'bottom_n':
+      return n === 0 ? null : ascending(values).slice(0, count());
+    case 'max_by_n':
+      return n === 0 ? null : ascendingBy(rows).reverse().slice(0, count());
+    case 'min_by_n':
+      return n === 0 ? null : ascendingBy(rows).slice(0, count());
+    case 'max_gap':
+      return n < 2 ? null : Math.max(...gapsMs);
+    case 'min_gap':
+      return n < 2 ? null : Math.min(...gapsMs);
+    case 'changes':
+      return values.filter((value, i) => i > 0 && value !== values[i - 1]).length;
     default:
       throw new Error(`the oracle does not know ${feature.operation.name}`);
   }
@@ -216,6 +241,11 @@ function aggregate(
 /** Numbers and bigints compare with each other; Math.min would not take them. */
 function ascending<V extends number | bigint | string | boolean>(values: readonly V[]): V[] {
   return [...values].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+}
+
+/** Values by the column that orders them; sorting is stable, so equal ones stay in the order of events. */
+function ascendingBy(rows: readonly OracleRow[]): ColumnValue[] {
+  return [...rows].sort((a, b) => (a.by < b.by ? -1 : a.by > b.by ? 1 : 0)).map(({ value }) => value);
 }
 
 /** numerator · 2^−1074: every finite double is one. */

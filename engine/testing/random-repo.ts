@@ -6,7 +6,7 @@
  * filter, declared defaults; events with integer, long, text ids and none.
  */
 import { operationRegistry } from '../aggregators/operation-registry.ts';
-import type { ColumnType, ColumnValue, FeatureValue } from '../aggregators/partial-aggregate.ts';
+import type { ColumnType, ColumnValue, FeatureValue, Operation } from '../aggregators/partial-aggregate.ts';
 import { compileRepo } from '../definitions/compile.ts';
 import type { CompiledSource, CompiledView } from '../definitions/compiled.ts';
 import { entity } from '../definitions/entity.ts';
@@ -242,13 +242,30 @@ function defaultOf(random: SeededRandom, resultType: string): FeatureValue | und
   }
 }
 
+/**
+ * Sequence operations that occur: those whose tail rows the write path keeps behind the rows of the tree. A list, so
+ * that one line lets them in.
+ */
+const SEQUENCE_OPERATIONS: readonly string[] = ['max_gap', 'min_gap', 'changes'];
+
+/** Every operation that occurs in random views. */
+export const RANDOM_OPERATIONS: readonly Operation[] = [...operationRegistry.values()].filter(
+  ({ name, sequence }) => sequence !== true || SEQUENCE_OPERATIONS.includes(name),
+);
+
 function featureOf(
   random: SeededRandom,
   columns: Readonly<Record<string, Column>>,
   window: Window,
+  resolution: number | null,
 ): Feature | null {
-  const operation = random.pick([...operationRegistry.values()]);
-  const fitting = Object.keys(columns).filter((name) => operation.accepts?.includes(columns[name]!.type));
+  const operation = random.pick(RANDOM_OPERATIONS);
+  if (operation.sequence === true && (window.kind === 'lifetime' || resolution !== null)) return null;
+  const ofTypes = (types: readonly ColumnType[]): string[] =>
+    Object.keys(columns).filter((name) => types.includes(columns[name]!.type));
+  const fitting = ofTypes(operation.accepts ?? []);
+  const ordering = ofTypes(operation.orderedBy ?? []);
+  if (operation.orderedBy !== undefined && ordering.length === 0) return null;
   const bare = operation.accepts === null || (operation.columnOptional && random.chance(0.4));
   if (!bare && fitting.length === 0) return null;
   const column = bare ? null : random.pick(fitting);
@@ -272,6 +289,7 @@ function featureOf(
     operation: operation.name,
     column,
     params,
+    ...(ordering.length === 0 ? {} : { orderBy: random.pick(ordering) }),
     window,
     ...restricted,
     ...(fallback === undefined ? {} : { default: fallback }),
@@ -336,7 +354,7 @@ export function randomRepo(random: SeededRandom, name: string): RandomRepo {
         chosen.sizeMs < resolution
           ? { kind: 'sliding', sizeMs: resolution, offsetMs: 0 }
           : chosen;
-      const feature = featureOf(random, all, window);
+      const feature = featureOf(random, all, window, resolution);
       if (feature !== null) features[`f${i}`] = feature;
     }
     if (Object.keys(features).length === 0) {

@@ -9,10 +9,13 @@ import type { EventRow, FeatureView } from '../definitions/types.ts';
 import { integerEventId } from '../event-id.ts';
 import { MemoryTileStore } from '../store/memory-tile-store.ts';
 import type { FieldName, Token } from '../store/tile-store.ts';
+
+import { allocateRows } from '../tiles/row-block.ts';
 import { PROTOCOL } from '../tiles/state-protocol.ts';
 import type { IncomingRow } from '../tiles/state-update.ts';
+
 import { DEFAULT_TILE_SHAPE, type TileShape } from '../tiles/tile-shape.ts';
-import { WindowRead, type WindowValue } from '../windows/window-read.ts';
+import { type AskedEvent, WindowRead, type WindowValue } from '../windows/window-read.ts';
 import { FieldTracker } from './field-tracker.ts';
 import { SeededRandom } from './random.ts';
 
@@ -106,8 +109,14 @@ export class SingleView {
     }
   }
 
-  async read(key: string, atMs: number): Promise<{ values: readonly WindowValue[]; cost: ReadCost }> {
-    const fields = this.#read.fields(atMs, null);
+  /** @param asked an event of this key to ask about, recorded or not (C10) */
+  async read(
+    key: string,
+    atMs: number,
+    asked: EventRow | null = null,
+  ): Promise<{ values: readonly WindowValue[]; cost: ReadCost }> {
+    const question = asked === null ? null : this.#question(asked);
+    const fields = this.#read.fields(atMs, question?.row.times[0] ?? null);
     const address = { namespace: this.view.namespace, key, shard: SHARD };
     const [state] = await this.tracker.read([{ address, fields }]);
     const bytes = new Map<FieldName, Uint8Array | null>(fields.map((field, f) => [field, state!.fields[f]!]));
@@ -118,13 +127,32 @@ export class SingleView {
       total += value.length;
       present++;
     }
-    const values = this.#read.evaluate({ head: state!.head, bytes, atMs, asked: null });
+    const values = this.#read.evaluate({ head: state!.head, bytes, atMs, asked: question });
     return { values, cost: { fields: fields.length, present, bytes: total } };
   }
 
+  #question(event: EventRow): AskedEvent | null {
+    const { source, storages } = this.view;
+    const values = this.view.project(event);
+    if (values === null) return null;
+    const id = integerEventId(event[source.eventId!] as number | bigint);
+    const row = allocateRows(1, storages);
+    row.times[0] = event[source.eventTime] as number;
+    row.idHi[0] = id.hi;
+    row.idLo[0] = id.lo;
+    values.forEach((value, c) => {
+      row.columns[c]![0] = value === null && storages[c] === 'number' ? Number.NaN : value;
+    });
+    return { row, id, dedupeId: id };
+  }
+
   /** The values by feature name. */
-  async values(key: string, atMs: number): Promise<Record<string, FeatureValue>> {
-    const { values } = await this.read(key, atMs);
+  async values(
+    key: string,
+    atMs: number,
+    asked: EventRow | null = null,
+  ): Promise<Record<string, FeatureValue>> {
+    const { values } = await this.read(key, atMs, asked);
     return Object.fromEntries(values.map(({ feature, value }) => [feature.name, value]));
   }
 }

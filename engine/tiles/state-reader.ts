@@ -3,6 +3,10 @@
  * read: whole tiles where a node lies inside the stretch, rows at its edges.
  *
  * A stretch is lo ≤ time < hi. Nodes are parsed once per state and only as far as they are needed.
+ *
+ * Stretches come newest first, and within one everything is added newest first too, as ordered partials need it: the
+ * rows of the tail, which are behind every row of the tree where a view has such partials, then the tree from its
+ * last child to its first. Others take what is added in any order.
  */
 import { ByteReader, CorruptBytesError } from '../bytes.ts';
 import type { EventId } from '../event-id.ts';
@@ -51,6 +55,12 @@ export type FieldBytes = Pick<ReadonlyMap<FieldName, Uint8Array | null>, 'get'>;
 export interface TieLimit {
   readonly timeMs: number;
   readonly last: EventId;
+}
+
+/** Ids of one millisecond: after < id ≤ last, each where it is not null. */
+interface IdRange {
+  readonly after: EventId | null;
+  readonly last: EventId | null;
 }
 
 export class StateReader {
@@ -132,7 +142,7 @@ export class StateReader {
     if (extra !== null) rows = mergeRows(rows, rowsThatMeet(extra, condition, storages), storages);
     let to = lowerBound(rows, toMs + 1);
     if (tie !== null && tie.timeMs === toMs) {
-      while (to > 0 && rows.times[to - 1] === toMs && isBehind(rows, to - 1, tie.last)) to--;
+      while (to > 0 && rows.times[to - 1] === toMs && compareId(rows, to - 1, tie.last) > 0) to--;
     }
     const edge = fromMs === null ? 0 : lowerBound(rows, fromMs + 1);
     // Where rows were given up, nothing older than those remembered can be told to be among the newest.
@@ -169,24 +179,49 @@ export class StateReader {
   addRange(lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
     if (lo >= hi) return;
     if (tie === null || tie.timeMs < lo || tie.timeMs >= hi) {
+      this.#addBlock(this.head.tail, lo, hi, null, into);
       if (this.#rootNode !== null) this.#addNode(this.#rootNode, 0, lo, hi, null, into);
       // A late row of the tail belongs with the tile that already stands for its stretch of time.
-      this.#addBlock(this.head.tail, Math.min(lo, this.widenedToMs ?? lo), hi, null, into);
+      if (this.widenedToMs !== null) this.#addBlock(this.head.tail, this.widenedToMs, lo, null, into);
       return;
     }
     // Three stretches: after the millisecond of the tie, that millisecond, before it.
     this.addRange(tie.timeMs + 1, hi, null, into);
-    this.#addBlock(this.head.tail, tie.timeMs, tie.timeMs + 1, tie.last, into);
-    if (this.#rootNode !== null) this.#addNode(this.#rootNode, 0, tie.timeMs, tie.timeMs + 1, tie.last, into);
+    this.#addMillisecond(tie.timeMs, { after: null, last: tie.last }, into);
     this.addRange(lo, tie.timeMs, null, into);
   }
 
-  #addBlock(rows: RowBlock, lo: number, hi: number, last: EventId | null, into: PartialSet): void {
-    const from = lowerBound(rows, lo);
+  /**
+   * As `addRange`, with one more row, lo ≤ its time < hi, in its place of the total order. The path of its time must
+   * have been read.
+   * @param tie if it is at the row's time, its id is the row's
+   */
+  addRangeWith(extra: RowBlock, lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
+    const timeMs = extra.times[0]!;
+    const id = { hi: extra.idHi[0]!, lo: extra.idLo[0]! };
+    this.addRange(timeMs + 1, hi, tie, into);
+    if (tie?.timeMs !== timeMs) this.#addMillisecond(timeMs, { after: id, last: null }, into);
+    into.addRows(extra, 0, 1);
+    this.rowCount += 1;
+    this.#addMillisecond(timeMs, { after: null, last: id }, into);
+    this.addRange(lo, timeMs, tie, into);
+  }
+
+  #addMillisecond(timeMs: number, ids: IdRange, into: PartialSet): void {
+    this.#addBlock(this.head.tail, timeMs, timeMs + 1, ids, into);
+    if (this.#rootNode !== null) this.#addNode(this.#rootNode, 0, timeMs, timeMs + 1, ids, into);
+  }
+
+  /** @param ids null: all; given for one millisecond only */
+  #addBlock(rows: RowBlock, lo: number, hi: number, ids: IdRange | null, into: PartialSet): void {
+    let from = lowerBound(rows, lo);
     let to = lowerBound(rows, hi);
-    if (last !== null) {
-      while (to > from && isBehind(rows, to - 1, last)) to--;
+    if (ids !== null) {
+      const { after, last } = ids;
+      if (after !== null) while (from < to && compareId(rows, from, after) <= 0) from++;
+      if (last !== null) while (to > from && compareId(rows, to - 1, last) > 0) to--;
     }
+    if (from >= to) return;
     into.addRows(rows, from, to);
     this.rowCount += to - from;
   }
@@ -196,27 +231,27 @@ export class StateReader {
     depth: number,
     lo: number,
     hi: number,
-    last: EventId | null,
+    ids: IdRange | null,
     into: PartialSet,
   ): void {
     if (node.rows !== null) {
-      this.#addBlock(node.rows, lo, hi, last, into);
+      this.#addBlock(node.rows, lo, hi, ids, into);
       return;
     }
     const span = spanMs(depth + 1);
-    for (let i = 0; i < node.buckets.length; i++) {
+    for (let i = node.buckets.length - 1; i >= 0; i--) {
       const startMs = node.buckets[i]! * span;
       const endMs = startMs + span;
-      if (endMs <= lo) continue;
-      if (startMs >= hi) return;
+      if (startMs >= hi) continue;
+      if (endMs <= lo) return;
       const kind = node.kinds[i]!;
       if (kind === INLINE) {
-        this.#addBlock(this.#inlineRows(node, i), lo, hi, last, into);
-      } else if (lo <= startMs && endMs <= hi && last === null) {
+        this.#addBlock(this.#inlineRows(node, i), lo, hi, ids, into);
+      } else if (lo <= startMs && endMs <= hi && ids === null) {
         into.absorb(node.bytes.subarray(node.starts[i]!, node.ends[i]!));
         this.rowCount += node.rowCounts[i]!;
       } else if (kind === NODE) {
-        this.#addNode(this.#child(depth + 1, node.buckets[i]!), depth + 1, lo, hi, last, into);
+        this.#addNode(this.#child(depth + 1, node.buckets[i]!), depth + 1, lo, hi, ids, into);
       } else if (endMs <= hi) {
         // A collapsed tile across the old edge counts whole: the window reaches back to the tile's start.
         into.absorb(node.bytes.subarray(node.starts[i]!, node.ends[i]!));
@@ -289,9 +324,9 @@ function firstAt(rows: RowBlock, block: RowBlock): number {
   return at;
 }
 
-/** Whether a row comes behind an id of its millisecond. */
-function isBehind(rows: RowBlock, i: number, { hi, lo }: EventId): boolean {
-  return (rows.idHi[i]! - hi || rows.idLo[i]! - lo) > 0;
+/** Negative, 0 or positive as the id of row `i` comes before, is or comes after `id`. */
+function compareId(rows: RowBlock, i: number, id: EventId): number {
+  return rows.idHi[i]! - id.hi || rows.idLo[i]! - id.lo;
 }
 
 function findRow(rows: RowBlock, timeMs: number, id: EventId): boolean {

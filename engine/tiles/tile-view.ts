@@ -6,9 +6,12 @@ import type { ColumnStorage } from './row-block.ts';
 export interface TileView {
   readonly storages: readonly ColumnStorage[];
   readonly partials: readonly PartialAggregate[];
-  readonly hasLifetime: boolean;
-  /** Whether some partial is ordered: late rows then go straight to their place in the tree. */
+  /**
+   * Whether some partial is an ordered one: what is combined must then be combined in the total order
+   * of C3, and late rows go straight to their place in the tree.
+   */
   readonly ordered: boolean;
+  readonly hasLifetime: boolean;
   /** What is remembered for windows of last events. */
   readonly newestRows: readonly NewestRowsSpec[];
 }

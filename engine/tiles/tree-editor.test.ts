@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { PartialRequest } from '../aggregators/partial-aggregate.ts';
 import { partialKey, partialRegistry } from '../aggregators/partial-registry.ts';
 import { ByteReader, CorruptBytesError } from '../bytes.ts';
 import type { FieldName } from '../store/tile-store.ts';
@@ -14,16 +15,23 @@ import { TreeEditor } from './tree-editor.ts';
 
 const storages = ['number'] as const;
 
-function viewWith({ hasLifetime }: { hasLifetime: boolean }): TileView {
-  const partials = [
+function viewWith(options: { hasLifetime: boolean; ordered?: boolean }): TileView {
+  const { hasLifetime, ordered = false } = options;
+  const partials: PartialRequest[] = [
     { kind: 'row_count', column: null, need: 'value', params: [] },
     { kind: 'exact_sum', column: 'x', need: 'value', params: [] },
     { kind: 'last_n', column: 'x', need: 'value', params: [2] },
-  ] as const;
+  ];
+  if (ordered) {
+    partials.push(
+      { kind: 'gaps', column: null, need: 'value', params: [] },
+      { kind: 'changes', column: 'x', need: 'value', params: [] },
+    );
+  }
   return {
     storages,
+    ordered,
     hasLifetime,
-    ordered: false,
     newestRows: [],
     partials: partials.map((request) =>
       partialRegistry.get(request.kind)!({
@@ -234,7 +242,7 @@ describe('coarsen', () => {
 test('no orphaned, no missing field and no row lost after any sequence of edits', () => {
   for (let seed = 1; seed <= 300; seed++) {
     const random = new SeededRandom(seed);
-    const view = viewWith({ hasLifetime: random.chance(0.5) });
+    const view = viewWith({ hasLifetime: random.chance(0.5), ordered: seed % 2 === 0 });
     const tree = new StoredTree(view, shapeOf(random.pick([2, 3, 4, 10])));
     const scale = 2 ** random.between(3, 40);
     let events: Event[] = [];

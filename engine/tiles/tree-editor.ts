@@ -31,6 +31,7 @@ import {
 import { PartialSet } from './partial-set.ts';
 import {
   type ColumnStorage,
+  compareRows,
   lowerBound,
   mergeRows,
   type RowBlock,
@@ -211,15 +212,41 @@ export class TreeEditor {
       child.rows = mergeRows(child.rows, rows, this.#storages);
       return;
     }
-    child.tile = this.#combine((set) => {
-      set.absorb(child.tile);
+    child.rowCount += rows.length;
+    if (child.kind === 'collapsed') {
+      child.tile = this.#extend(child.tile, rows);
+      return;
+    }
+    const loaded = this.#load(depth, bucket);
+    if (loaded === null) return;
+    const behind = !this.#view.ordered || this.#endsBefore(loaded.node, depth, rows);
+    const node = this.#insertInto(loaded.node, depth, rows);
+    this.#put(depth, bucket, node);
+    child.tile = behind ? this.#extend(child.tile, rows) : this.#combine((set) => addNode(set, node));
+  }
+
+  /** A tile and further rows: for ordered partials these must lie behind all that is in the tile. */
+  #extend(tile: Uint8Array, rows: RowBlock): Uint8Array {
+    return this.#combine((set) => {
+      set.absorb(tile);
       set.addRows(rows, 0, rows.length);
     });
-    child.rowCount += rows.length;
-    if (child.kind === 'node') {
-      const loaded = this.#load(depth, bucket);
-      if (loaded !== null) this.#put(depth, bucket, this.#insertInto(loaded.node, depth, rows));
-    }
+  }
+
+  /**
+   * Whether the rows lie behind everything below a node; false where its rows are gone and that cannot be told. Loads
+   * only what an insert of the rows loads.
+   */
+  #endsBefore(node: TileNode, depth: number, rows: RowBlock): boolean {
+    if (node.kind === 'leaf') return isBehind(rows, node.rows);
+    const last = node.children[node.children.length - 1];
+    if (last === undefined) return true;
+    const bucket = bucketOf(depth + 1, rows.times[0]!);
+    if (bucket !== last.bucket) return bucket > last.bucket;
+    if (last.kind === 'inline') return isBehind(rows, last.rows);
+    if (last.kind === 'collapsed') return false;
+    const loaded = this.#load(depth + 1, bucket);
+    return loaded !== null && this.#endsBefore(loaded.node, depth + 1, rows);
   }
 
   /** A node over sorted rows: a leaf while they fit, else an inner one. */
@@ -443,6 +470,10 @@ function findRow(rows: RowBlock, timeMs: number, idHi: number, idLo: number): bo
   return false;
 }
 
+function isBehind(rows: RowBlock, others: RowBlock): boolean {
+  return others.length === 0 || compareRows(rows, 0, others, others.length - 1) > 0;
+}
+
 function nodeRowCount(node: TileNode): number {
   if (node.kind === 'leaf') return node.rows.length;
   let count = 0;
@@ -450,6 +481,7 @@ function nodeRowCount(node: TileNode): number {
   return count;
 }
 
+/** In the total order of C3, as ordered partials need it. */
 function addNode(set: PartialSet, node: TileNode): void {
   if (node.kind === 'leaf') {
     set.addRows(node.rows, 0, node.rows.length);

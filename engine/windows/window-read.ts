@@ -169,6 +169,7 @@ export class WindowRead {
     add: (target: Target, value: WindowValue) => void,
   ): void {
     const accumulator = this.#accumulator;
+    const { ordered } = this.#view;
     accumulator.clear();
     reader.resetCounts();
     const toMs = atMs - group.offsetMs;
@@ -177,10 +178,13 @@ export class WindowRead {
     for (const { sizeMs, targets } of sizesAt(group, toMs)) {
       const lifetime = sizeMs === Number.POSITIVE_INFINITY;
       const lo = lifetime ? 0 : Math.max(0, toMs - sizeMs + 1);
-      reader.addRange(lo, hi, tie, accumulator);
+      // Ordered partials need the asked event in its place; such views have no tiles that widen a window.
+      const placed = extra !== null && ordered && lo <= extra.times[0]! && extra.times[0]! < hi;
+      if (placed) reader.addRangeWith(extra, lo, hi, tie, accumulator);
+      else reader.addRange(lo, hi, tie, accumulator);
       if (lifetime) reader.addPrefix(accumulator);
       const fromIncludedMs = Math.min(lo, reader.widenedToMs ?? lo);
-      if (extra !== null && fromIncludedMs <= extra.times[0]! && extra.times[0]! < hi) {
+      if (extra !== null && !placed && fromIncludedMs <= extra.times[0]! && extra.times[0]! < hi) {
         accumulator.addRows(extra, 0, 1);
         reader.rowCount += 1;
       }

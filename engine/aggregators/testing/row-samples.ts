@@ -1,4 +1,4 @@
-/** Generators of rows of one column, and the ways to split them. For tests. */
+/** Generators of rows of one column, or two where the second orders them, and the ways to split them. For tests. */
 import * as fc from 'fast-check';
 import { hash53 } from '../../hash64.ts';
 import { allocateRows, type ColumnStorage, type RowBlock, sortRows } from '../../tiles/row-block.ts';
@@ -11,6 +11,8 @@ export interface Sample {
   readonly idHi: number;
   readonly idLo: number;
   readonly value: Value;
+  /** Of the column that orders rows, where there is one. */
+  readonly by?: Value;
 }
 
 export function storageOf(type: ColumnType): ColumnStorage {
@@ -50,14 +52,25 @@ const valuesOf: Readonly<Record<ColumnType, fc.Arbitrary<number | bigint | strin
 /** 53-bit hashes from a small and a large domain, so that both repeats and floods occur. */
 const hashes = fc.oneof(fc.integer({ min: 0, max: 5 }), fc.integer()).map((value) => hash53(String(value)));
 
+/** Often equal, so that ties occur. */
+const ordering = (type: ColumnType): fc.Arbitrary<number | bigint | string> =>
+  fc.oneof(fc.integer({ min: 0, max: 2 }), valuesOf[type]);
+
+const nullable = (value: fc.Arbitrary<number | bigint | string>): fc.Arbitrary<Value> =>
+  fc.option(value, { nil: null, freq: 6 });
+
 /** Rows in any order with different (time, id); about one value in six is null. */
-export function samples(type: ColumnType | 'hash', lengthMax: number): fc.Arbitrary<Sample[]> {
-  const value = type === 'hash' ? hashes : valuesOf[type];
+export function samples(
+  type: ColumnType | 'hash',
+  lengthMax: number,
+  byType?: ColumnType,
+): fc.Arbitrary<Sample[]> {
   const sample: fc.Arbitrary<Sample> = fc.record({
     timeMs: fc.oneof(fc.integer({ min: 0, max: 20 }), fc.integer({ min: 0, max: 2 ** 45 - 1 })),
     idHi: fc.integer({ min: 0, max: 1 }).map((half) => half * 0xffff_fffe),
     idLo: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
-    value: fc.option<number | bigint | string>(value, { nil: null, freq: 6 }),
+    value: nullable(type === 'hash' ? hashes : valuesOf[type]),
+    ...(byType === undefined ? {} : { by: nullable(ordering(byType)) }),
   });
   return fc.uniqueArray(sample, {
     minLength: 0,
@@ -66,16 +79,29 @@ export function samples(type: ColumnType | 'hash', lengthMax: number): fc.Arbitr
   });
 }
 
-export function toBlock(rows: readonly Sample[], storage: ColumnStorage): RowBlock {
-  const block = allocateRows(rows.length, [storage]);
+/** In the total order of C3. */
+export function inOrder(rows: readonly Sample[]): Sample[] {
+  return rows.toSorted((a, b) => a.timeMs - b.timeMs || a.idHi - b.idHi || a.idLo - b.idLo);
+}
+
+/** Column 0 holds the values; column 1 what orders them, where a storage for it is given. */
+export function toBlock(
+  rows: readonly Sample[],
+  storage: ColumnStorage,
+  byStorage?: ColumnStorage,
+): RowBlock {
+  const storages = byStorage === undefined ? [storage] : [storage, byStorage];
+  const block = allocateRows(rows.length, storages);
   rows.forEach((row, i) => {
     block.times[i] = row.timeMs;
     block.idHi[i] = row.idHi;
     block.idLo[i] = row.idLo;
-    const column = block.columns[0] as Value[];
-    column[i] = row.value === null && storage === 'number' ? Number.NaN : row.value;
+    for (const [c, value] of [row.value, row.by ?? null].slice(0, storages.length).entries()) {
+      const column = block.columns[c] as Value[];
+      column[i] = value === null && storages[c] === 'number' ? Number.NaN : value;
+    }
   });
-  return sortRows(block, [storage]);
+  return sortRows(block, storages);
 }
 
 /** How one part of the rows gets into a state: as a block, in two ranges, or by way of its encoding. */
@@ -84,19 +110,44 @@ export type Route = 'added' | 'added in two' | 'encoded';
 export interface Part {
   readonly rows: readonly Sample[];
   readonly route: Route;
+  /** Whether it lies wholly behind the parts that came before it. */
+  readonly behind: boolean;
 }
+
+const anyRoute = fc.constantFrom<Route>('added', 'added in two', 'encoded');
 
 /** The rows dealt out to parts at random, in random order. */
 export function split(rows: readonly Sample[]): fc.Arbitrary<Part[]> {
   return fc
     .record({
       part: fc.array(fc.nat({ max: 5 }), { minLength: rows.length, maxLength: rows.length }),
-      routes: fc.array(fc.constantFrom<Route>('added', 'added in two', 'encoded'), {
+      routes: fc.array(anyRoute, { minLength: 6, maxLength: 6 }),
+    })
+    .map(({ part, routes }) =>
+      routes.map((route, p) => ({ route, behind: false, rows: rows.filter((_, i) => part[i] === p) })),
+    );
+}
+
+/** The rows cut into stretches of the total order, from one in the middle outwards, as ordered partials take them. */
+export function splitOutwards(rows: readonly Sample[]): fc.Arbitrary<Part[]> {
+  return fc
+    .record({
+      cuts: fc.array(fc.nat({ max: rows.length }), { minLength: 5, maxLength: 5 }),
+      start: fc.nat({ max: 5 }),
+      outwards: fc.array(fc.record({ route: anyRoute, behind: fc.boolean() }), {
         minLength: 6,
         maxLength: 6,
       }),
     })
-    .map(({ part, routes }) =>
-      routes.map((route, p) => ({ route, rows: rows.filter((_, i) => part[i] === p) })),
-    );
+    .map(({ cuts, start, outwards }) => {
+      const ordered = inOrder(rows);
+      const edges = [0, ...cuts.toSorted((a, b) => a - b), rows.length];
+      let next = start;
+      let previous = start - 1;
+      return outwards.map(({ route, behind: asked }) => {
+        const behind = previous < 0 || (asked && next < 6);
+        const stretch = behind ? next++ : previous--;
+        return { route, behind, rows: ordered.slice(edges[stretch]!, edges[stretch + 1]!) };
+      });
+    });
 }
