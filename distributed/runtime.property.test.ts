@@ -21,7 +21,7 @@ import type { CompiledView } from '../engine/definitions/compiled.ts';
 import { toJsonValue } from '../engine/definitions/to-json-value.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
 import { type EventId, integerEventId, positionEventId, textEventId } from '../engine/event-id.ts';
-import { type OracleEvent, oracleValue } from '../engine/testing/oracle.ts';
+import { type OracleEvent, oracleTolerance, oracleValue } from '../engine/testing/oracle.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
 import { type RandomRepo, randomRepo } from '../engine/testing/random-repo.ts';
 import { TIME_END_MS } from '../engine/tiles/grid.ts';
@@ -392,7 +392,7 @@ class Case {
         expect(['present', 'empty'], feature.name).toContain(status);
       }
       const { column } = view.definition.features[feature.name]!;
-      const expected = oracleValue({
+      const question = {
         view,
         feature: compared,
         column,
@@ -400,10 +400,11 @@ class Case {
         atMs,
         events,
         ...(last === undefined ? {} : { last }),
-      });
+      };
+      const expected = oracleValue(question);
       const got = answer.features![feature.name];
       this.#coverage.comparisons++;
-      if (!isRight(feature, expected, got)) {
+      if (!isRight(feature, expected, got, oracleTolerance(question))) {
         expect.fail(
           `${feature.operation.name} of ${feature.type} over ${JSON.stringify(compared.window)} of key ` +
             `'${key}' at ${atMs} (${status}): ${JSON.stringify(got)} instead of ${String(expected)}`,

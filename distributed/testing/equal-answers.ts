@@ -3,16 +3,19 @@ import type { FeatureValue } from '../../engine/aggregators/partial-aggregate.ts
 import type { CompiledFeature } from '../../engine/definitions/compiled.ts';
 import { type JsonValue, toJson } from '../../serve/json-value.ts';
 
-/** Variances are exact but for one rounding and, below 1e−146, underflow. */
+/** Variances and higher moments are exact but for a few roundings and, below 1e−146, underflow. */
 const SPREAD_TOLERANCE = 1e-12;
 
 export function isRight(
   { operation, params }: CompiledFeature,
   expected: FeatureValue,
   got: JsonValue | undefined,
+  /** Of `oracleTolerance`. */
+  tolerance = 0,
 ): boolean {
   if (typeof expected === 'number' && typeof got === 'number') {
-    if (/^(var|stddev)_/.test(operation.name)) {
+    if (tolerance > 0) return Math.abs(got - expected) <= tolerance;
+    if (/^(var|stddev)_|^skew$|^kurtosis$/.test(operation.name)) {
       return Math.abs(got - expected) <= SPREAD_TOLERANCE * Math.abs(expected);
     }
     // Beyond its declared bound a distinct count is an estimate, never below what is certain.

@@ -24,6 +24,10 @@ const smallParams: Readonly<Record<string, readonly (readonly number[])[]>> = {
   first_n: [[1], [3], [1000]],
   last_n: [[1], [3], [1000]],
   distinct_count: [[1], [4], [1024]],
+  histogram: [[0], [-10, 0, 1e16], Array.from({ length: 64 }, (_, i) => 10 * (i - 32))],
+  exp_decay_sum: [[1], [2 ** 31], [7305 * 86_400_000]],
+  exp_decay_count: [[1], [2 ** 31], [7305 * 86_400_000]],
+  exp_decay_mean: [[1]],
 };
 
 function casesOf(operation: Operation): Case[] {
@@ -37,7 +41,8 @@ function casesOf(operation: Operation): Case[] {
         const storage = hashed ? 'number' : storageOf(type);
         const key = partialKey(request);
         const factory = partialRegistry.get(request.kind)!;
-        const partial = factory({ key, column: 0, storage, type, params: request.params });
+        const index = request.column === null ? -1 : 0;
+        const partial = factory({ key, column: index, storage, type, params: request.params });
         cases.push({
           title: hashed ? key : `${key} of ${type}`,
           partial,

@@ -1,11 +1,15 @@
 /** Every kind of partial aggregate there is. Kinds are part of what is stored: never rename one. */
 import type { PartialFactory, PartialRequest } from './partial-aggregate.ts';
 import { count } from './partials/count.ts';
+import { decayedCount, decayedSum } from './partials/decayed.ts';
 import { distinct } from './partials/distinct.ts';
+import { exactSumOfCubes, exactSumOfFourthPowers } from './partials/exact-power-sum.ts';
 import { exactSum } from './partials/exact-sum.ts';
 import { exactSumOfSquares } from './partials/exact-sum-of-squares.ts';
+import { firstTime, lastTime } from './partials/extreme-time.ts';
 import { max, min } from './partials/extremum.ts';
 import { firstN } from './partials/first-n.ts';
+import { histogram } from './partials/histogram.ts';
 import { lastN } from './partials/last-n.ts';
 import { rowCount } from './partials/row-count.ts';
 
@@ -19,6 +23,13 @@ export const partialRegistry: ReadonlyMap<string, PartialFactory> = new Map([
   ['first_n', firstN],
   ['last_n', lastN],
   ['distinct', distinct],
+  ['exact_sum_of_cubes', exactSumOfCubes],
+  ['exact_sum_of_fourth_powers', exactSumOfFourthPowers],
+  ['histogram', histogram],
+  ['decayed_sum', decayedSum],
+  ['decayed_count', decayedCount],
+  ['first_time', firstTime],
+  ['last_time', lastTime],
 ]);
 
 /**

@@ -1,5 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { count, distinctCount, firstN, mean, sum } from './aggregation.ts';
+import {
+  count,
+  distinctCount,
+  expDecayCount,
+  expDecayMean,
+  expDecaySum,
+  firstN,
+  histogram,
+  mean,
+  rate,
+  sum,
+  timeSinceLast,
+} from './aggregation.ts';
 import { double, string, timestamp } from './column.ts';
 import { DefinitionError } from './definition-error.ts';
 import { entity } from './entity.ts';
@@ -102,6 +114,13 @@ describe('definitions', () => {
     expect(distinctCount('card', { exactUpTo: 9 }).lifetime().params).toEqual([9]);
     expect(distinctCount('card').lifetime().params).toEqual([]);
     expect(count().lifetime().column).toBeNull();
+    expect(expDecaySum('price', '7d').lifetime().params).toEqual([604_800_000]);
+    expect(expDecayMean('price', 5).lifetime().params).toEqual([5]);
+    expect(expDecayCount('1s').lifetime()).toMatchObject({ column: null, params: [1000] });
+    expect(expDecayCount('card', '1s').lifetime()).toMatchObject({ column: 'card', params: [1000] });
+    expect(histogram('price', [1, 2.5]).lifetime().params).toEqual([1, 2.5]);
+    expect(rate().over('1d').column).toBeNull();
+    expect(timeSinceLast('card').over('1d')).toMatchObject({ operation: 'time_since_last', column: 'card' });
     expect('default' in count().lifetime()).toBe(false);
   });
 

@@ -183,6 +183,7 @@ function checkFeature(
     return;
   }
   checkParams(feature.params, operation, report);
+  checkLength(feature.window, operation, report);
   const type = checkOperand(feature.column, operation, columns, report);
   if (feature.default !== undefined && type !== undefined) {
     checkDefault(feature.default, operation.resultType(type), report);
@@ -201,6 +202,12 @@ function checkWindow(window: unknown, resolutionMs: unknown, report: Report): vo
     report(
       `window ${formatDuration(window.sizeMs as number)} is shorter than the view's resolution of ${formatDuration(resolutionMs)}`,
     );
+  }
+}
+
+function checkLength(window: unknown, { name, needsLength = false }: Operation, report: Report): void {
+  if (needsLength && kindOf(window) === 'lifetime') {
+    report(`${name} needs the length of its window, and a lifetime window has none`);
   }
 }
 

@@ -24,10 +24,19 @@ const STORAGE: Readonly<Record<ColumnType, ColumnStorage>> = {
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** A column without nulls has as many values as there are rows: no need to keep it to count them. */
+/** Kinds that ask of a column only which rows have a value, and the kind that takes all rows. */
+const ALL_ROWS: Readonly<Record<string, string>> = {
+  count: 'row_count',
+  decayed_count: 'decayed_count',
+  first_time: 'first_time',
+  last_time: 'last_time',
+};
+
+/** A column without nulls has a value in every row: no need to keep it to see that. */
 function simplify(request: PartialRequest, columns: ReadonlyMap<string, Column>): PartialRequest {
-  return request.kind === 'count' && request.column !== null && !columns.get(request.column)!.nullable
-    ? { kind: 'row_count', column: null, need: 'value', params: [] }
+  const { kind, column } = request;
+  return Object.hasOwn(ALL_ROWS, kind) && column !== null && !columns.get(column)!.nullable
+    ? { ...request, kind: ALL_ROWS[kind]!, column: null }
     : request;
 }
 

@@ -7,6 +7,7 @@ import type { ValueOfType } from './column.ts';
 
 const ANY = ['string', 'integer', 'long', 'double', 'boolean', 'timestamp'] as const;
 const NUMERIC = ['integer', 'long', 'double'] as const;
+const BOOLEAN = ['boolean'] as const;
 const ORDERED = ['integer', 'long', 'double', 'timestamp'] as const;
 
 /** Column types per operation. */
@@ -25,6 +26,17 @@ export const OPERATION_ACCEPTS = {
   first_n: ANY,
   last_n: ANY,
   distinct_count: ANY,
+  skew: NUMERIC,
+  kurtosis: NUMERIC,
+  any: BOOLEAN,
+  all: BOOLEAN,
+  histogram: ORDERED,
+  exp_decay_sum: NUMERIC,
+  exp_decay_count: ANY,
+  exp_decay_mean: NUMERIC,
+  rate: ANY,
+  time_since_first: ANY,
+  time_since_last: ANY,
 } as const satisfies Record<string, readonly ColumnType[]>;
 
 export type OperationName = keyof typeof OPERATION_ACCEPTS;
@@ -36,6 +48,9 @@ export type AcceptedBy<Op extends OperationName> = (typeof OPERATION_ACCEPTS)[Op
 export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = Op extends
   | 'count'
   | 'distinct_count'
+  | 'exp_decay_sum'
+  | 'exp_decay_count'
+  | 'rate'
   ? number
   : Op extends 'sum'
     ? T extends 'double'
@@ -45,10 +60,14 @@ export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = O
       ? ValueOfType[T] | null
       : Op extends 'first_n' | 'last_n'
         ? readonly ValueOfType[T][] | null
-        : number | null;
+        : Op extends 'any' | 'all'
+          ? boolean
+          : Op extends 'histogram'
+            ? readonly number[] | null
+            : number | null;
 
 /** Operations that answer null for some windows that are not empty: a default does not remove their null. */
-type NullBeyondEmpty = 'var_samp' | 'stddev_samp';
+type NullBeyondEmpty = 'var_samp' | 'stddev_samp' | 'skew' | 'kurtosis';
 
 /** The value with the declared default in place of the empty answer; `D` is never where there is none. */
 export type WithDefault<Op extends OperationName, V, D extends FeatureValue> = [D] extends [never]

@@ -13,21 +13,56 @@ export interface OracleEvent {
   readonly row: EventRow;
 }
 
-/** value(key, T, W): `events` are all accepted events, each once. `last`: ties at T count up to this id (C6). */
-export function oracleValue(args: {
+interface Question {
   view: CompiledView;
   feature: CompiledFeature;
   column: string | null;
   key: string;
   atMs: number;
   events: readonly OracleEvent[];
+  /** Ties at T count up to this id (C6). */
   last?: EventId;
-}): FeatureValue {
-  const { view, feature, column, key, atMs, events, last } = args;
+}
+
+/** One value that is not null and its event's time. */
+interface TimedValue {
+  readonly timeMs: number;
+  readonly value: number | bigint | string | boolean;
+}
+
+/** value(key, T, W): `events` are all accepted events, each once. */
+export function oracleValue(args: Question): FeatureValue {
+  const { feature } = args;
+  const inWindow = eventsInWindow(args);
+  if (inWindow.length === 0) return feature.empty;
+  const timed = timedValues(args, inWindow);
+  const byTime = ofTimes(feature, timed, args.atMs);
+  const values = timed.map(({ value }) => value);
+  return (byTime === undefined ? aggregate(feature, values) : byTime) ?? feature.empty;
+}
+
+/** How far the engine's value may be from the oracle's where neither is exact; 0 elsewhere. */
+export function oracleTolerance(args: Question): number {
+  const { feature, atMs } = args;
+  const timed = timedValues(args, eventsInWindow(args));
+  const terms = timed.map(({ timeMs, value }) => ({ timeMs, value: Math.abs(Number(value)) }));
+  switch (feature.operation.name) {
+    case 'exp_decay_sum':
+      return 1e-12 * decayed(terms, atMs, feature.params[0]!) + VANISHED;
+    case 'exp_decay_count':
+      return 1e-12 * decayed(ones(timed), atMs, feature.params[0]!) + VANISHED;
+    case 'exp_decay_mean':
+      return 1e-12 * (decayedMean(terms, feature.params[0]!) ?? 0) + VANISHED;
+    default:
+      return 0;
+  }
+}
+
+function eventsInWindow({ view, feature, key, atMs, events, last }: Question): OracleEvent[] {
   const { window } = feature;
   const newest = atMs - window.offsetMs;
   const oldest = window.kind === 'lifetime' ? Number.NEGATIVE_INFINITY : newest - window.sizeMs;
-  const inWindow = events
+  return events
     .filter((event) => oldest < event.timeMs && event.timeMs <= newest)
     .filter((event) => last === undefined || event.timeMs < atMs || compareEventIds(event.id, last) <= 0)
     .filter((event) => view.definition.filter === null || view.definition.filter(event.row))
@@ -36,21 +71,68 @@ export function oracleValue(args: {
       return value !== null && String(value) === key;
     })
     .sort((a, b) => a.timeMs - b.timeMs || compareEventIds(a.id, b.id));
-  if (inWindow.length === 0) return feature.empty;
-  const values = inWindow
-    .map(({ row }) => {
-      if (column === null) return 1;
-      const projection = view.definition.project[column];
-      return normal(projection === undefined ? row[column]! : projection.from(row));
-    })
-    .filter((value) => value !== null);
-  return aggregate(feature, values) ?? feature.empty;
+}
+
+function timedValues({ view, column }: Question, events: readonly OracleEvent[]): TimedValue[] {
+  return events.flatMap(({ timeMs, row }) => {
+    if (column === null) return { timeMs, value: 1 };
+    const projection = view.definition.project[column];
+    const value = normal(projection === undefined ? row[column]! : projection.from(row));
+    return value === null ? [] : { timeMs, value };
+  });
 }
 
 /** A long is a bigint only where a number would be rounded, and −0 is 0. */
 function normal(value: ColumnValue): ColumnValue {
   if (typeof value === 'number') return value + 0;
   return typeof value === 'bigint' && Number.isSafeInteger(Number(value)) ? Number(value) : value;
+}
+
+/** What the times of events decide; undefined: they do not matter. */
+function ofTimes(
+  feature: CompiledFeature,
+  timed: readonly TimedValue[],
+  atMs: number,
+): FeatureValue | undefined {
+  const { params, window } = feature;
+  switch (feature.operation.name) {
+    case 'rate':
+      return window.kind === 'sliding'
+        ? ratioToNumber(BigInt(timed.length) * 1000n, BigInt(window.sizeMs))
+        : undefined;
+    case 'time_since_first':
+      return timed.length === 0 ? null : atMs - timed[0]!.timeMs;
+    case 'time_since_last':
+      return timed.length === 0 ? null : atMs - timed.at(-1)!.timeMs;
+    case 'exp_decay_sum':
+      return decayed(timed, atMs, params[0]!);
+    case 'exp_decay_count':
+      return decayed(ones(timed), atMs, params[0]!);
+    case 'exp_decay_mean':
+      return decayedMean(timed, params[0]!);
+    default:
+      return undefined;
+  }
+}
+
+const ones = (timed: readonly TimedValue[]): TimedValue[] =>
+  timed.map(({ timeMs }) => ({ timeMs, value: 1 }));
+
+/** What rows too old to be kept add at most: 1e140 · 2⁻¹⁰²³ each. */
+const VANISHED = 1e-160;
+
+function decayed(timed: readonly TimedValue[], atMs: number, halfLifeMs: number): number {
+  return timed.reduce(
+    (sum, { timeMs, value }) => sum + Number(value) * 2 ** ((timeMs - atMs) / halfLifeMs),
+    0,
+  );
+}
+
+/** As of the newest event, which no weight is small to. */
+function decayedMean(timed: readonly TimedValue[], halfLifeMs: number): number | null {
+  const newestMs = timed.at(-1)?.timeMs;
+  if (newestMs === undefined) return null;
+  return decayed(timed, newestMs, halfLifeMs) / decayed(ones(timed), newestMs, halfLifeMs);
 }
 
 function aggregate(
@@ -90,6 +172,16 @@ function aggregate(
       return n === 0 ? null : Math.sqrt(variance(values, BigInt(n)));
     case 'stddev_samp':
       return n < 2 ? null : Math.sqrt(variance(values, BigInt(n - 1)));
+    case 'any':
+      return values.includes(true);
+    case 'all':
+      return !values.includes(false);
+    case 'histogram':
+      return n === 0 ? null : binCounts(values as readonly (number | bigint)[], feature.params);
+    case 'skew':
+      return n < 3 || values.some(hasNoPowers) ? null : skewness(values);
+    case 'kurtosis':
+      return n < 4 || values.some(hasNoPowers) ? null : excessKurtosis(values);
     default:
       throw new Error(`the oracle does not know ${feature.operation.name}`);
   }
@@ -147,4 +239,43 @@ function variance(values: readonly (number | bigint | string | boolean)[], divis
   const sum = rationals.reduce(add, ZERO);
   const squares = rationals.reduce((total, x) => total + x * x, 0n);
   return ratioToNumber(n * squares - sum * sum, (n * divisor) << (2n * SCALE));
+}
+
+/** By the declared bounds of skew and kurtosis. */
+function hasNoPowers(value: number | bigint | string | boolean): boolean {
+  const magnitude = Math.abs(Number(value));
+  return magnitude > 1e55 || (magnitude < 1e-60 && magnitude !== 0);
+}
+
+/** Σ(n·x − Σx)ᵏ: nᵏ times the sum of the powers of what the values are off their mean. */
+function centralPowers(values: readonly (number | bigint | string | boolean)[], power: bigint): bigint {
+  const rationals = values.map(toRational);
+  const n = BigInt(values.length);
+  const sum = rationals.reduce(add, ZERO);
+  return rationals.reduce((total, x) => total + (n * x - sum) ** power, 0n);
+}
+
+/** √(n(n − 1))/(n − 2) · m₃/m₂^(3/2), from its square. */
+function skewness(values: readonly (number | bigint | string | boolean)[]): number | null {
+  const n = BigInt(values.length);
+  const [second, third] = [centralPowers(values, 2n), centralPowers(values, 3n)];
+  if (second === 0n) return null;
+  const square = ratioToNumber(n * n * (n - 1n) * third * third, (n - 2n) ** 2n * second ** 3n);
+  return third < 0n ? -Math.sqrt(square) : Math.sqrt(square);
+}
+
+/** (n − 1)/((n − 2)(n − 3)) · ((n + 1)·m₄/m₂² − 3(n − 1)) */
+function excessKurtosis(values: readonly (number | bigint | string | boolean)[]): number | null {
+  const n = BigInt(values.length);
+  const [second, fourth] = [centralPowers(values, 2n), centralPowers(values, 4n)];
+  if (second === 0n) return null;
+  const numerator = (n - 1n) * ((n + 1n) * n * fourth - 3n * (n - 1n) * second ** 2n);
+  return ratioToNumber(numerator, (n - 2n) * (n - 3n) * second ** 2n);
+}
+
+function binCounts(values: readonly (number | bigint)[], edges: readonly number[]): number[] {
+  return [...edges, Number.POSITIVE_INFINITY].map((edge, i) => {
+    const from = i === 0 ? Number.NEGATIVE_INFINITY : edges[i - 1]!;
+    return values.filter((value) => from <= value && value < edge).length;
+  });
 }

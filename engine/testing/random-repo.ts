@@ -6,7 +6,7 @@
  * filter, declared defaults; events with integer, long, text ids and none.
  */
 import { operationRegistry } from '../aggregators/operation-registry.ts';
-import type { ColumnType, ColumnValue, FeatureValue } from '../aggregators/partial-aggregate.ts';
+import type { ColumnType, ColumnValue, FeatureValue, Operation } from '../aggregators/partial-aggregate.ts';
 import { compileRepo } from '../definitions/compile.ts';
 import type { CompiledSource, CompiledView } from '../definitions/compiled.ts';
 import { entity } from '../definitions/entity.ts';
@@ -207,19 +207,35 @@ function defaultOf(random: SeededRandom, resultType: string): FeatureValue | und
   }
 }
 
+/** Ascending, most of them where the values are. */
+function listOf(random: SeededRandom): number[] {
+  const edge = (): number =>
+    random.pick([random.between(-5, 9), random.between(0, 100_000) / 100, 1e16, 2 ** 62, TIME_END_MS / 2]);
+  return [...new Set(Array.from({ length: random.pick([1, 3, 30]) }, edge))].sort((a, b) => a - b);
+}
+
+function paramsOf(random: SeededRandom, operation: Operation, scaleMs: number): number[] {
+  const params = operation.params.map(({ name, min, max, default: fallback }) => {
+    if (fallback !== null && random.chance(0.6)) return fallback;
+    const span = name === 'half_life_ms' ? random.pick([8, 10 * scaleMs, 1000 * scaleMs]) : 8;
+    return Math.min(max, min + random.below(Math.ceil(span)));
+  });
+  return operation.list === undefined ? params : [...params, ...listOf(random)];
+}
+
 function featureOf(
   random: SeededRandom,
   columns: Readonly<Record<string, Column>>,
   window: Window,
+  scaleMs: number,
 ): Feature | null {
   const operation = random.pick([...operationRegistry.values()]);
+  if (operation.needsLength === true && window.kind === 'lifetime') return null;
   const fitting = Object.keys(columns).filter((name) => operation.accepts?.includes(columns[name]!.type));
   const bare = operation.accepts === null || (operation.columnOptional && random.chance(0.4));
   if (!bare && fitting.length === 0) return null;
   const column = bare ? null : random.pick(fitting);
-  const params = operation.params.map(({ min, max, default: fallback }) =>
-    fallback !== null && random.chance(0.6) ? fallback : Math.min(max, min + random.below(8)),
-  );
+  const params = paramsOf(random, operation, scaleMs);
   const fallback = defaultOf(random, operation.resultType(column === null ? null : columns[column]!.type));
   return {
     kind: 'feature',
@@ -287,7 +303,7 @@ export function randomRepo(random: SeededRandom, name: string): RandomRepo {
         resolution !== null && chosen.kind === 'sliding' && chosen.sizeMs < resolution
           ? { ...chosen, sizeMs: resolution }
           : chosen;
-      const feature = featureOf(random, all, window);
+      const feature = featureOf(random, all, window, scaleMs);
       if (feature !== null) features[`f${i}`] = feature;
     }
     if (Object.keys(features).length === 0) {
