@@ -218,6 +218,8 @@ describe('exponential decay', () => {
     expect(answer('exp_decay_sum', 'double', [[at(0, -1)]], [1], 'x', windowAt(2 ** 45 - 1))).toBe(0);
     const tiny = [[at(0, -5e-324)], [at(600, 0)]];
     expect(answer('exp_decay_mean', 'double', tiny, [1], 'x', windowAt(600))).toBe(0);
+    const shared = [[at(0, -5e-324), at(0, 0, 1), at(0, 0, 2)]];
+    expect(answer('exp_decay_mean', 'double', shared, [1], 'x', windowAt(0))).toBe(0);
   });
 
   test('of longs counts the nearest double', () => {

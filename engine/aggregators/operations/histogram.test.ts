@@ -56,7 +56,7 @@ describe('histogram', () => {
     for (const bytes of [
       [1, 0x81, 2, 1],
       [2, 0x80, 2, 1, 0, 1],
-      [0x82, 2],
+      [0x82, 2, ...new Array(257).fill(0)],
     ]) {
       expect(() => wide.absorb(wide.create(), new ByteReader(Uint8Array.from(bytes)))).toThrow(
         CorruptBytesError,

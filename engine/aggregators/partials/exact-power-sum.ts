@@ -21,7 +21,7 @@ export const POWER_MAX = 1e55;
 
 export interface PowerSumState {
   readonly sum: Expansion;
-  /** A value was out of bounds: `sum` is empty and means nothing. */
+  /** A value was out of bounds: `sum` means nothing. */
   beyond: boolean;
 }
 
@@ -111,11 +111,9 @@ function powerSum(power: bigint, addPower: (sum: Expansion, value: number) => vo
         if (storage === 'number') addNumbers(state, values as Float64Array, from, to);
         else addLongs(state, values as (number | bigint | null)[], from, to);
         cascade.flush(state.sum);
-        if (state.beyond) state.sum.clear();
       },
       absorb(state, r) {
         if (absorb(state, r)) state.beyond = true;
-        if (state.beyond) state.sum.clear();
       },
       encode(state, w) {
         w.u8(state.beyond ? 1 : 0);
