@@ -122,7 +122,7 @@ export class DecayState {
     for (let back = ERAS_KEPT - 1; back >= 0; back--) {
       value = this.#sums[back]!.round() + value / 2 / POWERS[ERA - 1]!;
     }
-    return value + 0;
+    return value;
   }
 
   /** Σ x·2^(−(T − t)/h) at a time that is not before any row. */

@@ -1,6 +1,8 @@
 /** Decayed sums against 2^(−age/halfLife) in integers of 300 bits. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ByteReader, CorruptBytesError } from '../../bytes.ts';
+import { DecayState } from '../decay-state.ts';
 import { exp2 } from '../exp2.ts';
 import type { FinishedWindow } from '../partial-aggregate.ts';
 import { answer, rowsOf } from '../testing/answer.ts';
@@ -226,5 +228,12 @@ describe('exponential decay', () => {
     const rows = [at(0, 2n ** 62n + 1n), at(1, 3)];
     expect(answer('exp_decay_sum', 'long', [rows], [1], 'x', windowAt(1))).toBe(2 ** 61 + 3);
     expect(answer('exp_decay_count', 'string', [rowsOf(['a', null])], [1000], 'x', windowAt(1000))).toBe(0.5);
+  });
+
+  test('a state of no era, or of more than are kept, is refused as corrupt', () => {
+    for (const eras of [0, 4]) {
+      const bytes = Uint8Array.from([1, eras, ...new Array(8).fill(0)]);
+      expect(() => new DecayState().absorb(new ByteReader(bytes))).toThrow(CorruptBytesError);
+    }
   });
 });
