@@ -1,15 +1,26 @@
 /** The public API of millrace: what a feature repo imports. */
-export type { ColumnType, ColumnValue, FeatureValue } from './engine/aggregators/partial-aggregate.ts';
+export type {
+  ColumnType,
+  ColumnValue,
+  FeatureValue,
+} from './engine/aggregators/partial-aggregate.ts';
 export {
   type Aggregation,
+  all,
+  any,
   bottomN,
   changes,
   count,
   distinctCount,
+  expDecayCount,
+  expDecayMean,
+  expDecaySum,
   type FeatureOf,
   type FeatureOptions,
   first,
   firstN,
+  histogram,
+  kurtosis,
   last,
   lastN,
   max,
@@ -20,9 +31,13 @@ export {
   minByN,
   minGap,
   type OrderedByOptions,
+  rate,
+  skew,
   stddevPop,
   stddevSamp,
   sum,
+  timeSinceFirst,
+  timeSinceLast,
   topN,
   varPop,
   varSamp,
@@ -38,16 +53,31 @@ export {
 } from './engine/definitions/column.ts';
 export { compileRepo } from './engine/definitions/compile.ts';
 export type { CompiledRepo } from './engine/definitions/compiled.ts';
-export { DefinitionError, type DefinitionProblem } from './engine/definitions/definition-error.ts';
-export { type EntityOf, entity } from './engine/definitions/entity.ts';
-export { type FeatureServiceOptions, featureService } from './engine/definitions/feature-service.ts';
+export {
+  DefinitionError,
+  type DefinitionProblem,
+} from './engine/definitions/definition-error.ts';
+export {
+  type EntityOf,
+  entity,
+} from './engine/definitions/entity.ts';
+export {
+  type FeatureServiceOptions,
+  featureService,
+} from './engine/definitions/feature-service.ts';
 export {
   type FeatureViewOf,
   type FeatureViewOptions,
   featureView,
 } from './engine/definitions/feature-view.ts';
-export { type OnDemandFeatureOptions, onDemandFeature } from './engine/definitions/on-demand-feature.ts';
-export { type StreamSourceOptions, streamSource } from './engine/definitions/stream-source.ts';
+export {
+  type OnDemandFeatureOptions,
+  onDemandFeature,
+} from './engine/definitions/on-demand-feature.ts';
+export {
+  type StreamSourceOptions,
+  streamSource,
+} from './engine/definitions/stream-source.ts';
 export type {
   Column,
   Columns,
@@ -61,4 +91,7 @@ export type {
   StreamSource,
   Window,
 } from './engine/definitions/types.ts';
-export { type Duration, DurationError } from './engine/windows/duration.ts';
+export {
+  type Duration,
+  DurationError,
+} from './engine/windows/duration.ts';

@@ -13,7 +13,8 @@ import { toJsonValue } from '../engine/definitions/to-json-value.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
 import { integerEventId } from '../engine/event-id.ts';
 import { StoreFormatError } from '../engine/store/store-errors.ts';
-import { type OracleEvent, oracleValue } from '../engine/testing/oracle.ts';
+import { isRight, showAnswer } from '../engine/testing/is-right.ts';
+import { type OracleEvent, oracleAnswer } from '../engine/testing/oracle.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
 import {
   count,
@@ -31,9 +32,10 @@ import {
   timestamp,
 } from '../index.ts';
 import { type Deferred, deferred } from '../roles/deferred.ts';
+import { toJson } from '../serve/json-value.ts';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
 import type { Role } from './runtime.ts';
-import { type FeatureRow, isRight } from './testing/equal-answers.ts';
+import type { FeatureRow } from './testing/equal-answers.ts';
 import { TcpProxy } from './testing/tcp-proxy.ts';
 import { TestDeployment, type TestProcess, until } from './testing/test-deployment.ts';
 
@@ -277,10 +279,11 @@ describeWithServices(
             for (const feature of view.features) {
               const { column } = view.definition.features[feature.name]!;
               const key = entities.card;
-              const expected = oracleValue({ view, feature, column, key, atMs: at, events: pushing.events });
+              const { events } = pushing;
+              const expected = oracleAnswer({ view, feature, column, key, atMs: at, events });
               const got = features[feature.name];
-              if (!isRight(feature, expected, got)) {
-                expect.fail(`${feature.name} of ${key} at ${at} is ${got}, expected ${expected}`);
+              if (!isRight({ feature, expected, got, atMs: at, written: toJson })) {
+                expect.fail(`${feature.name} of ${key} at ${at} is ${got}, expected ${showAnswer(expected)}`);
               }
               expect(['present', 'empty']).toContain(metadata.features[feature.name]!.status);
               compared++;

@@ -21,13 +21,15 @@ import type { CompiledView } from '../engine/definitions/compiled.ts';
 import { toJsonValue } from '../engine/definitions/to-json-value.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
 import { type EventId, integerEventId, positionEventId, textEventId } from '../engine/event-id.ts';
-import { type OracleEvent, oracleValue } from '../engine/testing/oracle.ts';
+import { isRight, showAnswer } from '../engine/testing/is-right.ts';
+import { type OracleEvent, oracleAnswer } from '../engine/testing/oracle.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
 import { type RandomRepo, randomRepo } from '../engine/testing/random-repo.ts';
 import { TIME_END_MS } from '../engine/tiles/grid.ts';
 import { mergesForGood } from '../engine/tiles/state-update.ts';
 import { newEdgeOffsetMs } from '../engine/windows/window-reach.ts';
 import { featureService } from '../index.ts';
+import { toJson } from '../serve/json-value.ts';
 import {
   describeWithServices,
   type RedisServer,
@@ -35,7 +37,7 @@ import {
   startRedis,
   startRedisCluster,
 } from '../services/index.ts';
-import { boundsOf, type FeatureRow, isRight, withoutCoarse } from './testing/equal-answers.ts';
+import { boundsOf, type FeatureRow, withoutCoarse } from './testing/equal-answers.ts';
 import { answerOf, TestDeployment, type TestProcess } from './testing/test-deployment.ts';
 
 const SEED = Number(process.env.PROPERTY_SEED ?? 1);
@@ -387,7 +389,7 @@ class Case {
       this.#coverage.meet(status);
       if (status !== 'coarse') expect(['present', 'empty'], feature.name).toContain(status);
       const { column } = view.definition.features[feature.name]!;
-      const expected = oracleValue({
+      const expected = oracleAnswer({
         ...{ view, feature, column, key, atMs, events },
         ...(last === undefined ? {} : { last }),
         // What a coarse value says it is of is checked by the engine's property test.
@@ -395,10 +397,10 @@ class Case {
       });
       const got = answer.features![feature.name];
       this.#coverage.comparisons++;
-      if (!isRight(feature, expected, got)) {
+      if (!isRight({ feature, expected, got, atMs, written: toJson })) {
         expect.fail(
           `${feature.operation.name} of ${feature.type} over ${JSON.stringify(feature.window)} of key ` +
-            `'${key}' at ${atMs} (${status}): ${JSON.stringify(got)} instead of ${String(expected)}`,
+            `'${key}' at ${atMs} (${status}): ${JSON.stringify(got)} instead of ${showAnswer(expected)}`,
         );
       }
     }

@@ -1,28 +1,6 @@
-/** Whether an answered value is what the oracle says, and what two engines may answer differently. */
-import type { FeatureValue } from '../../engine/aggregators/partial-aggregate.ts';
-import type { CompiledFeature } from '../../engine/definitions/compiled.ts';
+/** Answers over HTTP: their windows' bounds, and what two engines may answer differently. */
 import type { Bounds } from '../../engine/testing/oracle.ts';
-import { type JsonValue, toJson } from '../../serve/json-value.ts';
-
-/** Variances are exact but for one rounding and, below 1e−146, underflow. */
-const SPREAD_TOLERANCE = 1e-12;
-
-export function isRight(
-  { operation, params }: CompiledFeature,
-  expected: FeatureValue,
-  got: JsonValue | undefined,
-): boolean {
-  if (typeof expected === 'number' && typeof got === 'number') {
-    if (/^(var|stddev)_/.test(operation.name)) {
-      return Math.abs(got - expected) <= SPREAD_TOLERANCE * Math.abs(expected);
-    }
-    // Beyond its declared bound a distinct count is an estimate, never below what is certain.
-    if (operation.name === 'distinct_count' && expected > params[0]!) {
-      return got > params[0]! && Math.abs(got - expected) <= 2 + 0.1 * expected;
-    }
-  }
-  return JSON.stringify(toJson(expected)) === JSON.stringify(got);
-}
+import type { JsonValue } from '../../serve/json-value.ts';
 
 export interface FeatureRow {
   readonly features?: Readonly<Record<string, JsonValue>>;

@@ -183,3 +183,39 @@ test('products, multiples and squares of expansions are exact', () => {
     { numRuns: 500 },
   );
 });
+
+describe('products of sums', () => {
+  /** In units of 2⁻¹⁰⁷⁴, as the exact reference has them. */
+  const parts = fc.array(
+    fc.integer({ min: -(2 ** 40), max: 2 ** 40 }).map((value) => (value + 0) / 1024),
+    {
+      maxLength: 6,
+    },
+  );
+
+  test('are exact, added and taken away', () => {
+    fc.assert(
+      fc.property(parts, parts, (left, right) => {
+        const a = expansionOf([...left, 1e20]);
+        const b = expansionOf([...right, 1e-20]);
+        const exact = (exactSumOf([...left, 1e20]) * exactSumOf([...right, 1e-20])) >> 1074n;
+        const product = new Expansion();
+        product.addProductOf(a, b);
+        expect(product.round()).toBe(fromUnits(exact));
+        product.subtractProductOf(b, a);
+        expect(product.isZero).toBe(true);
+      }),
+    );
+  });
+
+  test('integers of 300 bits are added exactly', () => {
+    fc.assert(
+      fc.property(fc.bigInt({ min: -(2n ** 300n), max: 2n ** 300n }), (value) => {
+        const sum = new Expansion();
+        sum.addInteger(value);
+        sum.addInteger(5n);
+        expect(BigInt(sum.toInteger())).toBe(value + 5n);
+      }),
+    );
+  });
+});

@@ -33,7 +33,7 @@ const CANONICAL_PARTS_MAX = 40;
 const longBits = new DataView(new ArrayBuffer(8));
 
 /** The rounding error of `product = a * b`: a·b = product + error exactly (Dekker's two-product). */
-function productError(a: number, b: number, product: number): number {
+export function productError(a: number, b: number, product: number): number {
   const aCut = SPLITTER * a;
   const aHigh = aCut - (aCut - a);
   const aLow = a - aHigh;
@@ -105,9 +105,29 @@ export class Expansion {
     this.addProduct(high * TWO_64, high);
   }
 
+  /** Adds an integer of any length within the range of doubles. */
+  addInteger(value: bigint): void {
+    // The nearest double is no further off than half its own unit, so what is left has 53 bits less each time.
+    for (let left = value; left !== 0n; ) {
+      const nearest = Number(left);
+      this.add(nearest);
+      left -= BigInt(nearest);
+    }
+  }
+
   /** Adds `factor` times another expansion, exactly. */
   addScaled(other: Expansion, factor: number): void {
     for (let i = 0; i < other.#count; i++) this.addProduct(factor, other.#parts[i]!);
+  }
+
+  /** Adds the product of two other expansions, exactly. */
+  addProductOf(a: Expansion, b: Expansion): void {
+    for (let i = 0; i < a.#count; i++) this.addScaled(b, a.#parts[i]!);
+  }
+
+  /** Takes away the product of two other expansions, exactly. */
+  subtractProductOf(a: Expansion, b: Expansion): void {
+    for (let i = 0; i < a.#count; i++) this.addScaled(b, -a.#parts[i]!);
   }
 
   /** Takes away the square of another expansion, exactly. */

@@ -1,13 +1,20 @@
 /** Every aggregation a feature can name, by that name. */
+
+import { all, any } from './operations/any-all.ts';
 import { changes } from './operations/changes.ts';
 import { count } from './operations/count.ts';
 import { distinctCount } from './operations/distinct-count.ts';
+import { expDecayCount, expDecayMean, expDecaySum } from './operations/exp-decay.ts';
 import { max, min } from './operations/extremum.ts';
 import { first, firstN, last, lastN } from './operations/first-last.ts';
 import { maxGap, minGap } from './operations/gap.ts';
+import { histogram } from './operations/histogram.ts';
 import { maxByN, minByN } from './operations/max-min-by.ts';
 import { mean } from './operations/mean.ts';
+import { kurtosis, skew } from './operations/moments.ts';
+import { rate } from './operations/rate.ts';
 import { sum } from './operations/sum.ts';
+import { timeSinceFirst, timeSinceLast } from './operations/time-since.ts';
 import { bottomN, topN } from './operations/top-bottom.ts';
 import { stddevPop, stddevSamp, varPop, varSamp } from './operations/variance.ts';
 import type { Operation } from './partial-aggregate.ts';
@@ -34,6 +41,17 @@ const operations: readonly Operation[] = [
   maxGap,
   minGap,
   changes,
+  skew,
+  kurtosis,
+  any,
+  all,
+  histogram,
+  expDecaySum,
+  expDecayCount,
+  expDecayMean,
+  rate,
+  timeSinceFirst,
+  timeSinceLast,
 ];
 
 export const operationRegistry: ReadonlyMap<string, Operation> = new Map(

@@ -6,12 +6,13 @@ import { hash53 } from '../hash64.ts';
 import { operationRegistry } from './operation-registry.ts';
 import type { ColumnType } from './partial-aggregate.ts';
 import { partialRegistry } from './partial-registry.ts';
-import { answer, nonNull, nullIfNone, rowsOf } from './testing/answer.ts';
+import { answer, nonNull, nullIfNone, rowsOf, WINDOW } from './testing/answer.ts';
 import { exactSpreadOf, exactSumOf, fromUnits, isNear } from './testing/exact-reference.ts';
 import { inOrder, longs, type Sample, samples, toBlock } from './testing/row-samples.ts';
 
 describe.each([...operationRegistry.values()])('$name', (operation) => {
-  const params = operation.params.map(({ default: value, min }) => value ?? min);
+  const fixed = operation.params.map(({ default: value, min }) => value ?? min);
+  const params = operation.list === undefined ? fixed : [...fixed, operation.list.min];
   const columns = operation.columnOptional ? [null, 'x'] : ['x'];
 
   test('answers its declared empty value for no rows', () => {
@@ -44,10 +45,17 @@ test('the names of the operations are those of the catalogue', () => {
   expect([...operationRegistry.keys()].sort()).toEqual([
     'bottom_n',
     'changes',
+    'all',
+    'any',
     'count',
     'distinct_count',
+    'exp_decay_count',
+    'exp_decay_mean',
+    'exp_decay_sum',
     'first',
     'first_n',
+    'histogram',
+    'kurtosis',
     'last',
     'last_n',
     'max',
@@ -61,6 +69,13 @@ test('the names of the operations are those of the catalogue', () => {
     'stddev_samp',
     'sum',
     'top_n',
+    'rate',
+    'skew',
+    'stddev_pop',
+    'stddev_samp',
+    'sum',
+    'time_since_first',
+    'time_since_last',
     'var_pop',
     'var_samp',
   ]);
@@ -260,4 +275,52 @@ test('distinct_count does not count a value twice, in one part or in several', (
   const hashes = ['a', 'b', 'a', null, 'c'].map((text) => (text === null ? null : hash53(text)));
   const parts = [rowsOf(hashes), rowsOf([hash53('c'), hash53('d')])];
   expect(answer('distinct_count', 'string', parts, [1024])).toBe(4);
+});
+
+test('any and all of booleans are what some and every say of the values that are not null', () => {
+  fc.assert(
+    fc.property(samples('boolean', 8), samples('boolean', 8), (a, b) => {
+      const values = nonNull([...a, ...b].map(({ value }) => value));
+      expect(answer('any', 'boolean', [a, b])).toBe(values.some((value) => value === 1));
+      expect(answer('all', 'boolean', [a, b])).toBe(values.every((value) => value === 1));
+    }),
+  );
+});
+
+describe('rate', () => {
+  const rows = rowsOf([1, null, 3]);
+
+  test('is events per second of the window counted, with a column those that have a value', () => {
+    const window = { atMs: 90_000, fromMs: 3_000, toMs: 10_000 };
+    expect(answer('rate', 'double', [rows], [], null, window)).toBe(3 / 7);
+    expect(answer('rate', 'double', [rows], [], 'x', window)).toBe(2 / 7);
+    expect(answer('rate', 'double', [rows], [], null, WINDOW)).toBe(0.03);
+  });
+
+  test('is not to be had of a window without an old edge', () => {
+    expect(() => answer('rate', 'double', [rows], [], null, { ...WINDOW, fromMs: null })).toThrow(TypeError);
+  });
+});
+
+test('time_since_first and time_since_last are the age of the oldest and newest event, or value', () => {
+  const atMs = 2 ** 45;
+  const window = { atMs, fromMs: null, toMs: atMs - 1 };
+  for (const type of ['double', 'long', 'string'] as const) {
+    fc.assert(
+      fc.property(samples(type, 8), samples(type, 8), (a, b) => {
+        const rows = [...a, ...b];
+        for (const [column, counted] of [
+          [null, rows],
+          ['x', rows.filter(({ value }) => value !== null)],
+        ] as const) {
+          const ages = counted.map(({ timeMs }) => atMs - timeMs);
+          const none = ages.length === 0;
+          const ofOldest = answer('time_since_first', type, [a, b], [], column, window);
+          const ofNewest = answer('time_since_last', type, [b, a], [], column, window);
+          expect(ofOldest).toBe(none ? null : Math.max(...ages));
+          expect(ofNewest).toBe(none ? null : Math.min(...ages));
+        }
+      }),
+    );
+  }
 });

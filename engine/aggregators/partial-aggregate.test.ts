@@ -38,6 +38,10 @@ const smallParams: Readonly<Record<string, readonly (readonly number[])[]>> = {
   bottom_n: [[1], [3], [1000]],
   max_by_n: [[1], [3], [1000]],
   min_by_n: [[1], [3], [1000]],
+  histogram: [[0], [-10, 0, 1e16], Array.from({ length: 64 }, (_, i) => 10 * (i - 32))],
+  exp_decay_sum: [[1], [2 ** 31], [7305 * 86_400_000]],
+  exp_decay_count: [[1], [2 ** 31], [7305 * 86_400_000]],
+  exp_decay_mean: [[1]],
 };
 
 function casesOf(operation: Operation): Case[] {

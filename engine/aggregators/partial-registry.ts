@@ -2,12 +2,16 @@
 import type { PartialFactory, PartialRequest } from './partial-aggregate.ts';
 import { changes } from './partials/changes.ts';
 import { count } from './partials/count.ts';
+import { decayedCount, decayedSum } from './partials/decayed.ts';
 import { distinct } from './partials/distinct.ts';
+import { exactSumOfCubes, exactSumOfFourthPowers } from './partials/exact-power-sum.ts';
 import { exactSum } from './partials/exact-sum.ts';
 import { exactSumOfSquares } from './partials/exact-sum-of-squares.ts';
+import { firstTime, lastTime } from './partials/extreme-time.ts';
 import { max, min } from './partials/extremum.ts';
 import { firstN } from './partials/first-n.ts';
 import { gaps } from './partials/gaps.ts';
+import { histogram } from './partials/histogram.ts';
 import { lastN } from './partials/last-n.ts';
 import { maxByN, minByN } from './partials/ranked-rows.ts';
 import { largestN, smallestN } from './partials/ranked-values.ts';
@@ -29,6 +33,13 @@ export const partialRegistry: ReadonlyMap<string, PartialFactory> = new Map([
   ['min_by_n', minByN],
   ['gaps', gaps],
   ['changes', changes],
+  ['exact_sum_of_cubes', exactSumOfCubes],
+  ['exact_sum_of_fourth_powers', exactSumOfFourthPowers],
+  ['histogram', histogram],
+  ['decayed_sum', decayedSum],
+  ['decayed_count', decayedCount],
+  ['first_time', firstTime],
+  ['last_time', lastTime],
 ]);
 
 /**

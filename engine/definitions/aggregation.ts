@@ -219,3 +219,78 @@ export function minGap(column: string | null = null): Aggregation<'min_gap', str
 
 /** How often the value differs from the one before it, in the total order of events. Empty: 0. */
 export const changes = ofColumn('changes');
+/** Sample skewness, corrected for bias. Fewer than three values, or all equal: null. */
+export const skew = ofColumn('skew');
+/** Sample excess kurtosis, corrected for bias. Fewer than four values, or all equal: null. */
+export const kurtosis = ofColumn('kurtosis');
+/** Whether some value of a boolean column is true. Empty: false. */
+export const any = ofColumn('any');
+/** Whether every value of a boolean column is true. Empty: true. */
+export const all = ofColumn('all');
+
+/**
+ * How many values are below the first edge, from each edge up to the next, and from the last on: one count more than
+ * there are edges. Empty: null.
+ *
+ * @param edges ascending, 1 to 256 of them
+ * @example histogram('amount', [10, 100, 1000]).over('30d')
+ */
+export function histogram<const Col extends string>(
+  column: Col,
+  edges: readonly number[],
+): Aggregation<'histogram', Col> {
+  return aggregation('histogram', column, edges);
+}
+
+/**
+ * Σ x·2^(−age/halfLife): every value halved once for every half-life of its age at the as-of time. Empty: 0.
+ *
+ * @example expDecaySum('amount', '7d').over('90d')
+ */
+export function expDecaySum<const Col extends string>(
+  column: Col,
+  halfLife: Duration,
+): Aggregation<'exp_decay_sum', Col> {
+  return aggregation('exp_decay_sum', column, [durationMsOrAsIs(halfLife)]);
+}
+
+/**
+ * Σ 2^(−age/halfLife) over the events, or over those whose column is not null. Empty: 0.
+ *
+ * @example expDecayCount('1h').over('1d')
+ * @example expDecayCount('referrer', '1h').over('1d')
+ */
+export function expDecayCount(halfLife: Duration): Aggregation<'exp_decay_count', null>;
+export function expDecayCount<const Col extends string>(
+  column: Col,
+  halfLife: Duration,
+): Aggregation<'exp_decay_count', Col>;
+export function expDecayCount(
+  ...args: readonly [Duration] | readonly [string, Duration]
+): Aggregation<'exp_decay_count', string | null> {
+  const [column, halfLife] = args.length === 1 ? [null, args[0]] : args;
+  return aggregation('exp_decay_count', column, [durationMsOrAsIs(halfLife)]);
+}
+
+/** Mean of the values, weighted by 2^(−age/halfLife). Empty: null. */
+export function expDecayMean<const Col extends string>(
+  column: Col,
+  halfLife: Duration,
+): Aggregation<'exp_decay_mean', Col> {
+  return aggregation('exp_decay_mean', column, [durationMsOrAsIs(halfLife)]);
+}
+
+interface OptionalColumn<Op extends OperationName> {
+  (): Aggregation<Op, null>;
+  <const Col extends string>(column: Col): Aggregation<Op, Col>;
+}
+
+const ofEvents = <Op extends OperationName>(operation: Op): OptionalColumn<Op> =>
+  ((column: string | null = null) => aggregation(operation, column)) as OptionalColumn<Op>;
+
+/** Events, or events whose column is not null, per second of the window, which must have a length. Empty: 0. */
+export const rate = ofEvents('rate');
+/** Milliseconds from the first event, or the first whose column is not null, to the as-of time. Empty: null. */
+export const timeSinceFirst = ofEvents('time_since_first');
+/** Milliseconds from the last event, or the last whose column is not null, to the as-of time. Empty: null. */
+export const timeSinceLast = ofEvents('time_since_last');

@@ -2,13 +2,19 @@ import { describe, expect, it } from 'vitest';
 import {
   count,
   distinctCount,
+  expDecayCount,
+  expDecayMean,
+  expDecaySum,
   firstN,
+  histogram,
   maxByN,
   maxGap,
   mean,
   minByN,
   minGap,
+  rate,
   sum,
+  timeSinceLast,
   topN,
 } from './aggregation.ts';
 import { double, string, timestamp } from './column.ts';
@@ -123,6 +129,13 @@ describe('definitions', () => {
     expect(minGap('price').over('1d').column).toBe('price');
     expect('orderBy' in count().lifetime()).toBe(false);
     expect(count().lifetime().column).toBeNull();
+    expect(expDecaySum('price', '7d').lifetime().params).toEqual([604_800_000]);
+    expect(expDecayMean('price', 5).lifetime().params).toEqual([5]);
+    expect(expDecayCount('1s').lifetime()).toMatchObject({ column: null, params: [1000] });
+    expect(expDecayCount('card', '1s').lifetime()).toMatchObject({ column: 'card', params: [1000] });
+    expect(histogram('price', [1, 2.5]).lifetime().params).toEqual([1, 2.5]);
+    expect(rate().over('1d').column).toBeNull();
+    expect(timeSinceLast('card').over('1d')).toMatchObject({ operation: 'time_since_last', column: 'card' });
     expect('default' in count().lifetime()).toBe(false);
   });
 

@@ -195,6 +195,7 @@ function checkFeature(
   checkParams(feature.params, operation, report);
   if (operation.sequence === true) checkSequence(operation, feature.window, resolutionMs, report);
   checkOrderBy(feature.orderBy, operation, columns, report);
+  checkLength(feature.window, operation, report);
   const type = checkOperand(feature.column, operation, columns, report);
   if (feature.default !== undefined && type !== undefined) {
     checkDefault(feature.default, operation.resultType(type), report);
@@ -332,6 +333,14 @@ function checkLastEvents({ count, withinMs }: Loose, _: unknown, report: Report)
   }
   if (withinMs !== null) checkDuration(withinMs, 'within', WINDOW_MIN_MS, report);
 }
+
+function checkLength(window: unknown, { name, needsLength = false }: Operation, report: Report): void {
+  if (needsLength && isObject(window) && WINDOWS_WITHOUT_LENGTH.includes(window.kind)) {
+    report(`${name} needs the length of its window, and a ${String(window.kind)} window has none`);
+  }
+}
+
+const WINDOWS_WITHOUT_LENGTH: readonly unknown[] = ['lifetime', 'last_events'];
 
 function checkColumnExists(
   column: unknown,

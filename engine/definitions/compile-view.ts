@@ -40,13 +40,16 @@ const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const OF_EVERY_ROW: ReadonlyMap<string, string> = new Map([
   ['count', 'row_count'],
   ['gaps', 'gaps'],
+  ['decayed_count', 'decayed_count'],
+  ['first_time', 'first_time'],
+  ['last_time', 'last_time'],
 ]);
 
 /** Of a column without nulls every row has a value: no need to keep it to know that. */
 function simplify(request: PartialRequest, columns: ReadonlyMap<string, Column>): PartialRequest {
   const kind = OF_EVERY_ROW.get(request.kind);
   return kind !== undefined && request.column !== null && !columns.get(request.column)!.nullable
-    ? { kind, column: null, need: 'value', params: [] }
+    ? { ...request, kind, column: null }
     : request;
 }
 

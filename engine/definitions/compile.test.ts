@@ -1,11 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  any,
   changes,
   count,
   distinctCount,
+  expDecayCount,
+  expDecayMean,
+  expDecaySum,
   first,
   firstN,
+  histogram,
   last,
   lastN,
   maxByN,
@@ -14,8 +19,11 @@ import {
   min,
   minByN,
   minGap,
+  rate,
   stddevPop,
   sum,
+  timeSinceFirst,
+  timeSinceLast,
   varSamp,
 } from './aggregation.ts';
 import { boolean, double, integer, long, string, timestamp } from './column.ts';
@@ -154,6 +162,30 @@ describe('a repo that cannot work is refused', () => {
       /max_gap takes no lifetime window/,
     ],
     ['parameters that are no list', { params: 3 }, /params must be a list/],
+    [
+      'a rate of a window without a length',
+      { operation: 'rate', column: null, params: [], window: { kind: 'lifetime', offsetMs: 0 } },
+      /^view spend, feature x: rate needs the length of its window, and a lifetime window has none/,
+    ],
+    [
+      'a half-life that is no duration',
+      { ...expDecaySum('price', '7 days' as never).over('1d') },
+      /half_life_ms of exp_decay_sum must be an integer from 1 to 631152000000, not '7 days'/,
+    ],
+    ['a half-life of nothing', { ...expDecayCount(0).over('1d') }, /half_life_ms .* not 0/],
+    ['a histogram without edges', { ...histogram('price', []).over('1d') }, /takes 1 to 256 edges, not 0/],
+    ['edges out of order', { ...histogram('price', [1, 3, 2]).over('1d') }, /edges of histogram must ascend/],
+    [
+      'too many edges',
+      {
+        ...histogram(
+          'price',
+          Array.from({ length: 257 }, (_, i) => i),
+        ).over('1d'),
+      },
+      /takes 1 to 256 edges, not 257/,
+    ],
+    ['any of a number', { ...any('price').over('1d') }, /any does not take column 'price' of type double/],
     [
       'a window of 0',
       { window: { kind: 'sliding', sizeMs: 0, offsetMs: 0 } },
@@ -701,6 +733,31 @@ describe('a compiled view', () => {
           `${compiled.columns[column]!.need === 'hash' ? '#' : ''}${compiled.columns[column]!.name}`,
         );
     }
+  });
+
+  it('keeps no column without nulls only to see which rows have a value', () => {
+    const times = featureView({
+      name: 'times',
+      source: swipes,
+      entity: card,
+      features: {
+        since_price: timeSinceLast('price').over('1d'),
+        since_tip: timeSinceFirst('tip').over('1d'),
+        fading: expDecayCount('price', '1h').over('1d'),
+        fading_mean: expDecayMean('tip', '1h').over('1d'),
+        prices: rate('price').over('1d'),
+      },
+    });
+    const { partials, columns } = compile(times);
+    expect(columns.map(({ name }) => name)).toEqual(['tip']);
+    expect(partials.map(({ key, column }) => [key, column])).toEqual([
+      ['decayed_count(3600000)', -1],
+      ['decayed_count(tip,3600000)', 0],
+      ['decayed_sum(tip,3600000)', 0],
+      ['first_time(tip)', 0],
+      ['last_time()', -1],
+      ['row_count()', -1],
+    ]);
   });
 
   it('completes parameters and empty answers', () => {

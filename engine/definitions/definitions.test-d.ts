@@ -3,12 +3,19 @@
  * it is made. The wording of the readable errors is checked through the types that hold it.
  */
 import {
+  all,
+  any,
   bottomN,
   changes,
   count,
   distinctCount,
+  expDecayCount,
+  expDecayMean,
+  expDecaySum,
   first,
   firstN,
+  histogram,
+  kurtosis,
   last,
   lastN,
   max,
@@ -18,8 +25,12 @@ import {
   min,
   minByN,
   minGap,
+  rate,
+  skew,
   stddevSamp,
   sum,
+  timeSinceFirst,
+  timeSinceLast,
   topN,
   varPop,
 } from './aggregation.ts';
@@ -125,6 +136,18 @@ maxByN('merchant', { n: 3 });
 maxByN('merchant', { by: 'tx_amount', m: 3 });
 // @ts-expect-error column 'merchnat' does not exist here
 featureView({ ...base, features: { x: changes('merchnat').over('1d') } });
+// @ts-expect-error any does not take column 'tx_amount' of type double
+featureView({ ...base, features: { x: any('tx_amount').over('1d') } });
+// @ts-expect-error skew does not take column 'seen' of type timestamp
+featureView({ ...base, features: { x: skew('seen').over('1d') } });
+// @ts-expect-error column 'merchnat' does not exist here
+featureView({ ...base, features: { x: timeSinceLast('merchnat').over('1d') } });
+// @ts-expect-error a half-life that is no duration
+expDecaySum('tip', '7 days');
+// @ts-expect-error exp_decay_count needs a half-life
+expDecayCount();
+// @ts-expect-error a histogram needs edges
+histogram('tip');
 
 /** The readable error itself: what `featureView` demands of a feature it cannot have. */
 const wrongColumn = { x: mean('tx_amuont').over('1d') };
@@ -281,6 +304,20 @@ const values = featureView({
     min_gap: minGap('tip').over('1d', { default: 0 }),
     changes: changes('merchant').over('1d'),
     constructor: count().over('1d'),
+    skew: skew('tx_amount').over('1d'),
+    kurtosis_or_0: kurtosis('id').over('1d', { default: 0 }),
+    any: any('online').over('1d'),
+    all: all('online').over('1d', { default: false }),
+    histogram: histogram('seen', [0, 1]).over('1d'),
+    fading_sum: expDecaySum('tip', '1h').lifetime(),
+    fading_count: expDecayCount('1h').over('1d'),
+    fading_merchants: expDecayCount('merchant', 3_600_000).over('1d'),
+    fading_mean: expDecayMean('tip', '1h').over('1d'),
+    fading_mean_or_0: expDecayMean('tip', '1h').over('1d', { default: 0 }),
+    rate: rate().over('1d'),
+    rate_tip: rate('tip').over('1d'),
+    since_first: timeSinceFirst().over('1d'),
+    since_merchant: timeSinceLast('merchant').over('1d', { default: -1 }),
   },
 });
 type Value<K extends keyof typeof values.feature> = ValueOf<(typeof values.feature)[K]>;
@@ -310,6 +347,20 @@ expectType<Value<'max_gap'>, number | null>(true);
 expectType<Value<'min_gap'>, number | null>(true);
 expectType<Value<'changes'>, number>(true);
 expectType<Value<'constructor'>, number>(true);
+expectType<Value<'skew'>, number | null>(true);
+expectType<Value<'kurtosis_or_0'>, number | null>(true);
+expectType<Value<'any'>, boolean>(true);
+expectType<Value<'all'>, boolean>(true);
+expectType<Value<'histogram'>, readonly number[] | null>(true);
+expectType<Value<'fading_sum'>, number>(true);
+expectType<Value<'fading_count'>, number>(true);
+expectType<Value<'fading_merchants'>, number>(true);
+expectType<Value<'fading_mean'>, number | null>(true);
+expectType<Value<'fading_mean_or_0'>, number>(true);
+expectType<Value<'rate'>, number>(true);
+expectType<Value<'rate_tip'>, number>(true);
+expectType<Value<'since_first'>, number | null>(true);
+expectType<Value<'since_merchant'>, number>(true);
 
 // --- References -----------------------------------------------------------------------------------------
 // @ts-expect-error a misspelt feature

@@ -7,6 +7,7 @@ import type { ValueOfType } from './column.ts';
 
 const ANY = ['string', 'integer', 'long', 'double', 'boolean', 'timestamp'] as const;
 const NUMERIC = ['integer', 'long', 'double'] as const;
+const BOOLEAN = ['boolean'] as const;
 const ORDERED = ['integer', 'long', 'double', 'timestamp'] as const;
 
 /** Column types per operation. */
@@ -32,6 +33,17 @@ export const OPERATION_ACCEPTS = {
   max_gap: ANY,
   min_gap: ANY,
   changes: ANY,
+  skew: NUMERIC,
+  kurtosis: NUMERIC,
+  any: BOOLEAN,
+  all: BOOLEAN,
+  histogram: ORDERED,
+  exp_decay_sum: NUMERIC,
+  exp_decay_count: ANY,
+  exp_decay_mean: NUMERIC,
+  rate: ANY,
+  time_since_first: ANY,
+  time_since_last: ANY,
 } as const satisfies Record<string, readonly ColumnType[]>;
 
 export type OperationName = keyof typeof OPERATION_ACCEPTS;
@@ -55,6 +67,9 @@ export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = O
   | 'count'
   | 'distinct_count'
   | 'changes'
+  | 'exp_decay_sum'
+  | 'exp_decay_count'
+  | 'rate'
   ? number
   : Op extends 'sum'
     ? T extends 'double'
@@ -64,10 +79,14 @@ export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = O
       ? ValueOfType[T] | null
       : Op extends 'first_n' | 'last_n' | 'top_n' | 'bottom_n' | 'max_by_n' | 'min_by_n'
         ? readonly ValueOfType[T][] | null
-        : number | null;
+        : Op extends 'any' | 'all'
+          ? boolean
+          : Op extends 'histogram'
+            ? readonly number[] | null
+            : number | null;
 
 /** Operations that answer null for some windows that are not empty: a default does not remove their null. */
-type NullBeyondEmpty = 'var_samp' | 'stddev_samp' | 'max_gap' | 'min_gap';
+type NullBeyondEmpty = 'var_samp' | 'stddev_samp' | 'max_gap' | 'min_gap' | 'skew' | 'kurtosis';
 
 /** The value with the declared default in place of the empty answer; `D` is never where there is none. */
 export type WithDefault<Op extends OperationName, V, D extends FeatureValue> = [D] extends [never]

@@ -8,6 +8,9 @@ import type { EventRow, Window } from '../definitions/types.ts';
 import { compareEventIds, type EventId } from '../event-id.ts';
 import { hash53 } from '../hash64.ts';
 import { longestPeriodMs } from '../windows/calendar-period.ts';
+import { aggregate, type Bounds, NOT_KNOWN, type OracleRow } from './oracle-aggregate.ts';
+
+export type { Bounds };
 
 export interface OracleEvent {
   readonly timeMs: number;
@@ -29,21 +32,36 @@ export interface OracleQuestion {
   readonly bounds?: Bounds | readonly Bounds[];
 }
 
-export interface Bounds {
-  /** null: no old edge. */
-  readonly fromMs: number | null;
-  readonly toMs: number;
+/** What an answer is made of: one value, those of a series, or one for each value of a secondary key. */
+export type OracleAnswer =
+  | { readonly kind: 'value'; readonly value: FeatureValue; readonly rows: readonly OracleRow[] }
+  | { readonly kind: 'series'; readonly elements: readonly OracleAnswer[] }
+  | { readonly kind: 'groups'; readonly groups: ReadonlyMap<string, OracleAnswer> };
+
+/** value(key, T, W), and what it was made of. */
+export function oracleAnswer(question: OracleQuestion): OracleAnswer {
+  const { feature, atMs } = question;
+  const { window } = feature;
+  const given = question.bounds;
+  if (window.kind !== 'series') return answerWithin(question, (given as Bounds) ?? boundsOf(window, atMs));
+  const windows = (given as readonly Bounds[]) ?? windowsOf(window, atMs);
+  return { kind: 'series', elements: windows.map((bounds) => answerWithin(question, bounds)) };
 }
 
 /** value(key, T, W) */
 export function oracleValue(question: OracleQuestion): FeatureValue {
-  const { feature, atMs } = question;
-  const { window } = feature;
-  const given = question.bounds;
-  if (window.kind !== 'series') return valueWithin(question, (given as Bounds) ?? boundsOf(window, atMs));
-  return windowsOf(window, atMs).map((bounds, i) =>
-    valueWithin(question, (given as Bounds[])?.[i] ?? bounds),
-  );
+  return valueOfAnswer(oracleAnswer(question));
+}
+
+export function valueOfAnswer(answer: OracleAnswer): FeatureValue {
+  switch (answer.kind) {
+    case 'value':
+      return answer.value;
+    case 'series':
+      return answer.elements.map(valueOfAnswer);
+    case 'groups':
+      return new Map([...answer.groups].map(([key, group]) => [key, valueOfAnswer(group)]));
+  }
 }
 
 /** Of a series, oldest first. */
@@ -68,8 +86,9 @@ export function boundsOf(window: Exclude<Window, { kind: 'series' }>, atMs: numb
   }
 }
 
-function valueWithin(question: OracleQuestion, { fromMs, toMs }: Bounds): FeatureValue {
-  const { view, feature, column, key, atMs, events, last } = question;
+function answerWithin(question: OracleQuestion, bounds: Bounds): OracleAnswer {
+  const { fromMs, toMs } = bounds;
+  const { view, feature, key, atMs, events, last } = question;
   const { where, by } = view.definition.features[feature.name]!;
   let counted = events
     .filter((event) => (fromMs === null || fromMs < event.timeMs) && event.timeMs <= toMs)
@@ -82,19 +101,33 @@ function valueWithin(question: OracleQuestion, { fromMs, toMs }: Bounds): Featur
     .filter(({ row }) => where === undefined || columnValueOf(view, row, where) === true)
     .sort((a, b) => a.timeMs - b.timeMs || compareEventIds(a.id, b.id));
   if (feature.window.kind === 'last_events') counted = counted.slice(-feature.window.count);
-  if (by === undefined) {
-    return counted.length === 0 ? feature.empty : (answer(view, feature, column, counted) ?? feature.empty);
-  }
+  const value = (of: readonly OracleEvent[], empty: FeatureValue): OracleAnswer => {
+    const rows = rowsOf(question, of);
+    const found = of.length === 0 ? null : aggregate(feature, rows, { atMs, ...bounds });
+    return { kind: 'value', value: found === NOT_KNOWN ? null : (found ?? empty), rows };
+  };
+  if (by === undefined) return value(counted, feature.empty);
   const groups = new Map<string, OracleEvent[]>();
   for (const event of counted) {
-    const value = columnValueOf(view, event.row, by.column);
-    if (value !== null) groups.set(String(value), [...(groups.get(String(value)) ?? []), event]);
+    const key = columnValueOf(view, event.row, by.column);
+    if (key !== null) groups.set(String(key), [...(groups.get(String(key)) ?? []), event]);
   }
   const kept = [...groups.keys()].sort((a, b) => hash53(a) - hash53(b)).slice(0, by.max);
-  const { operation } = feature;
-  return new Map(
-    kept.sort().map((value) => [value, answer(view, feature, column, groups.get(value)!) ?? operation.empty]),
-  );
+  const entries = kept
+    .sort()
+    .map((name): [string, OracleAnswer] => [name, value(groups.get(name)!, feature.operation.empty)]);
+  return { kind: 'groups', groups: new Map(entries) };
+}
+
+function rowsOf({ view, feature, column }: OracleQuestion, events: readonly OracleEvent[]): OracleRow[] {
+  const { orderBy = null } = view.definition.features[feature.name]!;
+  const rows: OracleRow[] = [];
+  for (const { timeMs, row } of events) {
+    const value = column === null ? 1 : columnValueOf(view, row, column);
+    const by = orderBy === null ? 1 : columnValueOf(view, row, orderBy);
+    if (value !== null && by !== null) rows.push({ timeMs, value, by });
+  }
+  return rows;
 }
 
 const formats = new Map<string, Intl.DateTimeFormat>();
@@ -152,147 +185,8 @@ export function columnValueOf(view: CompiledView, row: EventRow, column: string)
   return normal(projection === undefined ? row[column]! : projection.from(row));
 }
 
-/** Of events in their order. */
-function answer(
-  view: CompiledView,
-  feature: CompiledFeature,
-  column: string | null,
-  events: readonly OracleEvent[],
-): FeatureValue {
-  const { orderBy = null } = view.definition.features[feature.name]!;
-  const rows: OracleRow[] = [];
-  for (const { timeMs, row } of events) {
-    const value = column === null ? 1 : columnValueOf(view, row, column);
-    const by = orderBy === null ? 1 : columnValueOf(view, row, orderBy);
-    if (value !== null && by !== null) rows.push({ timeMs, value, by });
-  }
-  return aggregate(feature, rows);
-}
-
-/** An event with a value, in the total order of events. */
-interface OracleRow {
-  readonly timeMs: number;
-  readonly value: Exclude<ColumnValue, null>;
-  /** Of the column that orders rows; 1 where there is none. */
-  readonly by: Exclude<ColumnValue, null>;
-}
-
 /** A long is a bigint only where a number would be rounded, and −0 is 0. */
 function normal(value: ColumnValue): ColumnValue {
   if (typeof value === 'number') return value + 0;
   return typeof value === 'bigint' && Number.isSafeInteger(Number(value)) ? Number(value) : value;
-}
-
-function aggregate(feature: CompiledFeature, rows: readonly OracleRow[]): FeatureValue {
-  const values = rows.map(({ value }) => value);
-  const gapsMs = rows.slice(1).map(({ timeMs }, i) => timeMs - rows[i]!.timeMs);
-  const n = values.length;
-  const count = (): number => feature.params[0] ?? 1;
-  switch (feature.operation.name) {
-    case 'count':
-      return n;
-    case 'sum': {
-      const sum = values.map(toRational).reduce(add, ZERO);
-      return feature.type === 'double' ? toNumber(sum) : toInteger(sum);
-    }
-    case 'mean':
-      return n === 0 ? null : toNumber(values.map(toRational).reduce(add, ZERO)) / n;
-    case 'min':
-      return ascending(values)[0] ?? null;
-    case 'max':
-      return ascending(values)[n - 1] ?? null;
-    case 'first':
-      return values[0] ?? null;
-    case 'last':
-      return values[n - 1] ?? null;
-    case 'first_n':
-      return n === 0 ? null : values.slice(0, count());
-    case 'last_n':
-      return n === 0 ? null : values.slice(-count());
-    case 'distinct_count':
-      return new Set(values.map((value) => `${typeof value === 'string'}${String(value)}`)).size;
-    case 'var_pop':
-      return n === 0 ? null : variance(values, BigInt(n));
-    case 'var_samp':
-      return n < 2 ? null : variance(values, BigInt(n - 1));
-    case 'stddev_pop':
-      return n === 0 ? null : Math.sqrt(variance(values, BigInt(n)));
-    case 'stddev_samp':
-      return n < 2 ? null : Math.sqrt(variance(values, BigInt(n - 1)));
-    case 'top_n':
-      return n === 0 ? null : ascending(values).reverse().slice(0, count());
-    case 'bottom_n':
-      return n === 0 ? null : ascending(values).slice(0, count());
-    case 'max_by_n':
-      return n === 0 ? null : ascendingBy(rows).reverse().slice(0, count());
-    case 'min_by_n':
-      return n === 0 ? null : ascendingBy(rows).slice(0, count());
-    case 'max_gap':
-      return n < 2 ? null : Math.max(...gapsMs);
-    case 'min_gap':
-      return n < 2 ? null : Math.min(...gapsMs);
-    case 'changes':
-      return values.filter((value, i) => i > 0 && value !== values[i - 1]).length;
-    default:
-      throw new Error(`the oracle does not know ${feature.operation.name}`);
-  }
-}
-
-/** Numbers and bigints compare with each other; Math.min would not take them. */
-function ascending<V extends number | bigint | string | boolean>(values: readonly V[]): V[] {
-  return [...values].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
-}
-
-/** Values by the column that orders them; sorting is stable, so equal ones stay in the order of events. */
-function ascendingBy(rows: readonly OracleRow[]): ColumnValue[] {
-  return [...rows].sort((a, b) => (a.by < b.by ? -1 : a.by > b.by ? 1 : 0)).map(({ value }) => value);
-}
-
-/** numerator · 2^−1074: every finite double is one. */
-type Rational = bigint;
-const ZERO: Rational = 0n;
-const SCALE = 1074n;
-const add = (a: Rational, b: Rational): Rational => a + b;
-
-function toRational(value: number | bigint | string | boolean): Rational {
-  if (typeof value === 'bigint') return value << SCALE;
-  if (typeof value !== 'number') throw new Error('not a number');
-  if (Number.isInteger(value)) return BigInt(value) << SCALE;
-  const bits = new BigUint64Array(Float64Array.of(Math.abs(value)).buffer)[0]!;
-  const exponent = bits >> 52n;
-  const fraction = bits & 0xf_ffff_ffff_ffffn;
-  const magnitude = exponent === 0n ? fraction : (fraction | (1n << 52n)) << (exponent - 1n);
-  return value < 0 ? -magnitude : magnitude;
-}
-
-function toInteger(value: Rational): number | bigint {
-  const integer = value >> SCALE;
-  return Number.isSafeInteger(Number(integer)) ? Number(integer) : integer;
-}
-
-/** The nearest double (ties to even): the quotient to 64 significant bits and a sticky bit, then one rounding. */
-function toNumber(value: Rational): number {
-  return ratioToNumber(value, 1n << SCALE);
-}
-
-function ratioToNumber(numerator: bigint, denominator: bigint): number {
-  if (numerator < 0n) return -ratioToNumber(-numerator, denominator);
-  if (numerator === 0n) return 0;
-  const bits = (x: bigint): number => x.toString(2).length;
-  const shift = 64 - (bits(numerator) - bits(denominator));
-  const scaledNumerator = shift > 0 ? numerator << BigInt(shift) : numerator;
-  const scaledDenominator = shift > 0 ? denominator : denominator << BigInt(-shift);
-  const quotient = scaledNumerator / scaledDenominator;
-  const sticky = quotient * scaledDenominator === scaledNumerator ? 0n : 1n;
-  const rounded = Number((quotient << 1n) | sticky);
-  return shift + 1 > 1000 ? rounded * 2 ** -1000 * 2 ** (1000 - shift - 1) : rounded * 2 ** -(shift + 1);
-}
-
-/** Σ(x − mean)² / divisor, exactly, then rounded once: (n·Σx² − (Σx)²) / (n · divisor). */
-function variance(values: readonly (number | bigint | string | boolean)[], divisor: bigint): number {
-  const n = BigInt(values.length);
-  const rationals = values.map(toRational);
-  const sum = rationals.reduce(add, ZERO);
-  const squares = rationals.reduce((total, x) => total + x * x, 0n);
-  return ratioToNumber(n * squares - sum * sum, (n * divisor) << (2n * SCALE));
 }

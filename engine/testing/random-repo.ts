@@ -15,6 +15,7 @@ import { streamSource } from '../definitions/stream-source.ts';
 import type { Column, EventRow, Feature, Projection, Window } from '../definitions/types.ts';
 import { TIME_END_MS } from '../tiles/grid.ts';
 import { CALENDAR_UNITS, WEEK_STARTS } from '../windows/calendar-period.ts';
+import { hasLength } from '../windows/window-reach.ts';
 import type { SeededRandom } from './random.ts';
 
 export type IdKind = 'integer' | 'long' | 'string' | 'none';
@@ -242,25 +243,31 @@ function defaultOf(random: SeededRandom, resultType: string): FeatureValue | und
   }
 }
 
-/**
- * Sequence operations that occur: those whose tail rows the write path keeps behind the rows of the tree. A list, so
- * that one line lets them in.
- */
-const SEQUENCE_OPERATIONS: readonly string[] = ['max_gap', 'min_gap', 'changes'];
+/** Ascending, most of them where the values are. */
+function listOf(random: SeededRandom): number[] {
+  const edge = (): number =>
+    random.pick([random.between(-5, 9), random.between(0, 100_000) / 100, 1e16, 2 ** 62, TIME_END_MS / 2]);
+  return [...new Set(Array.from({ length: random.pick([1, 3, 30]) }, edge))].sort((a, b) => a - b);
+}
 
-/** Every operation that occurs in random views. */
-export const RANDOM_OPERATIONS: readonly Operation[] = [...operationRegistry.values()].filter(
-  ({ name, sequence }) => sequence !== true || SEQUENCE_OPERATIONS.includes(name),
-);
+function paramsOf(random: SeededRandom, operation: Operation, scaleMs: number): number[] {
+  const params = operation.params.map(({ name, min, max, default: fallback }) => {
+    if (fallback !== null && random.chance(0.6)) return fallback;
+    const span = name === 'half_life_ms' ? random.pick([8, 10 * scaleMs, 1000 * scaleMs]) : 8;
+    return Math.min(max, min + random.below(Math.ceil(span)));
+  });
+  return operation.list === undefined ? params : [...params, ...listOf(random)];
+}
 
 function featureOf(
   random: SeededRandom,
   columns: Readonly<Record<string, Column>>,
   window: Window,
-  resolution: number | null,
+  { scaleMs, resolution }: { readonly scaleMs: number; readonly resolution: number | null },
 ): Feature | null {
-  const operation = random.pick(RANDOM_OPERATIONS);
+  const operation = random.pick([...operationRegistry.values()]);
   if (operation.sequence === true && (window.kind === 'lifetime' || resolution !== null)) return null;
+  if (operation.needsLength === true && !hasLength(window)) return null;
   const ofTypes = (types: readonly ColumnType[]): string[] =>
     Object.keys(columns).filter((name) => types.includes(columns[name]!.type));
   const fitting = ofTypes(operation.accepts ?? []);
@@ -269,9 +276,7 @@ function featureOf(
   const bare = operation.accepts === null || (operation.columnOptional && random.chance(0.4));
   if (!bare && fitting.length === 0) return null;
   const column = bare ? null : random.pick(fitting);
-  const params = operation.params.map(({ min, max, default: fallback }) =>
-    fallback !== null && random.chance(0.6) ? fallback : Math.min(max, min + random.below(8)),
-  );
+  const params = paramsOf(random, operation, scaleMs);
   const conditions = Object.keys(columns).filter((name) => columns[name]!.type === 'boolean');
   const where = conditions.length > 0 && random.chance(0.3) ? random.pick(conditions) : null;
   const groupable = Object.keys(columns).filter((name) => columns[name]!.type !== 'double');
@@ -354,7 +359,7 @@ export function randomRepo(random: SeededRandom, name: string): RandomRepo {
         chosen.sizeMs < resolution
           ? { kind: 'sliding', sizeMs: resolution, offsetMs: 0 }
           : chosen;
-      const feature = featureOf(random, all, window, resolution);
+      const feature = featureOf(random, all, window, { scaleMs, resolution });
       if (feature !== null) features[`f${i}`] = feature;
     }
     if (Object.keys(features).length === 0) {

@@ -17,7 +17,8 @@ import { Compactor } from '../../compaction/compactor.ts';
 import { logCompleteness } from '../../compaction/completeness.ts';
 import type { EventLog } from '../../ingest/log/event-log.ts';
 import { type StateWriting, shardOf, ViewWriter } from '../../ingest/view-writer.ts';
-import type { ColumnValue, FeatureValue } from '../aggregators/partial-aggregate.ts';
+import { operationRegistry } from '../aggregators/operation-registry.ts';
+import type { ColumnValue } from '../aggregators/partial-aggregate.ts';
 import { ManualClock } from '../clock.ts';
 import type { CompiledView } from '../definitions/compiled.ts';
 import type { EventRow } from '../definitions/types.ts';
@@ -26,16 +27,17 @@ import { LmdbTileStore } from '../store/lmdb-tile-store.ts';
 import { MemoryTileStore } from '../store/memory-tile-store.ts';
 import type { TileStore } from '../store/tile-store.ts';
 import { FieldTracker } from '../testing/field-tracker.ts';
+import { isRight, show, showAnswer } from '../testing/is-right.ts';
 import {
   type Bounds,
   boundsOf,
   columnValueOf,
   type OracleEvent,
-  oracleValue,
+  oracleAnswer,
   windowsOf,
 } from '../testing/oracle.ts';
 import { SeededRandom } from '../testing/random.ts';
-import { RANDOM_OPERATIONS, type RandomRepo, randomRepo } from '../testing/random-repo.ts';
+import { type RandomRepo, randomRepo } from '../testing/random-repo.ts';
 import { checkTree } from '../testing/tree-check.ts';
 import { TIME_END_MS } from '../tiles/grid.ts';
 import { allocateRows } from '../tiles/row-block.ts';
@@ -49,8 +51,6 @@ const SEED = Number(process.env.PROPERTY_SEED ?? 1);
 const CASES = Number(process.env.PROPERTY_CASES ?? 2_400);
 const BLOCKS = 8;
 const SHARDS = 2;
-/** Variances are exact but for one rounding and, below 1e−146, underflow. */
-const SPREAD_TOLERANCE = 1e-12;
 
 class Mismatch extends Error {}
 
@@ -496,14 +496,14 @@ class Case {
     for (const element of got.elements ?? [got])
       bounds.push(this.#boundsOf(view, atMs, element, bounds.length, where));
     const { column } = view.definition.features[feature.name]!;
-    const expected = oracleValue({
+    const expected = oracleAnswer({
       ...{ view, feature, column, key, atMs, events },
       ...(last === undefined ? {} : { last }),
       bounds: got.elements === undefined ? bounds[0]! : bounds,
     });
     this.#coverage.comparisons++;
-    if (!isRight(feature.operation.name, feature.params, expected, got.value)) {
-      throw new Mismatch(`${where()}: expected ${show(expected)}, got ${show(got.value)}`);
+    if (!isRight({ feature, expected, got: got.value, atMs })) {
+      throw new Mismatch(`${where()}: expected ${showAnswer(expected)}, got ${show(got.value)}`);
     }
     const rows = bounds.reduce(
       (sum, { fromMs, toMs }) =>
@@ -576,46 +576,6 @@ function countRows(
     : counted.filter(({ row }) => columnValueOf(view, row, by.column) !== null).length;
 }
 
-function isRight(
-  operation: string,
-  params: readonly number[],
-  expected: FeatureValue,
-  got: FeatureValue,
-): boolean {
-  if (expected instanceof Map && got instanceof Map) {
-    return (
-      got.size === expected.size &&
-      [...(expected as ReadonlyMap<string, FeatureValue>)].every(
-        ([key, value], i) =>
-          [...got.keys()][i] === key && isRight(operation, params, value, got.get(key) as FeatureValue),
-      )
-    );
-  }
-  if (typeof expected === 'number' && typeof got === 'number') {
-    if (/^(var|stddev)_/.test(operation)) {
-      return Math.abs(got - expected) <= SPREAD_TOLERANCE * Math.abs(expected);
-    }
-    // Beyond its declared bound a distinct count is an estimate, never below what is certain.
-    if (operation === 'distinct_count' && expected > params[0]!) {
-      return got > params[0]! && Math.abs(got - expected) <= 2 + 0.1 * expected;
-    }
-    return Object.is(got, expected);
-  }
-  if (Array.isArray(expected) && Array.isArray(got)) {
-    return (
-      got.length === expected.length &&
-      expected.every((value, i) => isRight(operation, params, value, got[i] as FeatureValue))
-    );
-  }
-  return Object.is(expected, got);
-}
-
-const show = (value: FeatureValue): string =>
-  JSON.stringify(value, (_, inner) => {
-    if (inner instanceof Map) return Object.fromEntries(inner);
-    return typeof inner === 'bigint' ? `${inner}n` : inner;
-  });
-
 async function runCases(
   first: number,
   count: number,
@@ -661,7 +621,7 @@ describe('every value equals the oracle', () => {
         .join('\n'),
     );
     const expected = [
-      ...RANDOM_OPERATIONS.flatMap(({ name, accepts, columnOptional }) => [
+      ...[...operationRegistry.values()].flatMap(({ name, accepts, columnOptional }) => [
         ...(accepts ?? []).map((type) => `operation ${name} of ${type}`),
         ...(columnOptional ? [`operation ${name} of events`] : []),
       ]),

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ByteReader, ByteWriter, CorruptBytesError } from '../../bytes.ts';
 import type { ColumnType } from '../partial-aggregate.ts';
 import { partialRegistry } from '../partial-registry.ts';
-import { answer, nullIfNone } from '../testing/answer.ts';
+import { answer, nullIfNone, WINDOW } from '../testing/answer.ts';
 import { inOrder, type Sample, samples, toBlock, type Value } from '../testing/row-samples.ts';
 
 const row = (timeMs: number, idLo: number, by: Value, value: Value): Sample => ({
@@ -38,8 +38,8 @@ test.each(pairs)('values of %s by %s are the ends of the sorted events', (type, 
       (rows, cut, n) => {
         const parts = [rows.slice(cut), rows.slice(0, cut)];
         const sorted = sortedBy(rows);
-        expect(answer('min_by_n', type, parts, [n], 'x', { by })).toEqual(nullIfNone(sorted.slice(0, n)));
-        expect(answer('max_by_n', type, parts, [n], 'x', { by })).toEqual(
+        expect(answer('min_by_n', type, parts, [n], 'x', WINDOW, by)).toEqual(nullIfNone(sorted.slice(0, n)));
+        expect(answer('max_by_n', type, parts, [n], 'x', WINDOW, by)).toEqual(
           nullIfNone(sorted.toReversed().slice(0, n)),
         );
       },
@@ -71,8 +71,8 @@ test('an event with a null in either column does not count', () => {
 test('long integers that a double would make equal are told apart', () => {
   const rows = [row(9, 1, 2n ** 62n, 'less'), row(1, 2, 2n ** 62n + 1n, 'more'), row(5, 3, 7, 'number')];
   const parts = rows.map((one) => [one]);
-  expect(answer('max_by_n', 'string', parts, [2], 'x', { by: 'long' })).toEqual(['more', 'less']);
-  expect(answer('min_by_n', 'string', parts, [2], 'x', { by: 'long' })).toEqual(['number', 'less']);
+  expect(answer('max_by_n', 'string', parts, [2], 'x', WINDOW, 'long')).toEqual(['more', 'less']);
+  expect(answer('min_by_n', 'string', parts, [2], 'x', WINDOW, 'long')).toEqual(['number', 'less']);
 });
 
 test('of a boolean column are booleans', () => {

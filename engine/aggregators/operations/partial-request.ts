@@ -19,6 +19,15 @@ export function ofValues(
   return requestPartial(kind, column, 'value', params);
 }
 
+/** A partial over all rows, or over those with a value in a column. */
+export function ofRowsOrValues(
+  kind: string,
+  column: string | null,
+  params: readonly number[] = [],
+): PartialRequest {
+  return { kind, column, need: 'value', params };
+}
+
 /** A partial over the values of a column, in the order of another. @throws TypeError without either */
 export function ofOrderedValues(
   kind: string,

@@ -14,7 +14,8 @@ export function answer(
   parts: readonly (readonly Sample[])[],
   params: readonly number[] = [],
   column: string | null = 'x',
-  { window = WINDOW, by = 'double' }: { window?: FinishedWindow; by?: ColumnType } = {},
+  window: FinishedWindow = WINDOW,
+  by: ColumnType = 'double',
 ): FeatureValue {
   const operation = operationRegistry.get(name)!;
   const ordered = operation.orderedBy !== undefined;
