@@ -4,45 +4,11 @@ import { describe, expect, test } from 'vitest';
 import { ByteReader, ByteWriter, CorruptBytesError } from '../bytes.ts';
 import { hash53 } from '../hash64.ts';
 import { operationRegistry } from './operation-registry.ts';
-import type { ColumnType, FeatureValue, FinishedWindow } from './partial-aggregate.ts';
-import { partialKey, partialRegistry } from './partial-registry.ts';
+import type { ColumnType, FeatureValue } from './partial-aggregate.ts';
+import { partialRegistry } from './partial-registry.ts';
+import { answer, rowsOf } from './testing/answer.ts';
 import { exactSpreadOf, exactSumOf, fromUnits, isNear } from './testing/exact-reference.ts';
-import { longs, type Sample, samples, storageOf, toBlock, type Value } from './testing/row-samples.ts';
-
-const WINDOW: FinishedWindow = { atMs: 100_000, fromMs: 0, toMs: 100_000 };
-
-/** The value of an operation over parts of rows, each encoded and absorbed. */
-function answer(
-  name: string,
-  type: ColumnType,
-  parts: readonly (readonly Sample[])[],
-  params: readonly number[] = [],
-  column: string | null = 'x',
-  window: FinishedWindow = WINDOW,
-): FeatureValue {
-  const operation = operationRegistry.get(name)!;
-  const states = operation.partials(column, params).map((request) => {
-    const storage = request.need === 'hash' ? 'number' : storageOf(type);
-    const args = { key: partialKey(request), column: 0, storage, type, params: request.params };
-    const partial = partialRegistry.get(request.kind)!(args);
-    const state = partial.create();
-    for (const part of parts) {
-      const block = toBlock(part, storage);
-      const tile = partial.create();
-      partial.addRows(tile, block, 0, block.length);
-      const w = new ByteWriter();
-      partial.encode(tile, w);
-      partial.absorb(state, new ByteReader(w.finish()));
-    }
-    return state;
-  });
-  return operation.finalize(states, type, params, window);
-}
-
-/** Rows a second apart with these values. */
-function rowsOf(values: readonly Value[]): Sample[] {
-  return values.map((value, i) => ({ timeMs: i * 1000, idHi: 0, idLo: i, value }));
-}
+import { longs, type Sample, samples, toBlock, type Value } from './testing/row-samples.ts';
 
 function nonNull<T>(values: readonly (T | null)[]): T[] {
   return values.filter((value) => value !== null);
@@ -55,7 +21,8 @@ function inOrder(rows: readonly Sample[]): Sample[] {
 const nullIfNone = (values: readonly Value[]): FeatureValue => (values.length === 0 ? null : values);
 
 describe.each([...operationRegistry.values()])('$name', (operation) => {
-  const params = operation.params.map(({ default: value, min }) => value ?? min);
+  const listed = operation.list === undefined ? [] : [operation.list.min];
+  const params = [...operation.params.map(({ default: value, min }) => value ?? min), ...listed];
   const columns = operation.columnOptional ? [null, 'x'] : ['x'];
 
   test('answers its declared empty value for no rows', () => {
@@ -86,18 +53,27 @@ describe.each([...operationRegistry.values()])('$name', (operation) => {
 
 test('the names of the operations are those of the catalogue', () => {
   expect([...operationRegistry.keys()].sort()).toEqual([
+    'approx_distinct_count',
+    'collect_set',
     'count',
     'distinct_count',
+    'entropy',
     'first',
+    'first_distinct_n',
     'first_n',
     'last',
+    'last_distinct_n',
     'last_n',
     'max',
     'mean',
+    'median',
     'min',
+    'percentile',
+    'percentiles',
     'stddev_pop',
     'stddev_samp',
     'sum',
+    'top_k_frequent',
     'var_pop',
     'var_samp',
   ]);

@@ -24,6 +24,18 @@ const smallParams: Readonly<Record<string, readonly (readonly number[])[]>> = {
   first_n: [[1], [3], [1000]],
   last_n: [[1], [3], [1000]],
   distinct_count: [[1], [4], [1024]],
+  approx_distinct_count: [[4], [11]],
+  percentile: [[50, 0.01]],
+  percentiles: [[0.001, 50]],
+  median: [[0.1]],
+  top_k_frequent: [
+    [1, 2],
+    [3, 64],
+  ],
+  entropy: [[1], [4], [1024]],
+  collect_set: [[1], [4], [1000]],
+  first_distinct_n: [[1], [3], [1000]],
+  last_distinct_n: [[1], [3], [1000]],
 };
 
 function casesOf(operation: Operation): Case[] {
@@ -91,15 +103,19 @@ test('every registered kind of partial is reached by an operation, so the laws a
 describe.each([...cases.values()])('$title', (found) => {
   const { partial, storage, type } = found;
 
-  test('any split, order and mix of rows and encoded parts gives the bytes of all rows at once', () => {
-    fc.assert(
-      fc.property(rowsAndParts(type), ({ rows, parts }) => {
-        const whole = encode(partial, allAtOnce(partial, toBlock(rows, storage)));
-        expect(encode(partial, inParts(found, parts))).toEqual(whole);
-      }),
-      { numRuns: 60 },
-    );
-  });
+  // What is promised instead is tested with the partial: the law up to its bound, the error beyond.
+  test.skipIf(partial.boundedError === true)(
+    'any split, order and mix of rows and encoded parts gives the bytes of all rows at once',
+    () => {
+      fc.assert(
+        fc.property(rowsAndParts(type), ({ rows, parts }) => {
+          const whole = encode(partial, allAtOnce(partial, toBlock(rows, storage)));
+          expect(encode(partial, inParts(found, parts))).toEqual(whole);
+        }),
+        { numRuns: 60 },
+      );
+    },
+  );
 
   test('a decoded state encodes to the same bytes, and encoding changes nothing', () => {
     fc.assert(

@@ -1,13 +1,18 @@
 /** Every kind of partial aggregate there is. Kinds are part of what is stored: never rename one. */
 import type { PartialFactory, PartialRequest } from './partial-aggregate.ts';
 import { count } from './partials/count.ts';
-import { distinct } from './partials/distinct.ts';
+import { approxDistinct, distinct } from './partials/distinct.ts';
+import { firstDistinctN, lastDistinctN } from './partials/distinct-n.ts';
 import { exactSum } from './partials/exact-sum.ts';
 import { exactSumOfSquares } from './partials/exact-sum-of-squares.ts';
 import { max, min } from './partials/extremum.ts';
 import { firstN } from './partials/first-n.ts';
+import { frequent } from './partials/frequent.ts';
+import { hashCounts } from './partials/hash-counts.ts';
 import { lastN } from './partials/last-n.ts';
+import { quantiles } from './partials/quantiles.ts';
 import { rowCount } from './partials/row-count.ts';
+import { valueSet } from './partials/value-set.ts';
 
 export const partialRegistry: ReadonlyMap<string, PartialFactory> = new Map([
   ['row_count', rowCount],
@@ -19,6 +24,13 @@ export const partialRegistry: ReadonlyMap<string, PartialFactory> = new Map([
   ['first_n', firstN],
   ['last_n', lastN],
   ['distinct', distinct],
+  ['approx_distinct', approxDistinct],
+  ['quantiles', quantiles],
+  ['frequent', frequent],
+  ['hash_counts', hashCounts],
+  ['value_set', valueSet],
+  ['first_distinct_n', firstDistinctN],
+  ['last_distinct_n', lastDistinctN],
 ]);
 
 /**

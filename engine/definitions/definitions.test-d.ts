@@ -3,17 +3,26 @@
  * it is made. The wording of the readable errors is checked through the types that hold it.
  */
 import {
+  approxDistinctCount,
+  collectSet,
   count,
   distinctCount,
+  entropy,
   first,
+  firstDistinctN,
   firstN,
   last,
+  lastDistinctN,
   lastN,
   max,
   mean,
+  median,
   min,
+  percentile,
+  percentiles,
   stddevSamp,
   sum,
+  topKFrequent,
   varPop,
 } from './aggregation.ts';
 import { boolean, double, integer, long, type RowOf, string, timestamp } from './column.ts';
@@ -101,6 +110,14 @@ count().over('7 days');
 count().over('7d', { ofset: '7d' });
 // @ts-expect-error mean needs a column
 mean();
+// @ts-expect-error median does not take column 'merchant' of type string
+featureView({ ...base, features: { x: median('merchant').over('1d') } });
+// @ts-expect-error percentile needs to know which
+percentile('tx_amount');
+// @ts-expect-error percentiles takes a list
+percentiles('tx_amount', 50);
+// @ts-expect-error a misspelt option of a sketch
+median('tx_amount', { acuracy: 0.01 });
 // @ts-expect-error first_n needs a number
 firstN('tx_amount');
 
@@ -234,6 +251,16 @@ const values = featureView({
     first_n: firstN('tx_amount', 3).over('1d'),
     last_n: lastN('customer_id', 3).over('1d', { default: [] }),
     distinct: distinctCount('merchant', { exactUpTo: 10 }).over('1d'),
+    approx_distinct: approxDistinctCount('merchant', { precision: 8 }).over('1d'),
+    percentile: percentile('seen', 99.9).over('1d'),
+    percentiles: percentiles('id', [50, 99], { accuracy: 0.02 }).over('1d'),
+    median_or_0: median('tx_amount').over('1d', { default: 0 }),
+    top_k: topKFrequent('id', 3, { capacity: 10 }).over('1d'),
+    entropy: entropy('merchant').over('1d'),
+    entropy_or_0: entropy('merchant', { max: 10 }).over('1d', { default: 0 }),
+    collect_set: collectSet('online').over('1d'),
+    first_distinct_n: firstDistinctN('merchant', 3).over('1d'),
+    last_distinct_n: lastDistinctN('id', 3).over('1d'),
     constructor: count().over('1d'),
   },
 });
@@ -256,6 +283,17 @@ expectType<Value<'last_or_text'>, string>(true);
 expectType<Value<'first_n'>, readonly number[] | null>(true);
 expectType<Value<'last_n'>, readonly string[] | readonly []>(true);
 expectType<Value<'distinct'>, number>(true);
+expectType<Value<'approx_distinct'>, number>(true);
+expectType<Value<'percentile'>, number | null>(true);
+expectType<Value<'percentiles'>, readonly number[] | null>(true);
+expectType<Value<'median_or_0'>, number>(true);
+expectType<Value<'top_k'>, readonly (readonly [number | bigint, number])[] | null>(true);
+expectType<Value<'entropy'>, number | null>(true);
+// Beyond `max` it is null, default or not.
+expectType<Value<'entropy_or_0'>, number | null>(true);
+expectType<Value<'collect_set'>, readonly boolean[] | null>(true);
+expectType<Value<'first_distinct_n'>, readonly string[] | null>(true);
+expectType<Value<'last_distinct_n'>, readonly (number | bigint)[] | null>(true);
 expectType<Value<'constructor'>, number>(true);
 
 // --- References -----------------------------------------------------------------------------------------

@@ -25,6 +25,15 @@ export const OPERATION_ACCEPTS = {
   first_n: ANY,
   last_n: ANY,
   distinct_count: ANY,
+  approx_distinct_count: ANY,
+  percentile: ORDERED,
+  percentiles: ORDERED,
+  median: ORDERED,
+  top_k_frequent: ANY,
+  entropy: ANY,
+  collect_set: ANY,
+  first_distinct_n: ANY,
+  last_distinct_n: ANY,
 } as const satisfies Record<string, readonly ColumnType[]>;
 
 export type OperationName = keyof typeof OPERATION_ACCEPTS;
@@ -36,6 +45,7 @@ export type AcceptedBy<Op extends OperationName> = (typeof OPERATION_ACCEPTS)[Op
 export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = Op extends
   | 'count'
   | 'distinct_count'
+  | 'approx_distinct_count'
   ? number
   : Op extends 'sum'
     ? T extends 'double'
@@ -43,12 +53,16 @@ export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = O
       : number | bigint
     : Op extends 'min' | 'max' | 'first' | 'last'
       ? ValueOfType[T] | null
-      : Op extends 'first_n' | 'last_n'
+      : Op extends 'first_n' | 'last_n' | 'first_distinct_n' | 'last_distinct_n' | 'collect_set'
         ? readonly ValueOfType[T][] | null
-        : number | null;
+        : Op extends 'percentiles'
+          ? readonly number[] | null
+          : Op extends 'top_k_frequent'
+            ? readonly (readonly [ValueOfType[T], number])[] | null
+            : number | null;
 
 /** Operations that answer null for some windows that are not empty: a default does not remove their null. */
-type NullBeyondEmpty = 'var_samp' | 'stddev_samp';
+type NullBeyondEmpty = 'var_samp' | 'stddev_samp' | 'entropy';
 
 /** The value with the declared default in place of the empty answer; `D` is never where there is none. */
 export type WithDefault<Op extends OperationName, V, D extends FeatureValue> = [D] extends [never]

@@ -6,6 +6,7 @@ import type { ColumnValue, FeatureValue } from '../aggregators/partial-aggregate
 import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
 import type { EventRow } from '../definitions/types.ts';
 import { compareEventIds, type EventId } from '../event-id.ts';
+import { hash53 } from '../hash64.ts';
 
 export interface OracleEvent {
   readonly timeMs: number;
@@ -13,17 +14,29 @@ export interface OracleEvent {
   readonly row: EventRow;
 }
 
-/** value(key, T, W): `events` are all accepted events, each once. `last`: ties at T count up to this id (C6). */
-export function oracleValue(args: {
-  view: CompiledView;
-  feature: CompiledFeature;
-  column: string | null;
-  key: string;
-  atMs: number;
-  events: readonly OracleEvent[];
-  last?: EventId;
-}): FeatureValue {
-  const { view, feature, column, key, atMs, events, last } = args;
+/** `events` are all accepted events, each once. `last`: ties at T count up to this id (C6). */
+export interface OracleQuestion {
+  readonly view: CompiledView;
+  readonly feature: CompiledFeature;
+  readonly column: string | null;
+  readonly key: string;
+  readonly atMs: number;
+  readonly events: readonly OracleEvent[];
+  readonly last?: EventId;
+}
+
+type Value = Exclude<ColumnValue, null>;
+
+/** value(key, T, W). */
+export function oracleValue(question: OracleQuestion): FeatureValue {
+  const { feature } = question;
+  const value = aggregate(feature, oracleValues(question));
+  return value === NOT_KNOWN ? null : (value ?? feature.empty);
+}
+
+/** The values of the column in the window that are not null, in the total order; 1 for each event without a column. */
+export function oracleValues(question: OracleQuestion): readonly Value[] {
+  const { view, feature, column, key, atMs, events, last } = question;
   const { window } = feature;
   const newest = atMs - window.offsetMs;
   const oldest = window.kind === 'lifetime' ? Number.NEGATIVE_INFINITY : newest - window.sizeMs;
@@ -36,16 +49,17 @@ export function oracleValue(args: {
       return value !== null && String(value) === key;
     })
     .sort((a, b) => a.timeMs - b.timeMs || compareEventIds(a.id, b.id));
-  if (inWindow.length === 0) return feature.empty;
-  const values = inWindow
+  return inWindow
     .map(({ row }) => {
       if (column === null) return 1;
       const projection = view.definition.project[column];
       return normal(projection === undefined ? row[column]! : projection.from(row));
     })
     .filter((value) => value !== null);
-  return aggregate(feature, values) ?? feature.empty;
 }
+
+/** An answer that is null though there are values: no default takes its place. */
+const NOT_KNOWN = Symbol('not known');
 
 /** A long is a bigint only where a number would be rounded, and −0 is 0. */
 function normal(value: ColumnValue): ColumnValue {
@@ -53,10 +67,7 @@ function normal(value: ColumnValue): ColumnValue {
   return typeof value === 'bigint' && Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }
 
-function aggregate(
-  feature: CompiledFeature,
-  values: readonly (number | bigint | string | boolean)[],
-): FeatureValue {
+function aggregate(feature: CompiledFeature, values: readonly Value[]): FeatureValue | typeof NOT_KNOWN {
   const n = values.length;
   const count = (): number => feature.params[0] ?? 1;
   switch (feature.operation.name) {
@@ -80,6 +91,7 @@ function aggregate(
       return n === 0 ? null : values.slice(0, count());
     case 'last_n':
       return n === 0 ? null : values.slice(-count());
+    case 'approx_distinct_count':
     case 'distinct_count':
       return new Set(values.map((value) => `${typeof value === 'string'}${String(value)}`)).size;
     case 'var_pop':
@@ -90,13 +102,49 @@ function aggregate(
       return n === 0 ? null : Math.sqrt(variance(values, BigInt(n)));
     case 'stddev_samp':
       return n < 2 ? null : Math.sqrt(variance(values, BigInt(n - 1)));
+    case 'percentile':
+      return n === 0 ? null : quantile(values, feature.params[0]!);
+    case 'percentiles':
+      return n === 0 ? null : feature.params.slice(1).map((p) => quantile(values, p));
+    case 'median':
+      return n === 0 ? null : quantile(values, 50);
+    case 'top_k_frequent':
+      return n === 0 ? null : mostFrequent(values).slice(0, count());
+    case 'entropy': {
+      const counts = mostFrequent(values).map(([, occurrences]) => occurrences);
+      if (counts.length > count()) return NOT_KNOWN;
+      return n === 0 ? null : counts.reduce((sum, c) => sum + (c / n) * Math.log2(n / c), 0);
+    }
+    case 'collect_set': {
+      const byHash = [...new Set(values)].sort((a, b) => hash53(String(a)) - hash53(String(b)));
+      return n === 0 ? null : ascending(byHash.slice(0, count()));
+    }
+    case 'first_distinct_n':
+      return n === 0 ? null : [...new Set(values)].slice(0, count());
+    case 'last_distinct_n':
+      return n === 0 ? null : [...new Set(values.toReversed())].slice(0, count()).reverse();
     default:
       throw new Error(`the oracle does not know ${feature.operation.name}`);
   }
 }
 
+/** Linear between the two values next to the place. */
+function quantile(values: readonly Value[], percent: number): number {
+  const sorted = ascending(values.map(Number));
+  const place = (percent / 100) * (sorted.length - 1);
+  const [low, high] = [sorted[Math.floor(place)]!, sorted[Math.ceil(place)]!];
+  return Math.min(low + (high - low) * (place - Math.floor(place)), high);
+}
+
+/** Every different value and how often it occurs, most frequent first, then ascending. */
+export function mostFrequent(values: readonly Value[]): [Value, number][] {
+  const counts = new Map<Value, number>();
+  for (const value of ascending(values)) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return [...counts].sort(([, a], [, b]) => b - a);
+}
+
 /** Numbers and bigints compare with each other; Math.min would not take them. */
-function ascending<V extends number | bigint | string | boolean>(values: readonly V[]): V[] {
+function ascending<V extends Value>(values: readonly V[]): V[] {
   return [...values].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 }
 
@@ -106,7 +154,7 @@ const ZERO: Rational = 0n;
 const SCALE = 1074n;
 const add = (a: Rational, b: Rational): Rational => a + b;
 
-function toRational(value: number | bigint | string | boolean): Rational {
+function toRational(value: Value): Rational {
   if (typeof value === 'bigint') return value << SCALE;
   if (typeof value !== 'number') throw new Error('not a number');
   if (Number.isInteger(value)) return BigInt(value) << SCALE;
@@ -141,7 +189,7 @@ function ratioToNumber(numerator: bigint, denominator: bigint): number {
 }
 
 /** Σ(x − mean)² / divisor, exactly, then rounded once: (n·Σx² − (Σx)²) / (n · divisor). */
-function variance(values: readonly (number | bigint | string | boolean)[], divisor: bigint): number {
+function variance(values: readonly Value[], divisor: bigint): number {
   const n = BigInt(values.length);
   const rationals = values.map(toRational);
   const sum = rationals.reduce(add, ZERO);

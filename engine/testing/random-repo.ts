@@ -6,7 +6,13 @@
  * filter, declared defaults; events with integer, long, text ids and none.
  */
 import { operationRegistry } from '../aggregators/operation-registry.ts';
-import type { ColumnType, ColumnValue, FeatureValue } from '../aggregators/partial-aggregate.ts';
+import type {
+  ColumnType,
+  ColumnValue,
+  FeatureValue,
+  OperationList,
+  OperationParam,
+} from '../aggregators/partial-aggregate.ts';
 import { compileRepo } from '../definitions/compile.ts';
 import type { CompiledSource, CompiledView } from '../definitions/compiled.ts';
 import { entity } from '../definitions/entity.ts';
@@ -207,6 +213,19 @@ function defaultOf(random: SeededRandom, resultType: string): FeatureValue | und
   }
 }
 
+function paramOf(random: SeededRandom, { min, max, default: fallback, fractional }: OperationParam): number {
+  if (fallback !== null && random.chance(0.6)) return fallback;
+  if (fractional === true)
+    return random.chance(0.2) ? max : min + (max - min) * random.pick([0, 0.25, 0.501]);
+  return Math.min(max, min + random.below(8));
+}
+
+function listOf(random: SeededRandom, { min, max, lengthMax, ascending }: OperationList): number[] {
+  const length = Math.min(lengthMax, random.between(1, 4));
+  const values = Array.from({ length }, () => random.between(min, max));
+  return ascending ? [...new Set(values)].sort((a, b) => a - b) : values;
+}
+
 function featureOf(
   random: SeededRandom,
   columns: Readonly<Record<string, Column>>,
@@ -217,9 +236,8 @@ function featureOf(
   const bare = operation.accepts === null || (operation.columnOptional && random.chance(0.4));
   if (!bare && fitting.length === 0) return null;
   const column = bare ? null : random.pick(fitting);
-  const params = operation.params.map(({ min, max, default: fallback }) =>
-    fallback !== null && random.chance(0.6) ? fallback : Math.min(max, min + random.below(8)),
-  );
+  const params = operation.params.map((declared) => paramOf(random, declared));
+  if (operation.list !== undefined) params.push(...listOf(random, operation.list));
   const fallback = defaultOf(random, operation.resultType(column === null ? null : columns[column]!.type));
   return {
     kind: 'feature',

@@ -147,7 +147,9 @@ export class WindowRead {
     if (rowCount === 0) return feature.empty;
     const states = feature.partials.map((index) => this.#accumulator.states[index]);
     const { operation, type, params } = feature;
-    return operation.finalize(states, type ?? 'integer', params, window) ?? feature.empty;
+    const value = operation.finalize(states, type ?? 'integer', params, window);
+    // A default stands for nothing there, not for more than could be kept.
+    return value === null && operation.truncated?.(states) !== true ? feature.empty : value;
   }
 }
 
