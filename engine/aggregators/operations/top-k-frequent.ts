@@ -6,8 +6,8 @@ import { ofValues } from './partial-request.ts';
 
 /**
  * The k most frequent non-null values with how often they occur, as pairs: most frequent first, equally frequent ones
- * ascending; fewer where there are fewer. At least k values are counted, whatever the capacity. Empty, or only
- * nulls: null.
+ * ascending; fewer where there are fewer, and beyond the capacity where no more are known to be frequent, perhaps none ([]). At
+ * least k values are counted, whatever the capacity. Empty, or only nulls: null.
  */
 export const topKFrequent: Operation = {
   name: 'top_k_frequent',
@@ -25,8 +25,10 @@ export const topKFrequent: Operation = {
   empty: null,
   partials: (column, [k, capacity]) => [ofValues('frequent', column, [Math.max(k!, capacity!)])],
   finalize([counted], type, [k]) {
-    const top = (counted as FrequentState).top(k!);
-    return top.length === 0 ? null : top.map(([value, count]) => [toFeatureValue(value, type), count]);
+    const state = counted as FrequentState;
+    const top = state.top(k!);
+    if (top.length === 0 && state.takenOff === 0) return null;
+    return top.map(([value, count]) => [toFeatureValue(value, type), count]);
   },
   truncated: ([counted]) => (counted as FrequentState).takenOff > 0,
   resultType: () => 'pair[]',
