@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { count, distinctCount, firstN, mean, sum } from './aggregation.ts';
+import { count, distinctCount, firstN, mean, median, percentiles, sum, topKFrequent } from './aggregation.ts';
 import { double, string, timestamp } from './column.ts';
+import { compileRepo } from './compile.ts';
 import { DefinitionError } from './definition-error.ts';
 import { entity } from './entity.ts';
 import { featureService } from './feature-service.ts';
@@ -125,5 +126,32 @@ describe('definitions', () => {
     );
     expect(() => count().over('1d', { ofset: '1d' } as never)).toThrow(/unknown option 'ofset'/);
     expect(() => featureView(null as never)).toThrow(DefinitionError);
+  });
+});
+
+describe('sketches', () => {
+  it('fill in what stands before a list, and raise the capacity to k', () => {
+    expect(percentiles('price', [50, 99]).params).toEqual([0.01, 50, 99]);
+    expect(median('price').params).toEqual([]);
+    expect(topKFrequent('card', 3).params).toEqual([3, 64]);
+    expect(topKFrequent('card', 100).params).toEqual([100, 100]);
+  });
+
+  it('refuse a capacity below k', () => {
+    expect(() => topKFrequent('card', 10, { capacity: 9 })).toThrow(/capacity must be at least k, 10, not 9/);
+  });
+
+  it('take pairs for a default, and nothing else', () => {
+    const compile = (value: readonly (readonly [string, number])[]) =>
+      compileRepo([
+        featureView({
+          name: 'top',
+          source,
+          entity: entity('card'),
+          features: { top: topKFrequent('card', 3).over('1d', { default: value }) },
+        }),
+      ]);
+    expect(() => compile([['a', 1]])).not.toThrow();
+    expect(() => compile([['a'] as never])).toThrow(/default must be pair\[\] or null/);
   });
 });

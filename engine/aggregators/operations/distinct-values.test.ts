@@ -50,6 +50,8 @@ describe('entropy', () => {
     expect(isTruncated('entropy', 'string', parts.map(hashed), [3])).toBe(false);
     expect(of(parts, 2)).toBeNull();
     expect(isTruncated('entropy', 'string', parts.map(hashed), [2])).toBe(true);
+    // Known to the part alone, which no longer has the third.
+    expect(of([['a', 'b', 'c']], 2)).toBeNull();
   });
 
   test('counts of the hashes kept are exact beyond the bound', () => {
