@@ -104,18 +104,16 @@ describe.each([...cases.values()])('$title', (found) => {
   const { partial, storage, type } = found;
 
   // What is promised instead is tested with the partial: the law up to its bound, the error beyond.
-  test.skipIf(partial.boundedError === true)(
-    'any split, order and mix of rows and encoded parts gives the bytes of all rows at once',
-    () => {
-      fc.assert(
-        fc.property(rowsAndParts(type), ({ rows, parts }) => {
-          const whole = encode(partial, allAtOnce(partial, toBlock(rows, storage)));
-          expect(encode(partial, inParts(found, parts))).toEqual(whole);
-        }),
-        { numRuns: 60 },
-      );
-    },
-  );
+  const lawTest = partial.boundedError === true ? undefined : test;
+  lawTest?.('any split, order and mix of rows and encoded parts gives the bytes of all rows at once', () => {
+    fc.assert(
+      fc.property(rowsAndParts(type), ({ rows, parts }) => {
+        const whole = encode(partial, allAtOnce(partial, toBlock(rows, storage)));
+        expect(encode(partial, inParts(found, parts))).toEqual(whole);
+      }),
+      { numRuns: 60 },
+    );
+  });
 
   test('a decoded state encodes to the same bytes, and encoding changes nothing', () => {
     fc.assert(
