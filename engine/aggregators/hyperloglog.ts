@@ -1,7 +1,8 @@
 /**
- * HyperLogLog with 2¹² registers over 53-bit hashes: how many different values a set too large to keep has.
- * Registers are a function of the set alone (each is a maximum), so any merge order gives the same bytes. The
- * standard error is 1.04 / √4096 ≈ 1.6 %.
+ * HyperLogLog with 2^p registers over 53-bit hashes, 4 ≤ p ≤ 14: how many different values a set too large to keep
+ * has (P. Flajolet et al., "HyperLogLog", 2007). Registers are a function of the set alone (each is a maximum), so
+ * any merge order gives the same bytes. The standard error is 1.04 / √2^p: 1.6 % for p = 12. The precision is in the
+ * length of the array of registers.
  *
  * The estimator is Ertl's improved raw estimator (O. Ertl, "New cardinality estimation algorithms for
  * HyperLogLog sketches", 2017, arXiv:1702.01284, algorithm 6): unbiased over the whole range, without the bias
@@ -14,30 +15,37 @@
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
 
-export const REGISTERS = 4096;
-
-/** Bits of the hash behind the 12 that choose the register. */
-const RANK_BITS = 41;
-const RANK_MAX = RANK_BITS + 1;
-const TWO_41 = 2 ** 41;
+const HASH_BITS = 53;
+const TWO_53 = 2 ** 53;
 const TWO_32 = 2 ** 32;
 
 /** 1 / (2 ln 2) */
 const ALPHA = 0.5 / Math.LN2;
 
+export function createRegisters(precision: number): Uint8Array {
+  return new Uint8Array(2 ** precision);
+}
+
+/** The bits of a hash behind those that choose its register. */
+function rankBitsOf(registers: Uint8Array): number {
+  return HASH_BITS - (31 - Math.clz32(registers.length));
+}
+
 /** @param hash an integer, 0 ≤ hash < 2⁵³, evenly spread */
 export function observe(registers: Uint8Array, hash: number): void {
-  const register = Math.floor(hash / TWO_41);
-  const rest = hash - register * TWO_41;
+  const span = TWO_53 / registers.length;
+  const register = Math.floor(hash / span);
+  const rest = hash - register * span;
   const high = Math.floor(rest / TWO_32);
-  // Place of the first 1 among 41 bits: 9 in `high` (23 leading zeros of 32 are not ours), 32 in the low half.
-  const rank = high > 0 ? Math.clz32(high) - 22 : Math.clz32(rest) + 10;
+  // Place of the first 1 among the bits of `rest`: 32 are in the low half; of the high one, the leading are not ours.
+  const highBits = rankBitsOf(registers) - 32;
+  const rank = high > 0 ? Math.clz32(high) - 31 + highBits : Math.clz32(rest) + highBits + 1;
   if (rank > registers[register]!) registers[register] = rank;
 }
 
 /** Layout: 6 bits a register, four registers in three bytes. */
 export function encodeRegisters(registers: Uint8Array, w: ByteWriter): void {
-  for (let i = 0; i < REGISTERS; i += 4) {
+  for (let i = 0; i < registers.length; i += 4) {
     const packed =
       registers[i]! | (registers[i + 1]! << 6) | (registers[i + 2]! << 12) | (registers[i + 3]! << 18);
     w.u8(packed & 0xff);
@@ -46,16 +54,20 @@ export function encodeRegisters(registers: Uint8Array, w: ByteWriter): void {
   }
 }
 
-export const ENCODED_BYTES = (REGISTERS / 4) * 3;
+/** Bytes that 2^precision registers take. */
+export function registerBytes(precision: number): number {
+  return (2 ** precision / 4) * 3;
+}
 
-/** Merges encoded registers into `registers`. */
+/** Merges encoded registers into `registers`, of the same number. */
 export function absorbRegisters(registers: Uint8Array, r: ByteReader): void {
-  const packed = r.raw(ENCODED_BYTES);
-  for (let i = 0, at = 0; i < REGISTERS; i += 4, at += 3) {
+  const rankMax = rankBitsOf(registers) + 1;
+  const packed = r.raw((registers.length / 4) * 3);
+  for (let i = 0, at = 0; i < registers.length; i += 4, at += 3) {
     const four = packed[at]! | (packed[at + 1]! << 8) | (packed[at + 2]! << 16);
     for (let j = 0; j < 4; j++) {
       const rank = (four >>> (6 * j)) & 0x3f;
-      if (rank > RANK_MAX) throw new CorruptBytesError(`HyperLogLog register of ${rank}`);
+      if (rank > rankMax) throw new CorruptBytesError(`HyperLogLog register of ${rank}`);
       if (rank > registers[i + j]!) registers[i + j] = rank;
     }
   }
@@ -92,10 +104,12 @@ function tau(share: number): number {
 
 /** How many different hashes were observed, not rounded; 0 for none. */
 export function estimate(registers: Uint8Array): number {
-  const histogram = new Float64Array(RANK_MAX + 1);
-  for (let i = 0; i < REGISTERS; i++) histogram[registers[i]!]!++;
-  let z = REGISTERS * tau(1 - histogram[RANK_MAX]! / REGISTERS);
-  for (let rank = RANK_BITS; rank >= 1; rank--) z = 0.5 * (z + histogram[rank]!);
-  z += REGISTERS * sigma(histogram[0]! / REGISTERS);
-  return (ALPHA * REGISTERS * REGISTERS) / z;
+  const m = registers.length;
+  const rankBits = rankBitsOf(registers);
+  const histogram = new Float64Array(rankBits + 2);
+  for (let i = 0; i < m; i++) histogram[registers[i]!]!++;
+  let z = m * tau(1 - histogram[rankBits + 1]! / m);
+  for (let rank = rankBits; rank >= 1; rank--) z = 0.5 * (z + histogram[rank]!);
+  z += m * sigma(histogram[0]! / m);
+  return (ALPHA * m * m) / z;
 }

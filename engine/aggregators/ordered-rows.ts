@@ -41,6 +41,30 @@ export class OrderedRows {
     this.truncate(this.length - count);
   }
 
+  /** Keeps the oldest row of each value. @param met an empty set, filled with the values */
+  keepFirstOfEach(met: Set<StoredValue>): void {
+    let kept = 0;
+    for (let i = 0; i < this.length; i++) {
+      const value = this.#values[i]!;
+      if (met.has(value)) continue;
+      met.add(value);
+      this.#move(this, i, kept++);
+    }
+    this.truncate(kept);
+  }
+
+  /** Keeps the newest row of each value. @param met an empty set, filled with the values */
+  keepLastOfEach(met: Set<StoredValue>): void {
+    let start = this.length;
+    for (let i = this.length - 1; i >= 0; i--) {
+      const value = this.#values[i]!;
+      if (met.has(value)) continue;
+      met.add(value);
+      this.#move(this, i, --start);
+    }
+    this.dropFirst(start);
+  }
+
   /** Appends a row that comes after all that are here. */
   push(rows: RowBlock, i: number, value: StoredValue): void {
     this.#times.push(rows.times[i]!);

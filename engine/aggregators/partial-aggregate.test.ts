@@ -42,6 +42,18 @@ const smallParams: Readonly<Record<string, readonly (readonly number[])[]>> = {
   exp_decay_sum: [[1], [2 ** 31], [7305 * 86_400_000]],
   exp_decay_count: [[1], [2 ** 31], [7305 * 86_400_000]],
   exp_decay_mean: [[1]],
+  approx_distinct_count: [[4], [11]],
+  percentile: [[50, 0.01]],
+  percentiles: [[0.001, 50]],
+  median: [[0.1]],
+  top_k_frequent: [
+    [1, 2],
+    [3, 64],
+  ],
+  entropy: [[1], [4], [1024]],
+  collect_set: [[1], [4], [1000]],
+  first_distinct_n: [[1], [3], [1000]],
+  last_distinct_n: [[1], [3], [1000]],
 };
 
 function casesOf(operation: Operation): Case[] {
@@ -137,15 +149,20 @@ test('every registered kind of partial is reached by an operation, so the laws a
 describe.each([...cases.values()])('$title', (found) => {
   const { partial } = found;
 
-  test('any split and mix of rows and encoded parts, in any order it takes, gives the bytes of all rows at once', () => {
-    fc.assert(
-      fc.property(rowsAndParts(found), ({ rows, parts }) => {
-        const whole = encode(partial, allAtOnce(partial, blockOf(found, rows)));
-        expect(encode(partial, inParts(found, parts))).toEqual(whole);
-      }),
-      { numRuns: 60 },
-    );
-  });
+  // What is promised instead is tested with the partial: the law up to its bound, the error beyond.
+  const lawTest = partial.boundedError === true ? undefined : test;
+  lawTest?.(
+    'any split and mix of rows and encoded parts, in any order it takes, gives the bytes of all rows at once',
+    () => {
+      fc.assert(
+        fc.property(rowsAndParts(found), ({ rows, parts }) => {
+          const whole = encode(partial, allAtOnce(partial, blockOf(found, rows)));
+          expect(encode(partial, inParts(found, parts))).toEqual(whole);
+        }),
+        { numRuns: 60 },
+      );
+    },
+  );
 
   test('a decoded state encodes to the same bytes, and encoding changes nothing', () => {
     fc.assert(

@@ -43,6 +43,11 @@ export type ColumnValue = string | number | bigint | boolean | null;
 export interface PartialAggregate<State = unknown> {
   /** @default false */
   readonly ordered?: boolean;
+  /**
+   * Whether, beyond a bound of its own, equal sets of rows may have different states, all within the error that the
+   * operations on top publish. Up to that bound the laws hold. @default false
+   */
+  readonly boundedError?: boolean;
   /** Canonical identity: kind, column and parameters, e.g. `first_n(amount,3)`. Equal keys share one state. */
   readonly key: string;
   /** Index of the column in the row block, or −1 where the partial needs no column. */

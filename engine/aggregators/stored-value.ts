@@ -72,6 +72,11 @@ export function skipStoredValue(r: ByteReader, storage: ColumnStorage): void {
   else r.varint();
 }
 
+/** The natural order of values of one column: numbers and bigints by what they are worth, text by code units. */
+export function compareStoredValues(a: StoredValue, b: StoredValue): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
 /** As the caller sees it: booleans are stored as 0 and 1. */
 export function toFeatureValue(value: StoredValue, type: ColumnType): FeatureValue {
   return type === 'boolean' ? value !== 0 : value;

@@ -10,14 +10,18 @@ import {
   maxByN,
   maxGap,
   mean,
+  median,
   minByN,
   minGap,
+  percentiles,
   rate,
   sum,
   timeSinceLast,
+  topKFrequent,
   topN,
 } from './aggregation.ts';
 import { double, string, timestamp } from './column.ts';
+import { compileRepo } from './compile.ts';
 import { DefinitionError } from './definition-error.ts';
 import { entity } from './entity.ts';
 import { featureService } from './feature-service.ts';
@@ -160,5 +164,32 @@ describe('definitions', () => {
     expect(() => maxByN('card', { by: 'price', m: 1 } as never)).toThrow(/unknown option 'm'; known: by, n/);
     expect(() => count().over('1d', { ofset: '1d' } as never)).toThrow(/unknown option 'ofset'/);
     expect(() => featureView(null as never)).toThrow(DefinitionError);
+  });
+});
+
+describe('sketches', () => {
+  it('fill in what stands before a list, and raise the capacity to k', () => {
+    expect(percentiles('price', [50, 99]).params).toEqual([0.01, 50, 99]);
+    expect(median('price').params).toEqual([]);
+    expect(topKFrequent('card', 3).params).toEqual([3, 64]);
+    expect(topKFrequent('card', 100).params).toEqual([100, 100]);
+  });
+
+  it('refuse a capacity below k', () => {
+    expect(() => topKFrequent('card', 10, { capacity: 9 })).toThrow(/capacity must be at least k, 10, not 9/);
+  });
+
+  it('take pairs for a default, and nothing else', () => {
+    const compile = (value: readonly (readonly [string, number])[]) =>
+      compileRepo([
+        featureView({
+          name: 'top',
+          source,
+          entity: entity('card'),
+          features: { top: topKFrequent('card', 3).over('1d', { default: value }) },
+        }),
+      ]);
+    expect(() => compile([['a', 1]])).not.toThrow();
+    expect(() => compile([['a'] as never])).toThrow(/default must be pair\[\] or null/);
   });
 });

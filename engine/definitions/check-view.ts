@@ -475,6 +475,12 @@ function fitsType(value: unknown, type: string): boolean {
       return typeof value === 'bigint' || Number.isSafeInteger(value);
     case 'double':
       return Number.isFinite(value);
+    case 'pair':
+      return (
+        Array.isArray(value) &&
+        value.length === 2 &&
+        value.every((part) => part !== null && isFeatureValue(part))
+      );
     default:
       return isFeatureValue(value);
   }

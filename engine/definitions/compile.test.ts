@@ -116,8 +116,8 @@ describe('a repo that cannot work is refused', () => {
     ['an operation without its column', { operation: 'mean', column: null }, /mean needs a column/],
     [
       'an unknown operation',
-      { operation: 'median', column: 'price' },
-      /unknown operation 'median'; operations are count, /,
+      { operation: 'mode', column: 'price' },
+      /unknown operation 'mode'; operations are count, /,
     ],
     ['an inherited name as operation', { operation: 'toString' }, /unknown operation 'toString'/],
     [

@@ -5,32 +5,41 @@
 import {
   all,
   any,
+  approxDistinctCount,
   bottomN,
   changes,
+  collectSet,
   count,
   distinctCount,
+  entropy,
   expDecayCount,
   expDecayMean,
   expDecaySum,
   first,
+  firstDistinctN,
   firstN,
   histogram,
   kurtosis,
   last,
+  lastDistinctN,
   lastN,
   max,
   maxByN,
   maxGap,
   mean,
+  median,
   min,
   minByN,
   minGap,
+  percentile,
+  percentiles,
   rate,
   skew,
   stddevSamp,
   sum,
   timeSinceFirst,
   timeSinceLast,
+  topKFrequent,
   topN,
   varPop,
 } from './aggregation.ts';
@@ -119,6 +128,14 @@ count().over('7 days');
 count().over('7d', { ofset: '7d' });
 // @ts-expect-error mean needs a column
 mean();
+// @ts-expect-error median does not take column 'merchant' of type string
+featureView({ ...base, features: { x: median('merchant').over('1d') } });
+// @ts-expect-error percentile needs to know which
+percentile('tx_amount');
+// @ts-expect-error percentiles takes a list
+percentiles('tx_amount', 50);
+// @ts-expect-error a misspelt option of a sketch
+median('tx_amount', { acuracy: 0.01 });
 // @ts-expect-error first_n needs a number
 firstN('tx_amount');
 // @ts-expect-error top_n does not take column 'merchant' of type string
@@ -303,6 +320,16 @@ const values = featureView({
     max_gap: maxGap().over('1d'),
     min_gap: minGap('tip').over('1d', { default: 0 }),
     changes: changes('merchant').over('1d'),
+    approx_distinct: approxDistinctCount('merchant', { precision: 8 }).over('1d'),
+    percentile: percentile('seen', 99.9).over('1d'),
+    percentiles: percentiles('id', [50, 99], { accuracy: 0.02 }).over('1d'),
+    median_or_0: median('tx_amount').over('1d', { default: 0 }),
+    top_k: topKFrequent('id', 3, { capacity: 10 }).over('1d'),
+    entropy: entropy('merchant').over('1d'),
+    entropy_or_0: entropy('merchant', { max: 10 }).over('1d', { default: 0 }),
+    collect_set: collectSet('online').over('1d'),
+    first_distinct_n: firstDistinctN('merchant', 3).over('1d'),
+    last_distinct_n: lastDistinctN('id', 3).over('1d'),
     constructor: count().over('1d'),
     skew: skew('tx_amount').over('1d'),
     kurtosis_or_0: kurtosis('id').over('1d', { default: 0 }),
@@ -346,6 +373,17 @@ expectType<Value<'min_by_n'>, readonly boolean[] | null>(true);
 expectType<Value<'max_gap'>, number | null>(true);
 expectType<Value<'min_gap'>, number | null>(true);
 expectType<Value<'changes'>, number>(true);
+expectType<Value<'approx_distinct'>, number>(true);
+expectType<Value<'percentile'>, number | null>(true);
+expectType<Value<'percentiles'>, readonly number[] | null>(true);
+expectType<Value<'median_or_0'>, number>(true);
+expectType<Value<'top_k'>, readonly (readonly [number | bigint, number])[] | null>(true);
+expectType<Value<'entropy'>, number | null>(true);
+// Beyond `max` it is null, default or not.
+expectType<Value<'entropy_or_0'>, number | null>(true);
+expectType<Value<'collect_set'>, readonly boolean[] | null>(true);
+expectType<Value<'first_distinct_n'>, readonly string[] | null>(true);
+expectType<Value<'last_distinct_n'>, readonly (number | bigint)[] | null>(true);
 expectType<Value<'constructor'>, number>(true);
 expectType<Value<'skew'>, number | null>(true);
 expectType<Value<'kurtosis_or_0'>, number | null>(true);

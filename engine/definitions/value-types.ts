@@ -44,6 +44,15 @@ export const OPERATION_ACCEPTS = {
   rate: ANY,
   time_since_first: ANY,
   time_since_last: ANY,
+  approx_distinct_count: ANY,
+  percentile: ORDERED,
+  percentiles: ORDERED,
+  median: ORDERED,
+  top_k_frequent: ANY,
+  entropy: ANY,
+  collect_set: ANY,
+  first_distinct_n: ANY,
+  last_distinct_n: ANY,
 } as const satisfies Record<string, readonly ColumnType[]>;
 
 export type OperationName = keyof typeof OPERATION_ACCEPTS;
@@ -70,6 +79,7 @@ export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = O
   | 'exp_decay_sum'
   | 'exp_decay_count'
   | 'rate'
+  | 'approx_distinct_count'
   ? number
   : Op extends 'sum'
     ? T extends 'double'
@@ -77,16 +87,30 @@ export type ValueOfOperation<Op extends OperationName, T extends ColumnType> = O
       : number | bigint
     : Op extends 'min' | 'max' | 'first' | 'last'
       ? ValueOfType[T] | null
-      : Op extends 'first_n' | 'last_n' | 'top_n' | 'bottom_n' | 'max_by_n' | 'min_by_n'
+      : Op extends ValuesOperation
         ? readonly ValueOfType[T][] | null
         : Op extends 'any' | 'all'
           ? boolean
-          : Op extends 'histogram'
+          : Op extends 'histogram' | 'percentiles'
             ? readonly number[] | null
-            : number | null;
+            : Op extends 'top_k_frequent'
+              ? readonly (readonly [ValueOfType[T], number])[] | null
+              : number | null;
+
+/** Operations that answer some of a column's values. */
+type ValuesOperation =
+  | 'first_n'
+  | 'last_n'
+  | 'top_n'
+  | 'bottom_n'
+  | 'max_by_n'
+  | 'min_by_n'
+  | 'first_distinct_n'
+  | 'last_distinct_n'
+  | 'collect_set';
 
 /** Operations that answer null for some windows that are not empty: a default does not remove their null. */
-type NullBeyondEmpty = 'var_samp' | 'stddev_samp' | 'max_gap' | 'min_gap' | 'skew' | 'kurtosis';
+type NullBeyondEmpty = 'var_samp' | 'stddev_samp' | 'max_gap' | 'min_gap' | 'skew' | 'kurtosis' | 'entropy';
 
 /** The value with the declared default in place of the empty answer; `D` is never where there is none. */
 export type WithDefault<Op extends OperationName, V, D extends FeatureValue> = [D] extends [never]

@@ -6,7 +6,14 @@
  * filter, declared defaults; events with integer, long, text ids and none.
  */
 import { operationRegistry } from '../aggregators/operation-registry.ts';
-import type { ColumnType, ColumnValue, FeatureValue, Operation } from '../aggregators/partial-aggregate.ts';
+import type {
+  ColumnType,
+  ColumnValue,
+  FeatureValue,
+  Operation,
+  OperationList,
+  OperationParam,
+} from '../aggregators/partial-aggregate.ts';
 import { compileRepo } from '../definitions/compile.ts';
 import type { CompiledSource, CompiledView } from '../definitions/compiled.ts';
 import { entity } from '../definitions/entity.ts';
@@ -243,20 +250,29 @@ function defaultOf(random: SeededRandom, resultType: string): FeatureValue | und
   }
 }
 
-/** Ascending, most of them where the values are. */
-function listOf(random: SeededRandom): number[] {
+/** Edges where the values are; percents within their bounds. */
+function listOf(random: SeededRandom, { min, max, lengthMax, ascending }: OperationList): number[] {
+  if (!ascending) {
+    return Array.from({ length: Math.min(lengthMax, random.between(1, 4)) }, () => random.between(min, max));
+  }
   const edge = (): number =>
     random.pick([random.between(-5, 9), random.between(0, 100_000) / 100, 1e16, 2 ** 62, TIME_END_MS / 2]);
   return [...new Set(Array.from({ length: random.pick([1, 3, 30]) }, edge))].sort((a, b) => a - b);
 }
 
+function paramOf(random: SeededRandom, param: OperationParam, scaleMs: number): number {
+  const { name, min, max, default: fallback, fractional } = param;
+  if (fallback !== null && random.chance(0.6)) return fallback;
+  if (fractional === true) {
+    return random.chance(0.2) ? max : min + (max - min) * random.pick([0, 0.25, 0.501]);
+  }
+  const span = name === 'half_life_ms' ? random.pick([8, 10 * scaleMs, 1000 * scaleMs]) : 8;
+  return Math.min(max, min + random.below(Math.ceil(span)));
+}
+
 function paramsOf(random: SeededRandom, operation: Operation, scaleMs: number): number[] {
-  const params = operation.params.map(({ name, min, max, default: fallback }) => {
-    if (fallback !== null && random.chance(0.6)) return fallback;
-    const span = name === 'half_life_ms' ? random.pick([8, 10 * scaleMs, 1000 * scaleMs]) : 8;
-    return Math.min(max, min + random.below(Math.ceil(span)));
-  });
-  return operation.list === undefined ? params : [...params, ...listOf(random)];
+  const params = operation.params.map((param) => paramOf(random, param, scaleMs));
+  return operation.list === undefined ? params : [...params, ...listOf(random, operation.list)];
 }
 
 function featureOf(

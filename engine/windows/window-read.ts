@@ -240,8 +240,10 @@ export class WindowRead {
     if (presence !== null && (states[presence] as CountState).rows === 0) return null;
     const own = feature.partials.map((index) => states[index]);
     if (groups === null) {
-      const value = operation.finalize(own, type, params, window) ?? feature.empty;
-      return { value, truncated: operation.truncated?.(own) ?? false };
+      const value = operation.finalize(own, type, params, window);
+      const truncated = operation.truncated?.(own) ?? false;
+      // Null is also what an operation answers that had to leave too much out: no default takes its place.
+      return { value: truncated ? value : (value ?? feature.empty), truncated };
     }
     const grouped = own[0] as GroupedState;
     if (grouped.size === 0) return null;

@@ -29,6 +29,7 @@ export function conditional(key: string, inner: PartialAggregate, condition: num
     key,
     column: inner.column,
     ...(inner.ordered === true ? { ordered: true } : {}),
+    ...(inner.boundedError === true ? { boundedError: true } : {}),
     create: () => inner.create(),
     clear: (state) => inner.clear(state),
     addRows: inner.ordered === true ? addStretch : addRuns,

@@ -2,7 +2,8 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ByteReader, ByteWriter, CorruptBytesError } from '../../bytes.ts';
 import { hash53 } from '../../hash64.ts';
-import { DistinctState } from './distinct.ts';
+import { registerBytes } from '../hyperloglog.ts';
+import { DistinctState, exactUpToOf } from './distinct.ts';
 
 /** Two steps of SplitMix32 a hash: evenly spread 53-bit hashes, a different stream for each seed. */
 function hashStream(seed: number): () => number {
@@ -114,4 +115,48 @@ test('a set larger than the bound or a hash of more than 53 bits is refused as c
   w.varint(Number.MAX_SAFE_INTEGER);
   w.varint(1);
   expect(() => new DistinctState(8).absorb(new ByteReader(w.finish()))).toThrow(CorruptBytesError);
+});
+
+describe('with a chosen precision', () => {
+  const precisions = [4, 5, 8, 11, 14];
+
+  test('is exact while the hashes take no more bytes than the registers', () => {
+    for (let precision = 4; precision <= 14; precision++) {
+      const bound = exactUpToOf(precision);
+      const state = new DistinctState(bound, precision);
+      for (const hash of texts(0, bound)) state.add(hash);
+      expect(state.count()).toBe(bound);
+      expect(encode(state).length).toBeLessThanOrEqual(registerBytes(precision) + 1);
+      for (const hash of texts(bound, bound + 1)) state.add(hash);
+      expect(encode(state).length).toBe(registerBytes(precision) + 1);
+    }
+    expect([4, 11, 14].map(exactUpToOf)).toEqual([1, 192, 1536]);
+  });
+
+  test.each(precisions)('2^%d registers have a standard error of 1.04 / √2^p', (precision) => {
+    const standardError = 1.04 / Math.sqrt(2 ** precision);
+    // Few registers have estimates that scatter widely and not evenly: they need more of them.
+    const seeds = precision < 7 ? 400 : 40;
+    for (const size of precision < 7 ? [2000, 5000] : [5000, 30_000]) {
+      let squares = 0;
+      for (let seed = 1; seed <= seeds; seed++) {
+        const next = hashStream(seed * 31 + size + precision);
+        const state = new DistinctState(exactUpToOf(precision), precision);
+        for (let i = 0; i < size; i++) state.add(next());
+        squares += (state.count() / size - 1) ** 2;
+      }
+      expect(Math.sqrt(squares / seeds)).toBeLessThan(standardError * 1.33);
+    }
+  });
+
+  test('a hash of zeros has the highest rank of every precision, and is read back', () => {
+    for (let precision = 4; precision <= 14; precision++) {
+      const state = new DistinctState(1, precision);
+      for (const hash of [0, Number.MAX_SAFE_INTEGER, 1]) state.add(hash);
+      const copy = new DistinctState(1, precision);
+      copy.absorb(new ByteReader(encode(state)));
+      expect(encode(copy)).toEqual(encode(state));
+      expect(encode(state)[1]! & 0x3f).toBe(53 - precision + 1);
+    }
+  });
 });

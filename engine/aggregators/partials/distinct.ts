@@ -1,25 +1,40 @@
 /**
- * Partial `distinct(bound)` over a column of 53-bit hashes: the set itself while it has at most `bound` members,
- * HyperLogLog registers beyond. Which of the two a state is depends on the size of the union only, so merge
- * order never shows. Hashes of n different values collide with p ≈ n² / 2⁵⁴: 2⁻³⁴ for 1024 values.
+ * Partials `distinct(bound)` and `approx_distinct(p)` over a column of 53-bit hashes: the set itself while it has at
+ * most `bound` members, HyperLogLog registers beyond. Which of the two a state is depends on the size of the union
+ * only, so merge order never shows. Hashes of n different values collide with p ≈ n² / 2⁵⁴: 2⁻³⁴ for 1024 values.
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../../bytes.ts';
-import { absorbRegisters, encodeRegisters, estimate, observe, REGISTERS } from '../hyperloglog.ts';
+import {
+  absorbRegisters,
+  createRegisters,
+  encodeRegisters,
+  estimate,
+  observe,
+  registerBytes,
+} from '../hyperloglog.ts';
 import type { PartialAggregate, PartialFactory } from '../partial-aggregate.ts';
 
 const NO_HASH = -1;
 const FIRST_SLOTS = 16;
 
+/** Precision of `distinct`: its registers are stored, so it must not change. */
+const DISTINCT_PRECISION = 12;
+
+/** A varint of 53 bits. */
+const HASH_BYTES_MAX = 8;
+
 export class DistinctState {
   readonly #exactUpTo: number;
+  readonly #precision: number;
   /** Open addressing: a hash sits in the first free slot from its low bits on. At most half full. */
   #slots = new Float64Array(FIRST_SLOTS).fill(NO_HASH);
   #size = 0;
   /** Not null once there were more than `#exactUpTo` hashes; the slots are then empty. */
   #registers: Uint8Array | null = null;
 
-  constructor(exactUpTo: number) {
+  constructor(exactUpTo: number, precision = DISTINCT_PRECISION) {
     this.#exactUpTo = exactUpTo;
+    this.#precision = precision;
   }
 
   clear(): void {
@@ -60,7 +75,7 @@ export class DistinctState {
   }
 
   #toRegisters(): Uint8Array {
-    const registers = new Uint8Array(REGISTERS);
+    const registers = createRegisters(this.#precision);
     for (const hash of this.#slots) if (hash !== NO_HASH) observe(registers, hash);
     this.clear();
     this.#registers = registers;
@@ -107,29 +122,40 @@ export class DistinctState {
   }
 }
 
-export const distinct: PartialFactory = ({
-  key,
-  column,
-  storage,
-  params,
-}): PartialAggregate<DistinctState> => {
-  if (storage !== 'number') throw new TypeError(`${key} needs a column of hashes`);
-  return {
-    key,
-    column,
-    create: () => new DistinctState(params[0]!),
-    clear(state) {
-      state.clear();
-    },
-    addRows(state, rows, from, to) {
-      const hashes = rows.columns[column] as Float64Array;
-      for (let i = from; i < to; i++) if (!Number.isNaN(hashes[i]!)) state.add(hashes[i]!);
-    },
-    absorb(state, r) {
-      state.absorb(r);
-    },
-    encode(state, w) {
-      state.encode(w);
-    },
+function distinctHashes(stateOf: (params: readonly number[]) => DistinctState): PartialFactory {
+  return ({ key, column, storage, params }): PartialAggregate<DistinctState> => {
+    if (storage !== 'number') throw new TypeError(`${key} needs a column of hashes`);
+    return {
+      key,
+      column,
+      create: () => stateOf(params),
+      clear(state) {
+        state.clear();
+      },
+      addRows(state, rows, from, to) {
+        const hashes = rows.columns[column] as Float64Array;
+        for (let i = from; i < to; i++) if (!Number.isNaN(hashes[i]!)) state.add(hashes[i]!);
+      },
+      absorb(state, r) {
+        state.absorb(r);
+      },
+      encode(state, w) {
+        state.encode(w);
+      },
+    };
   };
-};
+}
+
+/**
+ * Up to how many values `approx_distinct` of a precision is exact: as many hashes as surely take no more bytes than
+ * the registers, 3 · 2^p / 32. That is 192 for p = 11, 1536 for p = 14, and 1 for p = 4.
+ */
+export function exactUpToOf(precision: number): number {
+  return Math.floor(registerBytes(precision) / HASH_BYTES_MAX);
+}
+
+export const distinct = distinctHashes(([exactUpTo]) => new DistinctState(exactUpTo!));
+
+export const approxDistinct = distinctHashes(
+  ([precision]) => new DistinctState(exactUpToOf(precision!), precision!),
+);

@@ -153,6 +153,7 @@ export function grouped(args: {
     key,
     column: by.column,
     ...(ordered ? { ordered } : {}),
+    ...(inner.some(({ boundedError }) => boundedError === true) ? { boundedError: true } : {}),
     create: () => new GroupedState(inner, max),
     clear: (state) => state.clear(),
     addRows: ordered ? addStretches : addRuns,

@@ -1,25 +1,23 @@
 /** The value of an operation over given rows, by way of encoded parts. For tests. */
 import { ByteReader, ByteWriter } from '../../bytes.ts';
 import { operationRegistry } from '../operation-registry.ts';
-import type { ColumnType, FeatureValue, FinishedWindow } from '../partial-aggregate.ts';
+import type { ColumnType, FeatureValue, FinishedWindow, Operation } from '../partial-aggregate.ts';
 import { partialKey, partialRegistry } from '../partial-registry.ts';
 import { type Sample, storageOf, toBlock, type Value } from './row-samples.ts';
 
 export const WINDOW: FinishedWindow = { atMs: 100_000, fromMs: 0, toMs: 100_000 };
 
-/** Over parts of rows, each encoded and absorbed. `by`: the type of `Sample.by`, for operations that order by it. */
-export function answer(
-  name: string,
+/** States over parts of rows, each encoded and absorbed. A column needed as hashes has hashes for values. */
+function statesOf(
+  operation: Operation,
   type: ColumnType,
   parts: readonly (readonly Sample[])[],
-  params: readonly number[] = [],
-  column: string | null = 'x',
-  window: FinishedWindow = WINDOW,
-  by: ColumnType = 'double',
-): FeatureValue {
-  const operation = operationRegistry.get(name)!;
+  params: readonly number[],
+  column: string | null,
+  by: ColumnType,
+): unknown[] {
   const ordered = operation.orderedBy !== undefined;
-  const states = operation.partials(column, params, ordered ? 'by' : undefined).map((request) => {
+  return operation.partials(column, params, ordered ? 'by' : undefined).map((request) => {
     const storage = request.need === 'hash' ? 'number' : storageOf(type);
     const partial = partialRegistry.get(request.kind)!({
       key: partialKey(request),
@@ -40,7 +38,31 @@ export function answer(
     }
     return state;
   });
-  return operation.finalize(states, type, params, window);
+}
+
+/** The value over parts of rows. `by`: the type of `Sample.by`, for operations that order by it. */
+export function answer(
+  name: string,
+  type: ColumnType,
+  parts: readonly (readonly Sample[])[],
+  params: readonly number[] = [],
+  column: string | null = 'x',
+  window: FinishedWindow = WINDOW,
+  by: ColumnType = 'double',
+): FeatureValue {
+  const operation = operationRegistry.get(name)!;
+  return operation.finalize(statesOf(operation, type, parts, params, column, by), type, params, window);
+}
+
+/** Whether that value leaves something out. */
+export function isTruncated(
+  name: string,
+  type: ColumnType,
+  parts: readonly (readonly Sample[])[],
+  params: readonly number[],
+): boolean {
+  const operation = operationRegistry.get(name)!;
+  return operation.truncated!(statesOf(operation, type, parts, params, 'x', 'double'));
 }
 
 /** Rows a second apart with these values. */
