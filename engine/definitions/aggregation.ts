@@ -1,38 +1,103 @@
 /** Builders of aggregations: `mean('amount').over('30d')`. */
 import type { FeatureValue } from '../aggregators/partial-aggregate.ts';
+import type { CalendarUnit, WeekStart } from '../windows/calendar-period.ts';
 import { type Duration, durationMsOrAsIs } from '../windows/duration.ts';
 import { DefinitionError } from './definition-error.ts';
 import { DESCRIBED_OPTIONS, described, refuseUnknownOptions } from './known-options.ts';
 import type { Described, Feature, Window } from './types.ts';
 import type { OperationName } from './value-types.ts';
 
+/** What the compiler knows of a feature besides its operation, column and default. */
+export interface FeatureExtras {
+  /** Column that orders rows. */
+  readonly order?: string;
+  /** Column that is the condition. */
+  readonly where?: string;
+  /** Column that is the secondary key: the value is a map. */
+  readonly group?: string;
+  /** The value is an array, one element for each window. */
+  readonly series?: true;
+}
+
 /** A feature whose operation, columns and default are known to the compiler. */
 export interface FeatureOf<
   Op extends OperationName = OperationName,
   Col extends string | null = string | null,
   D extends FeatureValue = never,
-  By extends string = string,
+  X extends FeatureExtras = FeatureExtras,
 > extends Feature<Col> {
   readonly operation: Op;
-  readonly orderBy?: By;
   /** Phantom: the declared default's type. Never set. */
   readonly __default?: (empty: D) => D;
+  /** Phantom. Never set. */
+  readonly __extras?: X;
 }
 
 export interface FeatureOptions<D extends FeatureValue> extends Described {
-  /** The window ends this long before the as-of time. @default 0 */
-  readonly offset?: Duration;
   /** Answer of an empty window. @default the operation's own: 0 for counts and sums, otherwise null */
   readonly default?: D;
 }
 
+export interface OffsetOptions<D extends FeatureValue> extends FeatureOptions<D> {
+  /** The window ends this long before the as-of time. @default 0 */
+  readonly offset?: Duration;
+}
+
+export interface SeriesOptions<D extends FeatureValue> extends FeatureOptions<D> {
+  /** How far before the as-of time the oldest window may begin. */
+  readonly start: Duration;
+  /** How far before the as-of time the newest window ends. @default 0 */
+  readonly end?: Duration;
+  /** Length of each window. */
+  readonly size: Duration;
+  /** How far apart they end. @default the size */
+  readonly step?: Duration;
+}
+
+export interface CalendarOptions<D extends FeatureValue> extends FeatureOptions<D> {
+  /** IANA name, e.g. `Europe/Berlin`. @default 'UTC' */
+  readonly timeZone?: string;
+  /** First day of the week. @default 'monday' */
+  readonly weekStart?: WeekStart;
+}
+
+export interface LastEventsOptions<D extends FeatureValue> extends FeatureOptions<D> {
+  /** Only events younger than this. @default of any age, and then a key's state is kept for ever */
+  readonly within?: Duration;
+}
+
 /** An operation on a column, waiting for its window. */
-export interface Aggregation<Op extends OperationName, Col extends string | null, By extends string = never> {
+export interface Aggregation<
+  Op extends OperationName,
+  Col extends string | null,
+  // biome-ignore lint/complexity/noBannedTypes: {} is "nothing further", the neutral element of &.
+  X extends FeatureExtras = {},
+> {
   readonly kind: 'aggregation';
   readonly operation: Op;
   readonly column: Col;
   readonly params: readonly number[];
-  readonly orderBy?: By;
+  readonly orderBy?: string;
+  readonly condition?: string;
+  readonly groups?: NonNullable<Feature['by']>;
+  /**
+   * Counts only events for which a boolean column, of the source or projected, is true.
+   *
+   * @example sum('amount').where('is_foreign').over('7d')
+   */
+  where<const W extends string>(column: W): Aggregation<Op, Col, X & { readonly where: W }>;
+  /**
+   * Answers a map, from each value of a column to the aggregation over the events that have it. Where there are more than
+   * `max` values, those with the least hashes are kept, each complete, and the answer is marked truncated. Empty: an
+   * empty map.
+   *
+   * @param options.max 1 to 1,000. @default 64
+   * @example sum('amount').by('category', { max: 20 }).over('30d')
+   */
+  by<const G extends string>(
+    column: G,
+    options?: { readonly max?: number },
+  ): Aggregation<Op, Col, X & { readonly group: G }>;
   /**
    * Over the events of (T − offset − window, T − offset].
    *
@@ -40,59 +105,123 @@ export interface Aggregation<Op extends OperationName, Col extends string | null
    */
   over<const D extends FeatureValue = never>(
     window: Duration,
-    options?: FeatureOptions<D>,
-  ): FeatureOf<Op, Col, D, By>;
+    options?: OffsetOptions<D>,
+  ): FeatureOf<Op, Col, D, X>;
   /** Over all events up to T − offset. */
-  lifetime<const D extends FeatureValue = never>(options?: FeatureOptions<D>): FeatureOf<Op, Col, D, By>;
+  lifetime<const D extends FeatureValue = never>(options?: OffsetOptions<D>): FeatureOf<Op, Col, D, X>;
+  /**
+   * One answer for each of several windows, oldest first.
+   *
+   * @example count().series({ start: '7d', size: '1d' }) // seven days, today's last
+   */
+  series<const D extends FeatureValue = never>(
+    options: SeriesOptions<D>,
+  ): FeatureOf<Op, Col, D, X & { readonly series: true }>;
+  /**
+   * Over the events since the hour, day, week, month or year of T began.
+   *
+   * @example sum('amount').since('day', { timeZone: 'Europe/Berlin' })
+   */
+  since<const D extends FeatureValue = never>(
+    unit: CalendarUnit,
+    options?: CalendarOptions<D>,
+  ): FeatureOf<Op, Col, D, X>;
+  /**
+   * Over the newest `count` events up to T, at most 256; for T ≈ now.
+   *
+   * @example mean('amount').lastEvents(5, { within: '90d' })
+   */
+  lastEvents<const D extends FeatureValue = never>(
+    count: number,
+    options?: LastEventsOptions<D>,
+  ): FeatureOf<Op, Col, D, X>;
 }
 
-const KNOWN = ['offset', 'default', ...DESCRIBED_OPTIONS];
+const COMMON = ['default', ...DESCRIBED_OPTIONS];
+const GROUPS_DEFAULT = 64;
 
 function feature<
   Op extends OperationName,
   Col extends string | null,
   D extends FeatureValue,
-  By extends string,
+  X extends FeatureExtras,
 >(
-  aggregation: Aggregation<Op, Col, By>,
-  window: (offsetMs: number) => Window,
+  { operation, column, params, orderBy, condition, groups }: Aggregation<Op, Col, FeatureExtras>,
+  window: Window,
   options: FeatureOptions<D>,
-): FeatureOf<Op, Col, D, By> {
-  refuseUnknownOptions(`aggregation ${aggregation.operation}`, options, KNOWN);
-  const { operation, column, params, orderBy } = aggregation;
+  known: readonly string[],
+): FeatureOf<Op, Col, D, X> {
+  refuseUnknownOptions(`aggregation ${operation}`, options, [...known, ...COMMON]);
   return Object.freeze({
     kind: 'feature',
     operation,
     column,
     params,
     ...(orderBy === undefined ? {} : { orderBy }),
-    window: Object.freeze(window(durationMsOrAsIs(options.offset ?? 0))),
+    ...(condition === undefined ? {} : { where: condition }),
+    ...(groups === undefined ? {} : { by: groups }),
+    window: Object.freeze(window),
     ...(options.default === undefined
       ? {}
       : { default: Array.isArray(options.default) ? Object.freeze([...options.default]) : options.default }),
     ...described(options),
-  }) as FeatureOf<Op, Col, D, By>;
+  }) as FeatureOf<Op, Col, D, X>;
 }
 
 /** Params left out at the end take the operation's defaults when the repo is compiled. */
-function aggregation<Op extends OperationName, Col extends string | null, By extends string = never>(
+function aggregation<
+  Op extends OperationName,
+  Col extends string | null,
+  // biome-ignore lint/complexity/noBannedTypes: as in Aggregation.
+  X extends FeatureExtras = {},
+>(
   operation: Op,
   column: Col,
   params: readonly number[] = [],
-  orderBy?: By,
-): Aggregation<Op, Col, By> {
-  const self: Aggregation<Op, Col, By> = {
+  further: Pick<Aggregation<Op, Col>, 'orderBy' | 'condition' | 'groups'> = {},
+): Aggregation<Op, Col, X> {
+  const self: Aggregation<Op, Col, X> = {
     kind: 'aggregation',
     operation,
     column,
     params: Object.freeze([...params]),
-    ...(orderBy === undefined ? {} : { orderBy }),
+    ...further,
+    where: (condition) => aggregation(operation, column, params, { ...further, condition }),
+    by(by, options = {}) {
+      refuseUnknownOptions(`by of aggregation ${operation}`, options, ['max']);
+      const groups = Object.freeze({ column: by, max: options.max ?? GROUPS_DEFAULT });
+      return aggregation(operation, column, params, { ...further, groups });
+    },
     over(window, options = {}) {
       const sizeMs = durationMsOrAsIs(window);
-      return feature(self, (offsetMs) => ({ kind: 'sliding', sizeMs, offsetMs }), options);
+      const offsetMs = durationMsOrAsIs(options.offset ?? 0);
+      return feature(self, { kind: 'sliding', sizeMs, offsetMs }, options, ['offset']);
     },
     lifetime(options = {}) {
-      return feature(self, (offsetMs) => ({ kind: 'lifetime', offsetMs }), options);
+      const offsetMs = durationMsOrAsIs(options.offset ?? 0);
+      return feature(self, { kind: 'lifetime', offsetMs }, options, ['offset']);
+    },
+    series(options) {
+      const { start, end = 0, size, step = size } = options;
+      const window: Window = {
+        kind: 'series',
+        startMs: durationMsOrAsIs(start),
+        endMs: durationMsOrAsIs(end),
+        sizeMs: durationMsOrAsIs(size),
+        stepMs: durationMsOrAsIs(step),
+      };
+      return feature(self, window, options, ['start', 'end', 'size', 'step']);
+    },
+    since(unit, options = {}) {
+      const { timeZone = 'UTC', weekStart = 'monday' } = options;
+      return feature(self, { kind: 'calendar', unit, timeZone, weekStart }, options, [
+        'timeZone',
+        'weekStart',
+      ]);
+    },
+    lastEvents(count, options = {}) {
+      const withinMs = options.within === undefined ? null : durationMsOrAsIs(options.within);
+      return feature(self, { kind: 'last_events', count, withinMs }, options, ['within']);
     },
   };
   return Object.freeze(self);
@@ -175,9 +304,9 @@ function orderedBy<
   const Op extends 'max_by_n' | 'min_by_n',
   const Col extends string,
   const By extends string,
->(operation: Op, column: Col, options: OrderedByOptions<By>): Aggregation<Op, Col, By> {
+>(operation: Op, column: Col, options: OrderedByOptions<By>): Aggregation<Op, Col, { readonly order: By }> {
   refuseUnknownOptions(`aggregation ${operation}`, options, ['by', 'n']);
-  return aggregation(operation, column, options.n === undefined ? [] : [options.n], options.by);
+  return aggregation(operation, column, options.n === undefined ? [] : [options.n], { orderBy: options.by });
 }
 
 /**
@@ -189,7 +318,7 @@ function orderedBy<
 export function maxByN<const Col extends string, const By extends string>(
   column: Col,
   options: OrderedByOptions<By>,
-): Aggregation<'max_by_n', Col, By> {
+): Aggregation<'max_by_n', Col, { readonly order: By }> {
   return orderedBy('max_by_n', column, options);
 }
 
@@ -200,7 +329,7 @@ export function maxByN<const Col extends string, const By extends string>(
 export function minByN<const Col extends string, const By extends string>(
   column: Col,
   options: OrderedByOptions<By>,
-): Aggregation<'min_by_n', Col, By> {
+): Aggregation<'min_by_n', Col, { readonly order: By }> {
   return orderedBy('min_by_n', column, options);
 }
 

@@ -109,6 +109,44 @@ describe('definitions', () => {
     expect(count().lifetime({ offset: '1h' }).window).toEqual({ kind: 'lifetime', offsetMs: 3_600_000 });
   });
 
+  it('take windows of every kind', () => {
+    const day = 86_400_000;
+    expect(count().series({ start: '7d', end: '1d', size: '1d', step: '12h' }).window).toEqual({
+      kind: 'series',
+      startMs: 7 * day,
+      endMs: day,
+      sizeMs: day,
+      stepMs: day / 2,
+    });
+    expect(count().series({ start: '7d', size: '1d' }).window).toMatchObject({ endMs: 0, stepMs: day });
+    expect(count().since('day', { timeZone: 'Europe/Berlin' }).window).toEqual({
+      kind: 'calendar',
+      unit: 'day',
+      timeZone: 'Europe/Berlin',
+      weekStart: 'monday',
+    });
+    expect(count().since('week').window).toMatchObject({ timeZone: 'UTC' });
+    expect(count().lastEvents(5).window).toEqual({ kind: 'last_events', count: 5, withinMs: null });
+    expect(count().lastEvents(5, { within: '1d' }).window).toMatchObject({ withinMs: day });
+    expect(() => count().series({ start: '7d', size: '1d', hop: '1d' } as never)).toThrow(
+      /unknown option 'hop'/,
+    );
+    expect(() => count().lastEvents(5, { offset: '1d' } as never)).toThrow(/unknown option 'offset'/);
+  });
+
+  it('take conditions and secondary keys in any order, and keep what was said before', () => {
+    const feature = maxByN('card', { by: 'price' }).where('online').by('shop').over('1d');
+    expect(feature).toMatchObject({ orderBy: 'price', where: 'online', by: { column: 'shop', max: 64 } });
+    expect(count().by('shop', { max: 3 }).where('online').over('1d')).toMatchObject({
+      where: 'online',
+      by: { column: 'shop', max: 3 },
+    });
+    const plain = count();
+    plain.where('online');
+    expect('where' in plain.over('1d')).toBe(false);
+    expect(() => count().by('shop', { cap: 3 } as never)).toThrow(/unknown option 'cap'/);
+  });
+
   it('name operation, column, parameters and default of a feature', () => {
     expect(sum('price').over('1d', { default: 0, description: 'd' })).toEqual({
       kind: 'feature',

@@ -455,6 +455,44 @@ onDemandFeature({ name: 'x', type: 'double', inputs: { values }, compute: () => 
 // @ts-expect-error an unknown type
 onDemandFeature({ name: 'x', type: 'number', compute: () => 1 });
 
+// --- Conditions, secondary keys and windows -----------------------------------------------------------------
+const shaped = featureView({
+  ...base,
+  features: {
+    online: sum('tx_amount').where('online').over('1d'),
+    by_merchant: mean('tx_amount').by('merchant').over('1d'),
+    both: count().by('merchant', { max: 5 }).where('online').over('1d'),
+    daily: mean('tx_amount').series({ start: '7d', size: '1d' }),
+    daily_default: mean('tx_amount').series({ start: '7d', size: '1d', default: 0 }),
+    daily_by: count().by('merchant').series({ start: '7d', size: '1d' }),
+    today: sum('tx_amount').since('day', { timeZone: 'Europe/Berlin' }),
+    last_five: mean('tx_amount').lastEvents(5, { within: '90d' }),
+    ordered: maxByN('merchant', { by: 'tx_amount' }).where('online').over('1d'),
+  },
+});
+expectType<ValueOf<typeof shaped.feature.online>, number>(true);
+expectType<ValueOf<typeof shaped.feature.by_merchant>, ReadonlyMap<string, number | null>>(true);
+expectType<ValueOf<typeof shaped.feature.both>, ReadonlyMap<string, number>>(true);
+expectType<ValueOf<typeof shaped.feature.daily>, readonly (number | null)[]>(true);
+expectType<ValueOf<typeof shaped.feature.daily_default>, readonly number[]>(true);
+expectType<ValueOf<typeof shaped.feature.daily_by>, readonly ReadonlyMap<string, number>[]>(true);
+expectType<ValueOf<typeof shaped.feature.today>, number>(true);
+expectType<ValueOf<typeof shaped.feature.last_five>, number | null>(true);
+// @ts-expect-error where takes a boolean column, column 'merchant' of type string
+featureView({ ...base, features: { x: count().where('merchant').over('1d') } });
+// @ts-expect-error column 'onlnie' does not exist
+featureView({ ...base, features: { x: count().where('onlnie').over('1d') } });
+// @ts-expect-error by does not take column 'tx_amount' of type double
+featureView({ ...base, features: { x: count().by('tx_amount').over('1d') } });
+// @ts-expect-error column 'merchnat' does not exist, behind a condition too
+featureView({ ...base, features: { x: count().by('merchnat').where('online').over('1d') } });
+// @ts-expect-error an unknown option
+count().by('merchant', { cap: 3 });
+// @ts-expect-error a series needs its size
+count().series({ start: '7d' });
+// @ts-expect-error an unknown unit
+count().since('fortnight');
+
 // --- Services -------------------------------------------------------------------------------------------
 featureService({ name: 's', features: [values, projecting.feature.total, ratio] });
 // @ts-expect-error a source is no feature

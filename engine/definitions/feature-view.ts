@@ -1,6 +1,6 @@
-import type { ColumnType } from '../aggregators/partial-aggregate.ts';
+import type { ColumnType, FeatureValue } from '../aggregators/partial-aggregate.ts';
 import { type Duration, durationMsOrAsIs } from '../windows/duration.ts';
-import type { FeatureOf } from './aggregation.ts';
+import type { FeatureExtras, FeatureOf } from './aggregation.ts';
 import type { RowOf, TypedColumn, ValueOfType } from './column.ts';
 import type { EntityOf } from './entity.ts';
 import { DESCRIBED_OPTIONS, described, frozenCopy, refuseUnknownOptions } from './known-options.ts';
@@ -34,28 +34,27 @@ type NoSuchColumn<Col extends string> =
 
 /** `unknown` where a feature fits the columns, otherwise a string type that says why it does not. */
 type FeatureProblem<C, F> =
-  F extends FeatureOf<infer Op, infer Col, infer _D, infer By>
-    ? Col extends string
-      ? Col extends keyof C
-        ? C[Col] extends TypedColumn<AcceptedBy<Op>>
-          ? OrderProblem<C, Op, By>
-          : C[Col] extends TypedColumn<infer T>
-            ? `${Op} does not take column '${Col}' of type ${T}`
-            : never
-        : NoSuchColumn<Col>
-      : unknown
+  F extends FeatureOf<infer Op, infer Col, infer _D, infer X>
+    ? (Col extends string ? ColumnProblem<C, Col, AcceptedBy<Op>, `${Op} does not take`> : unknown) &
+        ExtraProblem<C, X, 'order', OrderedBy<Op>, `${Op} does not order by`> &
+        ExtraProblem<C, X, 'where', 'boolean', 'where takes a boolean column,'> &
+        ExtraProblem<C, X, 'group', GroupType, 'by does not take'>
     : unknown;
 
-/** `By` is never where the feature orders by nothing. */
-type OrderProblem<C, Op extends OperationName, By extends string> = [By] extends [never]
-  ? unknown
-  : By extends keyof C
-    ? C[By] extends TypedColumn<OrderedBy<Op>>
-      ? unknown
-      : C[By] extends TypedColumn<infer T>
-        ? `${Op} does not order by column '${By}' of type ${T}`
-        : never
-    : NoSuchColumn<By>;
+/** Types whose values have one text each. */
+type GroupType = Exclude<ColumnType, 'double'>;
+
+type ColumnProblem<C, Col extends string, T extends ColumnType, Text extends string> = Col extends keyof C
+  ? C[Col] extends TypedColumn<T>
+    ? unknown
+    : C[Col] extends TypedColumn<infer Found>
+      ? `${Text} column '${Col}' of type ${Found}`
+      : never
+  : NoSuchColumn<Col>;
+
+/** Where the feature names such a column. */
+type ExtraProblem<C, X, Name extends keyof FeatureExtras, T extends ColumnType, Text extends string> =
+  X extends Readonly<Record<Name, infer Col extends string>> ? ColumnProblem<C, Col, T, Text> : unknown;
 
 type FeatureProblems<C, Fs> = { readonly [K in keyof Fs]: FeatureProblem<C, Fs[K]> };
 
@@ -67,13 +66,28 @@ type KeyColumnProblem<C, Key extends string> = Key extends keyof C
 
 /** The value of a feature, given the columns it may use. */
 export type ValueOfFeature<C, F> =
-  F extends FeatureOf<infer Op, infer Col, infer D, infer _By>
-    ? Col extends keyof C
-      ? C[Col] extends TypedColumn<infer T>
-        ? WithDefault<Op, ValueOfOperation<Op, T>, D>
-        : never
-      : WithDefault<Op, ValueOfOperation<Op, 'integer'>, D>
+  F extends FeatureOf<infer Op, infer Col, infer D, infer X>
+    ? X extends { readonly series: true }
+      ? readonly GroupedValue<C, Op, Col, D, X>[]
+      : GroupedValue<C, Op, Col, D, X>
     : unknown;
+
+type GroupedValue<
+  C,
+  Op extends OperationName,
+  Col extends string | null,
+  D extends FeatureValue,
+  X,
+> = X extends { readonly group: string }
+  ? ReadonlyMap<string, ValueOfOperation<Op, TypeOfColumn<C, Col>>>
+  : WithDefault<Op, ValueOfOperation<Op, TypeOfColumn<C, Col>>, D>;
+
+/** An operation without a column is typed as over integers. */
+type TypeOfColumn<C, Col> = Col extends keyof C
+  ? C[Col] extends TypedColumn<infer T>
+    ? T
+    : never
+  : 'integer';
 
 /** A view whose feature names and value types are known to the compiler. */
 export interface FeatureViewOf<C, Fs extends Readonly<Record<string, Feature>>> extends FeatureView<Fs> {
