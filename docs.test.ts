@@ -8,6 +8,7 @@ import { ENTITY_KEY_MAX_BYTES } from './engine/definitions/entity-key.ts';
 import { SHIFTS } from './engine/tiles/grid.ts';
 import { DEFAULT_TILE_SHAPE } from './engine/tiles/tile-shape.ts';
 import { DEFAULT_CONSUMER_OPTIONS } from './ingest/partition-consumer.ts';
+import { aggregationsPage } from './scripts/aggregations-page.ts';
 import { DEFAULT_APP_LIMITS } from './serve/app.ts';
 
 const root = dirname(fileURLToPath(import.meta.url));
@@ -46,6 +47,20 @@ describe('README', () => {
     }
   });
 
+  test('says over which windows an aggregation is not to be had', () => {
+    for (const row of tableAfter(read('README.md'), '| aggregation |')) {
+      for (const name of codeNames(row[0]!)) {
+        const { sequence = false, needsLength = false } = operationRegistry.get(name)!;
+        const over = needsLength
+          ? 'all but lifetime, last events'
+          : sequence
+            ? 'all but lifetime'
+            : 'every window';
+        expect(row[4], name).toBe(over);
+      }
+    }
+  });
+
   test('says what every dependency is for', () => {
     const manifest = JSON.parse(read('package.json')) as Record<string, Record<string, string>>;
     const listed = tableAfter(read('README.md'), '| package |').flatMap((row) => codeNames(row[0]!));
@@ -62,6 +77,10 @@ describe('README', () => {
       expect(version).toMatch(/^\d+\.\d+\.\d+$/);
     }
   });
+});
+
+test('docs/aggregations.md is what `npm run docs` makes of the registry', () => {
+  expect(read('docs/aggregations.md')).toBe(aggregationsPage());
 });
 
 describe('ARCHITECTURE', () => {

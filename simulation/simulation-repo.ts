@@ -1,13 +1,16 @@
 /** Definitions small in time, so that a short run meets every edge: windows of seconds, a horizon of 20 s. */
 
 import {
+  changes,
   count,
   distinctCount,
   first,
   last,
   lastN,
   max,
+  maxGap,
   mean,
+  minGap,
   sum,
 } from '../engine/definitions/aggregation.ts';
 import { integer, string, timestamp } from '../engine/definitions/column.ts';
@@ -54,6 +57,26 @@ function repo(eventId: 'id' | null): CompiledRepo {
     asOfRetention: '30s',
   });
 
+  /** What lies between events, conditions, groups and last events: late rows go straight into the tree. */
+  const inOrder = featureView({
+    name: 'in_order',
+    source: swipes,
+    entity: card,
+    project: { is_x: { type: 'boolean', from: (event) => event.kind === 'x' } },
+    features: {
+      max_gap_40s: maxGap().over('40s'),
+      min_gap_10s: minGap().over('10s'),
+      changes_40s: changes('kind').over('40s'),
+      changes_of_x: changes('amount').where('is_x').over('20s'),
+      gap_by_kind: maxGap().by('kind', { max: 2 }).over('40s'),
+      sum_daily: sum('amount').series({ start: '30s', size: '10s' }),
+      count_hour: count().since('hour'),
+      last_two: lastN('amount', 2).lastEvents(2),
+      last_x: sum('amount').where('is_x').lastEvents(1, { within: '40s' }),
+    },
+    asOfRetention: '20s',
+  });
+
   const byKind = featureView({
     name: 'by_kind',
     source: swipes,
@@ -80,7 +103,7 @@ function repo(eventId: 'id' | null): CompiledRepo {
     asOfRetention: '5s',
   });
 
-  const everything = featureService({ name: 'everything', features: [byCard, byKind, coarse] });
+  const everything = featureService({ name: 'everything', features: [byCard, byKind, coarse, inOrder] });
 
   return compileRepo([everything]);
 }

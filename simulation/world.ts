@@ -17,7 +17,8 @@ import { ManualClock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
 import { type EventId, integerEventId, positionEventId } from '../engine/event-id.ts';
 import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
-import { boundsOf, type OracleEvent, oracleValue, windowsOf } from '../engine/testing/oracle.ts';
+import { isRight, show, showAnswer } from '../engine/testing/is-right.ts';
+import { boundsOf, type OracleEvent, oracleAnswer, windowsOf } from '../engine/testing/oracle.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
 import { allocateRows } from '../engine/tiles/row-block.ts';
 import { newEdgeOffsetMs } from '../engine/windows/window-reach.ts';
@@ -480,16 +481,16 @@ class World {
       return { fromMs, toMs };
     });
     const { column } = view.definition.features[feature.name]!;
-    const expected = oracleValue({
+    const expected = oracleAnswer({
       ...{ view, feature, column, key, atMs, events },
       ...(asked === null ? {} : { last: asked.id }),
       bounds: got.elements === undefined ? bounds[0]! : bounds,
     });
     this.#comparisons++;
-    if (JSON.stringify(expected) !== JSON.stringify(got.value)) {
+    if (!isRight({ feature, expected, got: got.value, atMs })) {
       throw new Mismatch(
         `${when}: ${view.name}.${feature.name} of key '${key}' at now − ${this.#clock.nowMs() - atMs} ms` +
-          `${asked === null ? '' : ' for an event'}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(got.value)}`,
+          `${asked === null ? '' : ' for an event'}: expected ${showAnswer(expected)}, got ${show(got.value)}`,
       );
     }
   }
