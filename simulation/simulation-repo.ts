@@ -70,7 +70,6 @@ function repo(eventId: 'id' | null): CompiledRepo {
       changes_of_x: changes('amount').where('is_x').over('20s'),
       gap_by_kind: maxGap().by('kind', { max: 2 }).over('40s'),
       sum_daily: sum('amount').series({ start: '30s', size: '10s' }),
-      count_hour: count().since('hour'),
       last_two: lastN('amount', 2).lastEvents(2),
       last_x: sum('amount').where('is_x').lastEvents(1, { within: '40s' }),
     },

@@ -96,6 +96,7 @@ class World {
   readonly #store: MemoryTileStore;
   readonly #log: MemoryEventLog;
   readonly #faults = new Map<string, number>();
+  readonly #reads = new Map<CompiledView, WindowRead>();
   readonly #events = new Map<number, Event>();
   #workers: { actor: Actor; partition: number | null }[] = [];
   #faulty = true;
@@ -435,13 +436,19 @@ class World {
     const nowMs = this.#clock.nowMs();
     if (timeMs < nowMs - view.asOfRetentionMs) return;
     const asked = askedEvent === null ? null : this.#asked(view, key, askedEvent);
-    const read = new WindowRead(view, view.features);
+    const read = this.#readOf(view);
     const fields = read.fields(timeMs, asked === null ? null : timeMs);
     const address = { namespace: view.namespace, key, shard: shardOf(key, SHARDS) };
     const [state] = await this.#store.read([{ address, fields }]);
     const bytes = new Map(fields.map((field, f) => [field, state!.fields[f]!]));
     const values = read.evaluate({ head: state!.head, bytes, atMs: timeMs, asked });
     for (const value of values) this.#compareValue(when, view, key, events, timeMs, value, asked);
+  }
+
+  #readOf(view: CompiledView): WindowRead {
+    const read = this.#reads.get(view) ?? new WindowRead(view, view.features);
+    this.#reads.set(view, read);
+    return read;
   }
 
   /** The event as a question (C10), where it counts for the key: ties stop at it, and it is recorded already. */
