@@ -4,9 +4,11 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { operationRegistry } from './engine/aggregators/operation-registry.ts';
+import { GROUPS_MAX, LAST_EVENTS_MAX } from './engine/definitions/check-view.ts';
 import { ENTITY_KEY_MAX_BYTES } from './engine/definitions/entity-key.ts';
 import { SHIFTS } from './engine/tiles/grid.ts';
 import { DEFAULT_TILE_SHAPE } from './engine/tiles/tile-shape.ts';
+import { SERIES_MAX } from './engine/windows/window-reach.ts';
 import { DEFAULT_CONSUMER_OPTIONS } from './ingest/partition-consumer.ts';
 import { aggregationsPage } from './scripts/aggregations-page.ts';
 import { DEFAULT_APP_LIMITS } from './serve/app.ts';
@@ -99,6 +101,9 @@ describe('ARCHITECTURE', () => {
     expect(bounds.get('chunk of a consumer')).toContain(
       `${DEFAULT_CONSUMER_OPTIONS.chunkBytes / 1024 ** 2} MiB`,
     );
+    expect(bounds.get('values of a secondary key')).toBe(GROUPS_MAX.toLocaleString('en'));
+    expect(bounds.get('last events')).toBe(`${LAST_EVENTS_MAX}`);
+    expect(bounds.get('windows of a series')).toBe(`${SERIES_MAX}`);
     expect(bounds.get('live tail')).toContain(`${DEFAULT_TILE_SHAPE.tailRowsMax} rows`);
     expect(bounds.get('leaf, or inline rows of a node')).toContain(
       `${DEFAULT_TILE_SHAPE.leafBytesMax / 1024} kB`,
