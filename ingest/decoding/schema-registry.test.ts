@@ -112,6 +112,8 @@ describe('what is retryable', () => {
   test.each<[string, Answer]>([
     ["a 404 that is not the registry's", (_, response) => response.writeHead(404).end('<html>')],
     ['a 404 of another service', json(404, { error: 'Not Found' })],
+    // As Apicurio answers where /apis/ccompat/v7 was forgotten.
+    ['a 404 in the shape of the registry’s', json(404, { error_code: 404, message: 'Not Found' })],
     ['a failure', json(500, { error_code: 50001, message: 'Error in the backend' })],
     ['no access', json(401, { error_code: 40101, message: 'Unauthorized' })],
     [
@@ -154,6 +156,26 @@ describe('what is retryable', () => {
     const registry = await open({ urls: [url] });
     await expect(registry.schemaById(1)).rejects.toThrow('version 1 of a');
   });
+});
+
+test('a path that leads nowhere says so to every question, and names the setting', async () => {
+  const wrong = json(404, { error_code: 404, message: 'RESTEASY003210: Could not find resource' });
+  const { url } = await serve({
+    'GET /schemas/ids/1': wrong,
+    'GET /subjects/s-value/versions/latest': wrong,
+    'POST /compatibility/subjects/s-value/versions/latest': wrong,
+    'POST /subjects/s-value/versions': wrong,
+  });
+  const registry = await open({ urls: [url] });
+  const schema = { type: 'AVRO', schema: '"int"' } as const;
+  for (const question of [
+    () => registry.schemaById(1),
+    () => registry.latest('s-value'),
+    () => registry.isCompatible('s-value', schema),
+    () => registry.register('s-value', schema),
+  ]) {
+    await expect(question()).rejects.toThrow(/cannot be used: .*check the path of --registry/);
+  }
 });
 
 test('another URL is tried where one does not answer', async () => {

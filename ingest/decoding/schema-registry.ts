@@ -116,6 +116,13 @@ export async function openSchemaRegistry(options: RegistryOptions): Promise<Sche
   });
 }
 
+/**
+ * The registry's own words for a subject, a version and a schema that it does not have, and `mock://`'s for all three.
+ * Any other 404 is another server's or a wrong path's, be it in the same shape: Apicurio answers those with
+ * `"error_code": 404`.
+ */
+const NOT_THERE: ReadonlySet<number> = new Set([40401, 40402, 40403, 40400]);
+
 /** The request's own limits come first; they say more. */
 const DEADLINE_MARGIN_MS = 500;
 
@@ -210,8 +217,7 @@ class ConfluentRegistry implements SchemaRegistry {
       return await this.#withDeadline(request);
     } catch (error) {
       const { status, code } = answerOf(error);
-      // A 404 without the registry's own code came from something else, such as a proxy or a wrong path.
-      if (status === 404 && code !== null) return null;
+      if (status === 404 && code !== null && NOT_THERE.has(code)) return null;
       throw unavailable(error);
     }
   }
@@ -266,7 +272,7 @@ function answerOf(error: unknown): { status: number | null; code: number | null;
 function unavailable(error: unknown): Error {
   if (error instanceof RegistryUnavailableError) return error;
   const { status, message } = answerOf(error);
-  const hint = status === 401 || status === 403 ? ' (check its user name, password or token)' : '';
+  const hint = HINTS.get(status) ?? '';
   return new RegistryUnavailableError(
     `the schema registry cannot be used: ${message || 'no answer'}${hint}`,
     {
@@ -274,6 +280,13 @@ function unavailable(error: unknown): Error {
     },
   );
 }
+
+const CHECK_LOGIN = ' (check its user name, password or token)';
+const HINTS: ReadonlyMap<number | null, string> = new Map([
+  [401, CHECK_LOGIN],
+  [403, CHECK_LOGIN],
+  [404, " (check the path of --registry: Apicurio's is /apis/ccompat/v7)"],
+]);
 
 /** Rules that are carried out when reading and give other values than were written. */
 function readRulesOf({ ruleSet }: SchemaInfo): string[] {
