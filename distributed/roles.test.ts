@@ -121,12 +121,16 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
 
   test('processes that do not serve have operations routes only', async () => {
     const deployment = await open();
-    const processes = [await deployment.start(['ingest']), await deployment.start(['compact'])];
-    for (const process of processes) {
+    for (const role of ['ingest', 'compact'] as const) {
+      const process = await deployment.start([role]);
       expect(process.runtime.push).toBeNull();
       for (const url of ['/healthz', '/readyz', '/metrics'])
         expect((await process.get(url)).status, url).toBe(200);
-      expect((await process.get('/v1/catalog')).body.error.code).toBe('not_found');
+      const { code, message } = (await process.get('/v1/catalog')).body.error;
+      expect(code).toBe('not_found');
+      expect(message).toMatch(
+        new RegExp(`has the role ${role}, .*push to and read from a \`serve\` process`),
+      );
       expect((await process.push('payments', [payment()])).body.error.code).toBe('not_found');
       expect((await process.read('card', { entities: { card: 'c1' } })).body.error.code).toBe('not_found');
     }
