@@ -56,8 +56,8 @@ const HEADER_BYTES = 10;
 const BATCH_SHARE = 0.9;
 /** kafkajs copies the list of a partition's records once for each of them. */
 const BATCH_RECORDS = 1_000;
-/** The brokers' limit for replication; below the request's own. */
-const ACK_TIMEOUT_MS = 10_000;
+/** The brokers' limit for replication; below the request's own, and half of what a push waits: there is another try. */
+const ACK_TIMEOUT_MS = 5_000;
 const BACKOFF_MS = { first: 100, last: 2_000 };
 /** A request that kafkajs does not settle by then is given up, with its producer. */
 const SEND_LIMIT_MS = 90_000;
