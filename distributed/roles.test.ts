@@ -18,6 +18,7 @@ import { TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
 import { openDistributed } from './runtime.ts';
 import {
+  linesOf,
   TestDeployment,
   type TestDeploymentOptions,
   type TestProcess,
@@ -258,8 +259,8 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
         (thrown: unknown) => thrown,
       );
       expect(error).toBeInstanceOf(TopicMissingError);
-      expect((error as Error).message).toContain(`there is no topic ${topic}: create it`);
-      expect((error as Error).message).toContain('--create-topics');
+      expect((error as Error).message).toContain(`there is no topic ${topic}: start with --create-topics`);
+      expect((error as Error).message).toContain('kafka-topics.sh --create');
     }
     const createTopics = { partitions: 3, replicationFactor: -1 };
     const processes = await Promise.all([
@@ -268,20 +269,70 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
     ]);
     expect(await deployment.ends('payments')).toEqual([0, 0, 0]);
     expect(await deployment.admin.listTopics()).toContain(`${topic}.dead_letters`);
-    const { resources } = await deployment.admin.describeConfigs({
-      includeSynonyms: false,
-      resources: [{ type: 2, name: topic, configNames: ['message.timestamp.type', 'retention.ms'] }],
-    });
-    const config = new Map(
-      resources[0]!.configEntries.map(({ configName, configValue }) => [configName, configValue]),
-    );
+    const configOf = async (name: string) => {
+      const { resources } = await deployment.admin.describeConfigs({
+        includeSynonyms: false,
+        resources: [{ type: 2, name, configNames: ['message.timestamp.type', 'retention.ms'] }],
+      });
+      return new Map(
+        resources[0]!.configEntries.map(({ configName, configValue }) => [configName, configValue]),
+      );
+    };
+    const config = await configOf(topic);
     expect(config.get('message.timestamp.type')).toBe('LogAppendTime');
     // The definitions have a lifetime window: every event may be needed again.
     expect(deployment.compile(DEFINITIONS).sources.get('payments')!.retentionMs).toBe(
       Number.POSITIVE_INFINITY,
     );
     expect(config.get('retention.ms')).toBe('-1');
+    expect((await configOf(`${topic}.dead_letters`)).get('retention.ms')).toBe('-1');
     expect((await processes[1]!.push('payments', [payment()])).status).toBe(200);
+  });
+
+  test('dead letters are kept for 90 days where windows are shorter', async () => {
+    const views = [
+      featureView({ name: 'short', source: payments, entity: card, features: { n: count().over('1h') } }),
+    ];
+    const deployment = await open({ definitions: views, makeTopics: false });
+    const createTopics = { partitions: 1, replicationFactor: -1 };
+    await deployment.start(['ingest'], { createTopics });
+    const retention = await Promise.all(
+      ['', '.dead_letters'].map(async (suffix) => {
+        const { resources } = await deployment.admin.describeConfigs({
+          includeSynonyms: false,
+          resources: [
+            { type: 2, name: deployment.topicOf('payments') + suffix, configNames: ['retention.ms'] },
+          ],
+        });
+        return Number(resources[0]!.configEntries[0]!.configValue) / 86_400_000;
+      }),
+    );
+    expect(retention).toEqual([7, 90]);
+  });
+
+  test('a process that ingests warns of topics that lose events too early, and of a registry that does not answer', async () => {
+    const deployment = await open({
+      topicConfig: { 'retention.ms': '3600000', 'retention.bytes': '1000000' },
+    });
+    const { logger, lines } = linesOf();
+    const registry = { urls: ['http://127.0.0.1:1'] };
+    const ingest = await deployment.start(['ingest'], { logger, registry });
+    const about = (pattern: RegExp) =>
+      lines.filter(({ msg }) => pattern.test(String(msg))).map(({ topic }) => topic);
+    // Of each source, never of its dead letters: their times are nobody's windows.
+    const topics = ['payments', 'clicks'].map((source) => deployment.topicOf(source));
+    expect(about(/retention\.ms is 3600000 .*set it to -1/)).toContain(topics[0]);
+    expect(about(/retention\.bytes is 1000000/).sort()).toEqual([...topics].sort());
+    expect(about(/is CreateTime/).sort()).toEqual([...topics].sort());
+    await until('the registry was asked', () => about(/until the registry can be used/).length > 0);
+    // Records in JSON do not need it.
+    await deployment.produce('payments', 0, [{ value: JSON.stringify(payment()) }]);
+    await until('it is applied', async () => (await ingest.metric('millrace_events_applied_total')) > 0);
+    expect((await ingest.get('/readyz')).status).toBe(200);
+
+    const compact = linesOf();
+    await deployment.start(['compact'], { logger: compact.logger, registry });
+    expect(compact.lines).toEqual([]);
   });
 
   test('another number of shards than the store was filled with is refused', async () => {

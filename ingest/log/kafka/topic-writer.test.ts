@@ -40,17 +40,17 @@ describeWithKafka('Kafka log writer', (brokers) => {
     await bench.admin.deleteTopics({ topics: [`${topic}-made`] });
   });
 
-  it('warns where append times are the producers’, once', async () => {
-    const warnings: string[] = [];
-    const own = await bench.connect({
-      ...silent,
-      warn: (_: unknown, text?: string) => warnings.push(text ?? ''),
-    });
-    const topic = await bench.topic(1, { 'max.message.bytes': '2000' });
-    const info = own.info({ topic, source: 'events' });
+  it('knows the limits of its topic, and how long it keeps records', async () => {
+    const topic = await bench.topic(1, { 'max.message.bytes': '2000', 'retention.ms': '3600000' });
+    const info = connection.info({ topic, source: 'events' });
     expect(await info.limits()).toEqual({ maxMessageBytes: 2_000, logAppendTime: false });
-    await info.limits();
-    expect(warnings).toEqual([expect.stringMatching(/message.timestamp.type is CreateTime/)]);
+    expect(await info.sourceSettings()).toEqual({
+      logAppendTime: false,
+      retentionMs: 3_600_000,
+      retentionBytes: Number.POSITIVE_INFINITY,
+    });
+    const missing = connection.info({ topic: `${topic}-missing`, source: 'events' });
+    expect(await missing.sourceSettings()).toBeNull();
   });
 
   it('knows how safely its topic keeps records', async () => {
