@@ -46,6 +46,8 @@ export interface Engine {
 export interface EnginePlan {
   /** @throws CliError where what the user gave cannot be used */
   readonly open: (repo: CompiledRepo, logger: pino.Logger) => Promise<Engine>;
+  /** Whether it has a simulator to switch on; a process of one role has none. */
+  readonly simulates: boolean;
   /** Lines of `name  value` for the start. */
   readonly about: readonly (readonly [string, string])[];
   /** @returns how to say to the user what `ready` failed with; null: it is a defect */
@@ -58,7 +60,7 @@ export interface EnginePlan {
 /** Resolves with the exit code when a signal, or the engine, has stopped the process. */
 export async function runEngine(config: Config, plan: EnginePlan): Promise<number> {
   const repo = await loadFeatureRepo(config.features);
-  const simulate = config.simulate ? await loadSimulator(config.features) : null;
+  const simulate = plan.simulates && config.simulate ? await loadSimulator(config.features) : null;
   const shutdown = shutdownOnSignals((signal) => {
     print(`\n${signal}: draining; once more exits at once.`);
   });
@@ -79,9 +81,8 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
       if (!shutdown.signal.aborted) {
         if (engine.push !== null) {
           simulator = startSimulator(config, engine.push, simulate, logger);
-          print(
-            `  simulator  ${simulator === null ? 'off' : `${config.simulateRate} events/s; --no-simulate switches it off`}`,
-          );
+          const rate = `${config.simulateRate} events/s; --no-simulate switches it off`;
+          if (plan.simulates) print(`  simulator  ${simulator === null ? 'off' : rate}`);
           await printSamples(config, repo, url, engine.clock.nowMs());
         }
         print('\nReady. Ctrl-C stops.');
