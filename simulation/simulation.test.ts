@@ -36,6 +36,7 @@ describe('values equal the oracle after crashes, rollbacks, wipes, zombies and l
       'compactor suspended',
       'consumer killed',
       'consumer suspended, another took over',
+      'dead letters failed for a while',
       'event repeated',
       'partition added',
       'reply lost after the write',
