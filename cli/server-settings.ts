@@ -213,7 +213,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     env: 'MILLRACE_GROUP',
     defaultText: '`millrace`',
     expected: '1 to 100 letters, digits and the characters . _ -',
-    description: 'consumer groups are named PREFIX.SOURCE',
+    description: 'consumer groups are named PREFIX.SOURCE; every deployment on a Kafka needs its own',
     commands: INGEST,
   },
   {

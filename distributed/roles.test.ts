@@ -67,6 +67,30 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
     return { value: body.features.payments_ever, status: body.metadata.features.payments_ever.status };
   };
 
+  test.each(['the same topics into another store', 'other topics into the same store'])(
+    'a second deployment in the group of the first is unready and says why: %s',
+    async (what) => {
+      const deployment = await open();
+      const first = await deployment.start(['ingest']);
+      const { group, redis: store } = deployment.processOptions(['ingest']);
+      const second =
+        what === 'other topics into the same store'
+          ? await (await open()).open(['ingest'], { group, redis: store })
+          : await deployment.open(['ingest'], { redis: { ...store, prefix: `${store.prefix}-other` } });
+      const reasons = () => second.runtime.readiness().reasons.join('\n');
+      await until('the second says why', () => reasons().includes('needs a --group of its own'));
+      expect(reasons()).toContain(`consumer group ${group}.payments has members that read another topic`);
+      // The first is not disturbed; the second joins when the group is empty.
+      expect(first.runtime.readiness()).toMatchObject({ ready: true, reasons: [] });
+      expect(await first.metric('millrace_partitions_assigned')).toBe(4);
+      expect(await second.metric('millrace_partitions_assigned')).toBe(0);
+      await first.close();
+      await until('the group is the second’s', async () => {
+      return !reasons().includes('--group') && (await second.metric('millrace_partitions_assigned')) === 4;
+    });
+    },
+  );
+
   test('a process that only serves takes pushes, waits until others have applied them, and answers', async () => {
     const deployment = await open();
     const serve = await deployment.start(['serve']);

@@ -15,7 +15,7 @@ const newToken = randomTokens();
 const SILENT: ConsumerObserver = { chunkApplied() {}, caughtUp() {}, positioned() {}, gap() {} };
 
 async function logOf(values: readonly object[]): Promise<MemoryEventLog> {
-  const log = new MemoryEventLog({ source: source.name, partitions: 1, random: () => newToken(null) });
+  const log = new MemoryEventLog({ source: source.name, partitions: 1, random: () => newToken() });
   await log.append(
     values.map((value) => ({
       partition: 0,
@@ -52,7 +52,7 @@ function consumerOf(
   });
 }
 
-const storeInMemory = () => new MemoryTileStore({ random: () => newToken(null) });
+const storeInMemory = () => new MemoryTileStore({ random: () => newToken() });
 
 async function watermarks(store: MemoryTileStore): Promise<(number | undefined)[]> {
   const names = source.views.map(({ namespace }) => ({ namespace, source: source.name, partition: 0 }));

@@ -43,6 +43,11 @@ export class PartitionNotAssignedError extends Error {
   override readonly name = 'PartitionNotAssignedError';
 }
 
+/** Another deployment's members have the consumer group. Retryable once they have left; usually a setting is missing. */
+export class GroupOccupiedError extends Error {
+  override readonly name = 'GroupOccupiedError';
+}
+
 /** The consumer makes no progress and did not recover by itself: the process should end and be started again. */
 export class ConsumerStalledError extends Error {
   override readonly name = 'ConsumerStalledError';
