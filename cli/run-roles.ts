@@ -8,6 +8,7 @@ import { RegistryUnavailableError } from '../ingest/decoding/schema-registry.ts'
 import {
   ConsumerStalledError,
   KafkaUnreachableError,
+  TopicCompactedError,
   TopicMissingError,
 } from '../ingest/log/kafka/kafka-errors.ts';
 import { CliError } from './cli-error.ts';
@@ -49,6 +50,7 @@ export function explain(error: unknown): CliError | null {
   const known =
     error instanceof KafkaUnreachableError ||
     error instanceof TopicMissingError ||
+    error instanceof TopicCompactedError ||
     error instanceof ConsumerStalledError ||
     error instanceof StoreUnavailableError ||
     error instanceof StoreSetupError ||

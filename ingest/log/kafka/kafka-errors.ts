@@ -12,6 +12,11 @@ export class TopicMissingError extends Error {
   override readonly name = 'TopicMissingError';
 }
 
+/** The topic is compacted: it refuses records without a key, as ours are. Never retryable. */
+export class TopicCompactedError extends Error {
+  override readonly name = 'TopicCompactedError';
+}
+
 /** No request of this record's size can ever be accepted by its topic. Nothing of the call was appended. Never retryable. */
 export class RecordTooLargeError extends Error {
   override readonly name = 'RecordTooLargeError';

@@ -19,6 +19,8 @@ export interface TopicLimits {
   readonly maxMessageBytes: number;
   /** Whether append times are the brokers'; otherwise they are the producers' word. */
   readonly logAppendTime: boolean;
+  /** Whether records with one key replace each other; records without a key are refused then. */
+  readonly compacted: boolean;
 }
 
 export interface KafkaLogInfoOptions {
@@ -208,6 +210,7 @@ export class KafkaLogInfo implements LogInfo {
             replicationFactor,
             configEntries: [
               { name: 'message.timestamp.type', value: 'LogAppendTime' },
+              { name: 'cleanup.policy', value: 'delete' },
               ...(minInsyncReplicas === null
                 ? []
                 : [{ name: 'min.insync.replicas', value: String(minInsyncReplicas) }]),
@@ -273,13 +276,14 @@ export class KafkaLogInfo implements LogInfo {
 
   async #fetchLimits(): Promise<TopicLimits> {
     const first = this.#knownLimits === null;
-    const limits = { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, logAppendTime: false };
+    const limits = { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, logAppendTime: false, compacted: false };
     let failure: unknown = null;
     try {
       await this.#connect();
-      const config = await this.#config(['max.message.bytes', 'message.timestamp.type']);
+      const config = await this.#config(['max.message.bytes', 'message.timestamp.type', 'cleanup.policy']);
       limits.maxMessageBytes = Number(config.get('max.message.bytes') ?? limits.maxMessageBytes);
       limits.logAppendTime = config.get('message.timestamp.type') === 'LogAppendTime';
+      limits.compacted = /\bcompact\b/.test(config.get('cleanup.policy') ?? '');
     } catch (error) {
       failure = error;
     }

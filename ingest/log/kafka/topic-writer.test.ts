@@ -5,6 +5,7 @@ import {
   AppendFailedError,
   AppendQueueFullError,
   RecordTooLargeError,
+  TopicCompactedError,
   TopicMissingError,
 } from './kafka-errors.ts';
 import { KafkaConnection } from './kafka-log.ts';
@@ -36,7 +37,11 @@ describeWithKafka('Kafka log writer', (brokers) => {
     expect(await made.ensureTopic({ partitions: 5 })).toBe(true);
     expect(await made.ensureTopic({ partitions: 7 })).toBe(false);
     expect(await made.partitions()).toBe(5);
-    expect(await made.limits()).toEqual({ maxMessageBytes: 1_048_588, logAppendTime: true });
+    expect(await made.limits()).toEqual({
+      maxMessageBytes: 1_048_588,
+      logAppendTime: true,
+      compacted: false,
+    });
     await bench.admin.deleteTopics({ topics: [`${topic}-made`] });
   });
 
@@ -48,7 +53,7 @@ describeWithKafka('Kafka log writer', (brokers) => {
     });
     const topic = await bench.topic(1, { 'max.message.bytes': '2000' });
     const info = own.info({ topic, source: 'events' });
-    expect(await info.limits()).toEqual({ maxMessageBytes: 2_000, logAppendTime: false });
+    expect(await info.limits()).toEqual({ maxMessageBytes: 2_000, logAppendTime: false, compacted: false });
     await info.limits();
     expect(warnings).toEqual([expect.stringMatching(/message.timestamp.type is CreateTime/)]);
   });
@@ -60,6 +65,18 @@ describeWithKafka('Kafka log writer', (brokers) => {
     const missing = connection.info({ topic: `${topic}-missing`, source: 'events' });
     expect(await missing.durability()).toBeNull();
   });
+
+  it.each(['compact', 'compact,delete'])(
+    'refuses a topic that refuses records without a key: %s',
+    async (policy) => {
+      const topic = await bench.topic(1, { 'cleanup.policy': policy });
+      const writer = connection.writer({ topic, source: 'events' });
+      await expect(writer.connect()).rejects.toThrow(TopicCompactedError);
+      await expect(writer.connect()).rejects.toThrow(/cleanup.policy=delete/);
+      await expect(writer.append([record('a')])).rejects.toThrow(AppendFailedError);
+      await writer.close();
+    },
+  );
 
   it('appends to partitions the topic has just grown by, each record once', async () => {
     const topic = await bench.topic(1);
