@@ -42,6 +42,12 @@ describeWithKafka('Kafka log writer', (brokers) => {
       logAppendTime: true,
       compacted: false,
     });
+    // Set, not only the same as the default: a cluster's own may be to compact.
+    const { resources } = await bench.admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: 2, name: `${topic}-made`, configNames: ['cleanup.policy'] }],
+    });
+    expect(resources[0]!.configEntries[0]).toMatchObject({ configValue: 'delete', isDefault: false });
     await bench.admin.deleteTopics({ topics: [`${topic}-made`] });
   });
 
