@@ -5,7 +5,12 @@ import type { BackendSettings } from '../distributed/backend.ts';
 import { openDistributed, type Role } from '../distributed/runtime.ts';
 import { StoreFormatError, StoreSetupError, StoreUnavailableError } from '../engine/store/store-errors.ts';
 import { RegistryUnavailableError } from '../ingest/decoding/schema-registry.ts';
-import { KafkaUnreachableError, TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
+import {
+  ConsumerStalledError,
+  KafkaUnreachableError,
+  TopicCompactedError,
+  TopicMissingError,
+} from '../ingest/log/kafka/kafka-errors.ts';
 import { CliError } from './cli-error.ts';
 import { registryOptions } from './registry-options.ts';
 import { runEngine } from './run-engine.ts';
@@ -50,10 +55,13 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
   });
 }
 
-function explain(error: unknown): CliError | null {
+/** How to say what a server, or waiting for it, failed with; null: it is a defect. */
+export function explain(error: unknown): CliError | null {
   const known =
     error instanceof KafkaUnreachableError ||
     error instanceof TopicMissingError ||
+    error instanceof TopicCompactedError ||
+    error instanceof ConsumerStalledError ||
     error instanceof StoreUnavailableError ||
     error instanceof StoreSetupError ||
     error instanceof StoreFormatError ||

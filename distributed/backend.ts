@@ -6,6 +6,7 @@ import type { FastifyBaseLogger } from 'fastify';
 import { pino } from 'pino';
 import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
 import type { RedisProfile } from '../engine/store/redis/redis-connection.ts';
+import { DEFAULT_REDIS_PREFIX } from '../engine/store/redis/redis-keys.ts';
 import { RedisTileStore, type RedisTileStoreOptions } from '../engine/store/redis/redis-tile-store.ts';
 import type { TileStore } from '../engine/store/tile-store.ts';
 import type { DeadLetters } from '../ingest/dead-letter.ts';
@@ -30,7 +31,7 @@ import type { Role } from './runtime.ts';
 
 export interface BackendSettings {
   readonly kafka: KafkaSettings;
-  /** Consumer groups are named `group.source`. */
+  /** Consumer groups are named `group.source`. Deployments of other topics or another store need another. */
   readonly group: string;
   /** Makes missing topics; null: a missing topic is an error. */
   readonly createTopics: {
@@ -154,9 +155,10 @@ class KafkaRedisBackend implements Backend {
   }
 
   logReader(source: CompiledSource, listener: ReaderListener): KafkaLogReader {
-    const { group, stallMs, groupTimings } = this.#settings;
+    const { group, redis, stallMs, groupTimings } = this.#settings;
     return this.#connection.reader(topicOf(source), {
       groupId: `${group}.${source.name}`,
+      deployment: redis.prefix ?? DEFAULT_REDIS_PREFIX,
       maxQueuedBytes: { partition: 1024 * 1024, total: 16 * 1024 * 1024 },
       ...(stallMs === undefined ? {} : { stallMs }),
       ...(groupTimings === undefined ? {} : { timings: groupTimings }),

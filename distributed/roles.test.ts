@@ -2,6 +2,7 @@
  * Roles in processes of their own, which only the topics and Redis connect. What this does not catch: processes that
  * die or are paused (test/), servers that fail (outages.test.ts, redis-faults.test.ts).
  */
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import {
   both,
@@ -14,7 +15,7 @@ import {
 } from '../embedded/testing/test-repo.ts';
 import { StoreFormatError } from '../engine/store/store-errors.ts';
 import { count, featureService, featureView, sum } from '../index.ts';
-import { TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
+import { ConsumerStalledError, TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
 import { openDistributed } from './runtime.ts';
 import {
@@ -67,6 +68,44 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
     expect(status).toBe(200);
     return { value: body.features.payments_ever, status: body.metadata.features.payments_ever.status };
   };
+
+  test.each(['the same topics into another store', 'other topics into the same store'])(
+    'a second deployment in the group of the first is unready and says why: %s',
+    async (what) => {
+      const deployment = await open();
+      const first = await deployment.start(['ingest']);
+      const { group, redis: store } = deployment.processOptions(['ingest']);
+      const second =
+        what === 'other topics into the same store'
+          ? await (await open()).open(['ingest'], { group, redis: store })
+          : await deployment.open(['ingest'], { redis: { ...store, prefix: `${store.prefix}-other` } });
+      const reasons = () => second.runtime.readiness().reasons.join('\n');
+      await until('the second says why', () => reasons().includes('needs a --group of its own'));
+      expect(reasons()).toContain(`consumer group ${group}.payments has members that read another topic`);
+      // The first is not disturbed; the second joins when the group is empty.
+      expect(first.runtime.readiness()).toMatchObject({ ready: true, reasons: [] });
+      expect(await first.metric('millrace_partitions_assigned')).toBe(4);
+      expect(await second.metric('millrace_partitions_assigned')).toBe(0);
+      await first.close();
+      await until('the group is the second’s', async () => {
+        return !reasons().includes('--group') && (await second.metric('millrace_partitions_assigned')) === 4;
+      });
+    },
+  );
+
+  test('a consumer that stands still fails the process, which says so at once', async () => {
+    const deployment = await open();
+    await deployment.start(['ingest']);
+    const lines: string[] = [];
+    const logger = pino({ level: 'error' }, { write: (line: string) => void lines.push(line) });
+    // The group does not let it in.
+    const store = { ...deployment.processOptions(['ingest']).redis, prefix: `test-${deployment.id}-other` };
+    const second = await deployment.open(['ingest'], { redis: store, stallMs: 1_000, logger });
+    await expect(second.runtime.failed).rejects.toThrow(ConsumerStalledError);
+    await expect(second.runtime.failed).rejects.toThrow(/stands still for 1000 ms: .*--group/);
+    await expect(second.runtime.ready()).rejects.toThrow(ConsumerStalledError);
+    expect(lines.join('')).toMatch(/stands still.*"the process cannot go on"/);
+  });
 
   test('a process that only serves takes pushes, waits until others have applied them, and answers', async () => {
     const deployment = await open();

@@ -169,7 +169,7 @@ class Runtime implements Distributed {
       beforeLook: () => backend.confirmLayout(),
       onError: (error) => {
         // Keys would be looked for in the wrong places, and found empty.
-        if (error instanceof StoreFormatError) this.#failure.reject(error);
+        if (error instanceof StoreFormatError) this.#fail(error);
         options.logger?.warn({ reason: reasonOf(error) }, 'positions in the log could not be looked at');
       },
     });
@@ -220,6 +220,12 @@ class Runtime implements Distributed {
     await this.#backend.close();
   }
 
+  /** Said at once: closing may take long, or not end. */
+  #fail(error: Error): void {
+    this.#options.logger?.error({ reason: reasonOf(error) }, 'the process cannot go on');
+    this.#failure.reject(error);
+  }
+
   get #anyStore(): TileStore {
     return this.#backend.servingStore ?? this.#backend.writingStore!;
   }
@@ -242,7 +248,7 @@ class Runtime implements Distributed {
         backend: this.#backend,
         writing: this.#writing,
         metrics: this.metrics,
-        onStalled: (error) => this.#failure.reject(error),
+        onStalled: (error) => this.#fail(error),
         ...(logger === undefined ? {} : { logger }),
         ...(consumer === undefined ? {} : { consumer }),
       });

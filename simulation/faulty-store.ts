@@ -34,6 +34,7 @@ export const MUTATIONS = {
     'a watermark moves past records although it is absent: after a wipe, or before its first write',
   no_floor: 'a record is skipped only while its row is in the tail',
   ids_forgotten: 'ids are forgotten when rows are folded',
+  letters_not_awaited: 'the watermark moves before dead letters are written',
 } as const;
 
 export type Mutation = keyof typeof MUTATIONS;

@@ -1,11 +1,21 @@
 /** `millrace ingest`, `serve`, `compact`, and `up` over Kafka and Redis: settings, refusals, start and end. */
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
-import { fixture, millrace, type Server, startRole, temporaryDirectory, up } from './millrace-process.ts';
+import {
+  fixture,
+  MillraceProcess,
+  millrace,
+  millraceBinary,
+  type Server,
+  startRole,
+  temporaryDirectory,
+  up,
+} from './millrace-process.ts';
 import { kafkaClient } from './topic-content.ts';
 
 const ROLES = ['ingest', 'serve', 'compact'] as const;
@@ -94,6 +104,19 @@ describe('settings of servers', () => {
     expect(fromFile).toContain('redisPassword');
     expect(fromFile).toMatch(/kafka \(file .*\): must be one or several HOST:PORT/);
   });
+});
+
+it('SIGTERM while a server takes connections and says nothing: the process ends soon, with 0', async () => {
+  const silent = createServer();
+  const connected = new Promise((resolve) => silent.once('connection', resolve));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void silent.close());
+  const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const args = ['serve', '--port', '0', '--kafka', address, '--redis', `redis://${address}`];
+  const starting = new MillraceProcess(process.execPath, [millraceBinary, ...args]);
+  await connected;
+  expect(await starting.end('SIGTERM')).toEqual({ code: 0, signal: null });
+  expect(starting.stderr).not.toMatch(/^millrace:/m);
 });
 
 describeWithServices(['redis'], 'what Redis must be', () => {

@@ -128,6 +128,49 @@ describe('what is retryable', () => {
     await expect(registry.schemaById(1)).rejects.toThrow(RegistryUnavailableError);
   });
 
+  const html: Answer = (_, response) => {
+    response.writeHead(200, { 'content-type': 'text/html' }).end('<html>Please log in</html>');
+  };
+
+  test.each<[string, Answer]>([
+    ['a login page', html],
+    ['an empty object', json(200, {})],
+    ['null', json(200, null)],
+    ['a list', json(200, [])],
+    ['an empty schema', json(200, { schema: '' })],
+    ['a schema that is no text', json(200, { schema: { type: 'string' } })],
+  ])('an answer with 200 that is not a registry’s, until it is: %s', async (_, answer) => {
+    const answers: Record<string, Answer> = {
+      'GET /schemas/ids/1': answer,
+      'GET /subjects/s/versions/latest': answer,
+      'GET /schemas/ids/2': json(200, { ...SCHEMA, references: [{ name: 'a', subject: 'a', version: 1 }] }),
+      'GET /subjects/a/versions/1': answer,
+    };
+    const { url } = await serve(answers);
+    const registry = await open({ urls: [url] });
+    await expect(registry.schemaById(1)).rejects.toThrow(RegistryUnavailableError);
+    await expect(registry.latest('s')).rejects.toThrow(RegistryUnavailableError);
+    await expect(registry.schemaById(2)).rejects.toThrow(/not a registry's/);
+    for (const path of Object.keys(answers)) answers[path] = json(200, SCHEMA);
+    expect(await registry.schemaById(1)).toMatchObject(SCHEMA);
+    expect(await registry.latest('s')).toMatchObject(SCHEMA);
+    expect(await registry.schemaById(2)).toMatchObject(SCHEMA);
+  });
+
+  test.each<[string, Answer]>([
+    ['a login page', html],
+    ['null', json(200, null)],
+  ])('registering and checking through what is no registry: %s', async (_, answer) => {
+    const { url } = await serve({
+      'POST /subjects/s/versions': answer,
+      'POST /compatibility/subjects/s/versions/latest': answer,
+    });
+    const registry = await open({ urls: [url] });
+    const schema = { type: 'AVRO', schema: '"int"' } as const;
+    await expect(registry.register('s', schema)).rejects.toThrow(RegistryUnavailableError);
+    await expect(registry.isCompatible('s', schema)).rejects.toThrow(RegistryUnavailableError);
+  });
+
   test('nobody listens', async () => {
     const registry = await open({ urls: ['http://127.0.0.1:1'] });
     await expect(registry.schemaById(1)).rejects.toThrow(RegistryUnavailableError);

@@ -6,7 +6,7 @@
  */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import type { Client, SchemaInfo } from '@confluentinc/schemaregistry';
+import type { Client, SchemaInfo, SchemaMetadata } from '@confluentinc/schemaregistry';
 
 export const SCHEMA_TYPES = ['AVRO', 'JSON', 'PROTOBUF'] as const;
 export type SchemaType = (typeof SCHEMA_TYPES)[number];
@@ -149,20 +149,23 @@ class ConfluentRegistry implements SchemaRegistry {
   }
 
   async schemaById(id: number): Promise<RegisteredSchema | null> {
-    const info = await this.#ask((client) => client.getBySubjectAndId('', id));
+    const info = await this.#askInfo((client) => client.getBySubjectAndId('', id));
     return info === null ? null : this.#complete(info);
   }
 
   async latest(subject: string): Promise<SubjectVersion | null> {
-    const info = await this.#ask((client) => client.getLatestSchemaMetadata(subject));
+    const info = await this.#askInfo((client) => client.getLatestSchemaMetadata(subject));
     if (info === null) return null;
     return { ...(await this.#complete(info)), id: info.id ?? 0, version: info.version ?? 0 };
   }
 
   async register(subject: string, schema: NewSchema): Promise<{ id: number; version: number }> {
     const info = { schemaType: schema.type, schema: schema.schema };
-    const { id, version } = await this.#send((client) => client.registerFullResponse(subject, info, false));
-    if (id === undefined) throw new RegistryUnavailableError('the schema registry answered without an id');
+    const answer: Partial<SchemaMetadata> | null = await this.#send((client) =>
+      client.registerFullResponse(subject, info, false),
+    );
+    const { id, version } = answer ?? {};
+    if (id === undefined) throw notARegistry();
     // Registries before 8.0 answer with the id alone.
     return {
       id,
@@ -172,9 +175,11 @@ class ConfluentRegistry implements SchemaRegistry {
 
   async isCompatible(subject: string, schema: NewSchema): Promise<boolean> {
     const info = { schemaType: schema.type, schema: schema.schema };
-    const answer = await this.#ask(async (client) => ({
-      compatible: await client.testSubjectCompatibility(subject, info),
-    }));
+    const answer = await this.#ask(async (client) => {
+      const compatible: unknown = await client.testSubjectCompatibility(subject, info);
+      if (typeof compatible !== 'boolean') throw notARegistry();
+      return { compatible };
+    });
     return answer?.compatible ?? true;
   }
 
@@ -199,7 +204,7 @@ class ConfluentRegistry implements SchemaRegistry {
   async #follow(info: SchemaInfo, found: Map<string, string>): Promise<void> {
     for (const { name, subject, version } of info.references ?? []) {
       if (found.has(name)) continue;
-      const referred = await this.#ask((client) => client.getSchemaMetadata(subject, version, true));
+      const referred = await this.#askInfo((client) => client.getSchemaMetadata(subject, version, true));
       if (referred === null) {
         // A registry keeps what others refer to: it has not heard of it yet.
         throw new RegistryUnavailableError(
@@ -209,6 +214,20 @@ class ConfluentRegistry implements SchemaRegistry {
       await this.#follow(referred, found);
       found.set(name, referred.schema);
     }
+  }
+
+  /**
+   * A schema, or null where the answer is "not found". What answers 200 without one is no registry, such as a proxy's
+   * login page: what it says proves nothing of the records.
+   */
+  #askInfo<T extends SchemaInfo>(request: (client: Client) => Promise<T>): Promise<T | null> {
+    return this.#ask(async (client) => {
+      const info: Partial<SchemaInfo> | null = await request(client);
+      if (typeof info?.schema === 'string' && info.schema !== '') return info as T;
+      // It keeps every answer for good.
+      client.clearCaches();
+      throw notARegistry();
+    });
   }
 
   /** null where the answer is "not found". */
@@ -287,6 +306,11 @@ const HINTS: ReadonlyMap<number | null, string> = new Map([
   [403, CHECK_LOGIN],
   [404, " (check the path of --registry: Apicurio's is /apis/ccompat/v7)"],
 ]);
+function notARegistry(): Error {
+  return new RegistryUnavailableError(
+    "the schema registry's answer is not a registry's: does --registry lead to one, perhaps through a proxy?",
+  );
+}
 
 /** Rules that are carried out when reading and give other values than were written. */
 function readRulesOf({ ruleSet }: SchemaInfo): string[] {

@@ -18,8 +18,8 @@ import { settledWithin } from './within.ts';
 export interface TopicLimits {
   /** Limit of a record batch as written, bytes. */
   readonly maxMessageBytes: number;
-  /** Whether append times are the brokers'; otherwise they are the producers' word. */
-  readonly logAppendTime: boolean;
+  /** Whether records with one key replace each other; records without a key are refused then. */
+  readonly compacted: boolean;
 }
 
 export interface KafkaLogInfoOptions {
@@ -215,6 +215,7 @@ export class KafkaLogInfo implements LogInfo {
             replicationFactor,
             configEntries: [
               { name: 'message.timestamp.type', value: 'LogAppendTime' },
+              { name: 'cleanup.policy', value: 'delete' },
               ...(minInsyncReplicas === null
                 ? []
                 : [{ name: 'min.insync.replicas', value: String(minInsyncReplicas) }]),
@@ -280,13 +281,13 @@ export class KafkaLogInfo implements LogInfo {
 
   async #fetchLimits(): Promise<TopicLimits> {
     const first = this.#knownLimits === null;
-    const limits = { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, logAppendTime: false };
+    const limits = { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, compacted: false };
     let failure: unknown = null;
     try {
       await this.#connect();
-      const config = await this.#config(['max.message.bytes', 'message.timestamp.type']);
+      const config = await this.#config(['max.message.bytes', 'cleanup.policy']);
       limits.maxMessageBytes = Number(config.get('max.message.bytes') ?? limits.maxMessageBytes);
-      limits.logAppendTime = config.get('message.timestamp.type') === 'LogAppendTime';
+      limits.compacted = /\bcompact\b/.test(config.get('cleanup.policy') ?? '');
     } catch (error) {
       failure = error;
     }
@@ -295,7 +296,7 @@ export class KafkaLogInfo implements LogInfo {
     if (failure !== null && first) {
       this.#logger.warn(
         { topic: this.topic, reason: messageOf(failure) },
-        'the configuration of the topic could not be read: assuming records of up to 1 MB and append times by its producers',
+        'the configuration of the topic could not be read: assuming records of up to 1 MB',
       );
     }
     return limits;
