@@ -3,12 +3,17 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { DEFAULTS } from './cli/settings.ts';
 import { operationRegistry } from './engine/aggregators/operation-registry.ts';
 import { GROUPS_MAX, LAST_EVENTS_MAX } from './engine/definitions/check-view.ts';
 import { ENTITY_KEY_MAX_BYTES } from './engine/definitions/entity-key.ts';
 import { SHIFTS } from './engine/tiles/grid.ts';
 import { DEFAULT_TILE_SHAPE } from './engine/tiles/tile-shape.ts';
+
 import { SERIES_MAX } from './engine/windows/window-reach.ts';
+
+import { PUSH_TIMEOUT_MS } from './ingest/log/kafka/topic-writer.ts';
+
 import { DEFAULT_CONSUMER_OPTIONS } from './ingest/partition-consumer.ts';
 import { aggregationsPage } from './scripts/aggregations-page.ts';
 import { DEFAULT_APP_LIMITS } from './serve/app.ts';
@@ -71,6 +76,27 @@ describe('README', () => {
     const used = [...Object.keys(manifest.dependencies!), ...Object.keys(manifest.devDependencies!)];
     expect(used.filter((name) => !named(name))).toEqual([]);
     expect(listed.filter((name) => name !== '@types/*' && !used.includes(name))).toEqual([]);
+  });
+
+  test('has commands that work one after the other, in a clone that has nothing beside it', () => {
+    const readme = read('README.md');
+    const blocks = [...readme.matchAll(/```sh\n(.*?)```/gs)].map(([, block]) => block!);
+    for (const block of blocks) expect(block).not.toContain('../');
+    const deploy = blocks.find((block) => block.includes('npm run services'))!;
+    // Pushing, reading, replay and get go to the default port.
+    expect(readme).toContain(`curl -s localhost:${DEFAULTS.port}/v1/services/`);
+    const ports = [...deploy.matchAll(/npx millrace (\w+)(?:.* --port (\d+))?/g)].map(
+      ([, role, port]) => [role!, Number(port ?? DEFAULTS.port)] as const,
+    );
+    expect(Object.fromEntries(ports)).toEqual({ ingest: 8788, compact: 8789, serve: DEFAULTS.port });
+    expect(deploy.indexOf('npm run build')).toBeGreaterThan(deploy.indexOf('npm run services'));
+    expect(deploy.indexOf('npm run build')).toBeLessThan(deploy.indexOf('npx millrace'));
+  });
+
+  test('gives the time limit of a push', () => {
+    const said = `${PUSH_TIMEOUT_MS / 1_000} s`;
+    expect(read('README.md')).toContain(`or 503 after ${said}`);
+    expect(read('serve/README.md')).toContain(`not acknowledged within ${said}`);
   });
 
   test('pins every dependency to one version', () => {

@@ -123,6 +123,13 @@ describe('configuration', () => {
     expect(problemsOf({ config })[0]!.message).toContain(message);
   });
 
+  it('refuses an IPv6 address of Kafka, which its client would take for a host named [', () => {
+    expect(load({ kafka: 'kafka-1:9092, 10.0.0.1:9093' }).kafka).toBe('kafka-1:9092, 10.0.0.1:9093');
+    for (const kafka of ['[::1]:9092', 'kafka-1:9092,[2001:db8::1]:9092']) {
+      expect(problemsOf({ kafka })[0]!.message).toContain('an IPv6 address needs a host name');
+    }
+  });
+
   it('says that a file is missing, and who named it', () => {
     const [problem] = problemsOf({}, { MILLRACE_CONFIG: 'nowhere.json' });
     expect(problem!.origin).toBe('environment variable MILLRACE_CONFIG');

@@ -32,7 +32,9 @@ function configOf(options: Record<string, unknown>): Config {
   return loadConfig({ flags, env: process.env, cwd: process.cwd() });
 }
 
-const NO_PAIRS: ReadonlyMap<string, string> = new Map();
+/** Given any number of times. */
+const pairs = (flag: string, description: string): Option =>
+  new Option(flag, description).argParser(collectPair).default(new Map(), 'none');
 
 export function buildProgram(): Command {
   const program = new Command('millrace')
@@ -72,11 +74,10 @@ export function buildProgram(): Command {
     .addOption(
       new Option('--format <format>', 'of the file; by default as its name says').choices(['csv', 'ndjson']),
     )
-    .option(
-      '--speed <speed>',
-      'max, or how many times as fast as real time by event time',
-      parseSpeed,
-      Number.POSITIVE_INFINITY,
+    .addOption(
+      new Option('--speed <speed>', 'max, or how many times as fast as real time by event time')
+        .argParser(parseSpeed)
+        .default(Number.POSITIVE_INFINITY, 'max'),
     )
     .option('--batch <n>', 'events per request', wholeNumber(10_000), 500)
     .option('--in-flight <n>', 'requests at a time; 1 keeps the order of the file', wholeNumber(64), 4)
@@ -101,8 +102,8 @@ export function buildProgram(): Command {
 
   withSettings(program.command('get').argument('<service>', 'name of a feature service'), 'get')
     .description('read the features of a service from a running server')
-    .option('--entity <name=key>', 'key of an entity; once for each', collectPair, NO_PAIRS)
-    .option('--request <name=value>', 'request data; once for each', collectPair, NO_PAIRS)
+    .addOption(pairs('--entity <name=key>', 'key of an entity; once for each'))
+    .addOption(pairs('--request <name=value>', 'request data; once for each'))
     .option('--at <time>', 'as-of time, ISO 8601 or ms; now by default', parseTimeMs)
     .option('--json', 'print the reply as it is', false)
     .action(async (service: string, options) => {

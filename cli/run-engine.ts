@@ -5,6 +5,8 @@
  * 2. Wait until it is ready, then say how to push and read, and start the simulator.
  * 3. On the first signal: no more simulated events, drain, close. On a second one: exit at once. Where the engine
  *    says that it cannot go on: close, exit with 1, so that whoever supervises the process starts it again.
+ *
+ * A signal before step 2 ends the process soon, with 0: nothing was accepted yet.
  */
 import { relative } from 'node:path';
 import type { FastifyInstance } from 'fastify';
@@ -26,6 +28,8 @@ import { aborted, shutdownOnSignals } from './shutdown.ts';
 const DRAIN_FOR_MS = 10_000;
 /** Longer than draining requests (10 s) and applying the log (5 s) may take. */
 const CLOSE_FOR_MS = 20_000;
+/** How long what is still being opened may take to be opened and closed, when nobody wants it any more. */
+const ABANDON_AFTER_MS = 3_000;
 
 const print = (text: string): void => {
   process.stdout.write(`${text}\n`);
@@ -46,6 +50,8 @@ export interface Engine {
 export interface EnginePlan {
   /** @throws CliError where what the user gave cannot be used */
   readonly open: (repo: CompiledRepo, logger: pino.Logger) => Promise<Engine>;
+  /** Whether it has a simulator to switch on; a process of one role has none. */
+  readonly simulates: boolean;
   /** Lines of `name  value` for the start. */
   readonly about: readonly (readonly [string, string])[];
   /** @returns how to say to the user what `ready` failed with; null: it is a defect */
@@ -58,14 +64,20 @@ export interface EnginePlan {
 /** Resolves with the exit code when a signal, or the engine, has stopped the process. */
 export async function runEngine(config: Config, plan: EnginePlan): Promise<number> {
   const repo = await loadFeatureRepo(config.features);
-  const simulate = config.simulate ? await loadSimulator(config.features) : null;
+  const simulate = plan.simulates && config.simulate ? await loadSimulator(config.features) : null;
   const shutdown = shutdownOnSignals((signal) => {
     print(`\n${signal}: draining; once more exits at once.`);
   });
   // stderr, synchronously: the last lines before an exit are the ones that matter.
   const logger = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
   try {
-    const engine = await plan.open(repo, logger);
+    const opening = plan.open(repo, logger);
+    const engine = await Promise.race([opening, aborted(shutdown.signal)]);
+    if (engine === undefined) {
+      await abandoned(opening);
+      print(plan.stopped);
+      return 0;
+    }
     let simulator: SimulatorRun | null = null;
     let failure: unknown = null;
     try {
@@ -79,27 +91,27 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
       if (!shutdown.signal.aborted) {
         if (engine.push !== null) {
           simulator = startSimulator(config, engine.push, simulate, logger);
-          print(
-            `  simulator  ${simulator === null ? 'off' : `${config.simulateRate} events/s; --no-simulate switches it off`}`,
-          );
+          const rate = `${config.simulateRate} events/s; --no-simulate switches it off`;
+          if (plan.simulates) print(`  simulator  ${simulator === null ? 'off' : rate}`);
           await printSamples(config, repo, url, engine.clock.nowMs());
         }
         print('\nReady. Ctrl-C stops.');
         const ended = [aborted(shutdown.signal)];
         if (engine.failed !== undefined) ended.push(engine.failed);
-        await Promise.race(ended).catch((error: unknown) => {
-          failure = error;
+        await Promise.race(ended).catch((cause: unknown) => {
+          throw new CliError(`the process cannot go on and stops, to be started again: ${messageOf(cause)}`, {
+            cause,
+          });
         });
       }
+    } catch (error) {
+      failure = error;
+      throw error;
     } finally {
       await simulator?.stop();
-      await inTime(drainConnections(engine.app.server, engine.close(), DRAIN_FOR_MS), plan.leaving);
-    }
-    if (failure !== null) {
-      throw new CliError(
-        `the process cannot go on and has stopped, to be started again: ${failure instanceof Error ? failure.message : String(failure)}`,
-        { cause: failure },
-      );
+      const closing = drainConnections(engine.app.server, engine.close(), DRAIN_FOR_MS);
+      // The failure is reported behind this block, which may not be reached.
+      await inTime(closing, plan.leaving, failure);
     }
     print(plan.stopped);
     return 0;
@@ -108,9 +120,27 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
   }
 }
 
-/** Waits for the end of closing, which a full disk or a dead server may keep away; then the process ends all the same. */
-async function inTime(closing: Promise<void>, leaving: string): Promise<void> {
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Closes what is being opened, unless that takes long: a server that does not answer has nothing of ours. */
+async function abandoned(opening: Promise<Engine>): Promise<void> {
+  const timer = setTimeout(() => process.exit(0), ABANDON_AFTER_MS);
+  try {
+    await (await opening).close();
+  } catch {
+    // It could not be opened, and does not have to be.
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Waits for the end of closing, which a full disk or a dead server may keep away; then the process ends all the same.
+ * @param failure what the process ends for; null: it was asked to
+ */
+async function inTime(closing: Promise<void>, leaving: string, failure: unknown): Promise<void> {
   const timer = setTimeout(() => {
+    if (failure !== null) process.stderr.write(`millrace: ${messageOf(failure)}\n`);
     process.stderr.write(`Not closed after ${CLOSE_FOR_MS / 1000} s; leaving anyway. ${leaving}\n`);
     process.exit(1);
   }, CLOSE_FOR_MS);

@@ -5,7 +5,12 @@ import type { BackendSettings } from '../distributed/backend.ts';
 import { openDistributed, type Role } from '../distributed/runtime.ts';
 import { StoreFormatError, StoreSetupError, StoreUnavailableError } from '../engine/store/store-errors.ts';
 import { RegistryUnavailableError } from '../ingest/decoding/schema-registry.ts';
-import { KafkaUnreachableError, TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
+import {
+  ConsumerStalledError,
+  KafkaUnreachableError,
+  TopicCompactedError,
+  TopicMissingError,
+} from '../ingest/log/kafka/kafka-errors.ts';
 import { CliError } from './cli-error.ts';
 import { registryOptions } from './registry-options.ts';
 import { runEngine } from './run-engine.ts';
@@ -14,6 +19,7 @@ import type { Config } from './settings.ts';
 /** Resolves with the exit code. @throws CliError where a server cannot be used */
 export async function runRoles(config: Config, roles: readonly Role[]): Promise<number> {
   const settings = backendSettings(config);
+  const ingests = roles.includes('ingest');
   return runEngine(config, {
     open: async (repo, logger) => {
       try {
@@ -28,11 +34,20 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
         throw explain(error) ?? error;
       }
     },
+    simulates: ingests && roles.includes('serve'),
     about: [
       ['roles', roles.join(', ')],
       ['kafka', config.kafka!],
       ['redis', hostsOf(config.redis!)],
-      ['registry', config.registry === null ? 'none: records are JSON' : hostsOf(config.registry)],
+      // Nobody else reads records.
+      ...(ingests
+        ? [
+            [
+              'registry',
+              config.registry === null ? 'none: records are JSON' : hostsOf(config.registry),
+            ] as const,
+          ]
+        : []),
     ],
     explain,
     stopped: 'Stopped.',
@@ -40,10 +55,13 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
   });
 }
 
-function explain(error: unknown): CliError | null {
+/** How to say what a server, or waiting for it, failed with; null: it is a defect. */
+export function explain(error: unknown): CliError | null {
   const known =
     error instanceof KafkaUnreachableError ||
     error instanceof TopicMissingError ||
+    error instanceof TopicCompactedError ||
+    error instanceof ConsumerStalledError ||
     error instanceof StoreUnavailableError ||
     error instanceof StoreSetupError ||
     error instanceof StoreFormatError ||
@@ -54,13 +72,17 @@ function explain(error: unknown): CliError | null {
 /** What a server refuses with, and the settings that it is about. */
 const REFUSALS = {
   kafka: [
+    [/current SASL state/, 'the broker asks for no login there: leave out --kafka-sasl'],
     [/SASL|authenticat/i, '--kafka-sasl, --kafka-username, --kafka-password'],
     [/certificate|SSL routines/i, '--kafka-tls, --kafka-ca, --kafka-cert, --kafka-key'],
+    [/before secure TLS connection/, 'the broker may not speak TLS there: leave out --kafka-tls'],
     [/Closed connection/, 'if it asks for TLS or SASL: --kafka-tls, --kafka-sasl'],
   ],
   redis: [
-    [/NOAUTH|WRONGPASS/, '--redis-username, --redis-password'],
+    [/NOAUTH/, 'it asks for a login: --redis-username, --redis-password'],
+    [/WRONGPASS/, '--redis-username, --redis-password'],
     [/certificate|SSL routines/i, '--redis-ca, --redis-cert, --redis-key'],
+    [/ETIMEDOUT/, 'a firewall, or, at rediss://, a server that does not speak TLS there: --redis'],
     [/ECONNRESET|has ended/, '--redis; if it asks for TLS: rediss://, for a certificate: --redis-cert'],
   ],
 } as const;

@@ -22,7 +22,13 @@ export function addSchemasCommand(
     .command('schemas')
     .description("the sources' schemas as Avro, JSON Schema or Protobuf, and the schema registry");
   for (const [action, description] of Object.entries(ACTIONS) as [keyof typeof ACTIONS, string][]) {
-    withSettings(schemas.command(action).argument('[features]', 'the feature repo, in place of --features'))
+    const command = schemas
+      .command(action)
+      .argument('[features]', 'the feature repo, in place of --features');
+    if (action === 'check') {
+      command.option('--require-registered', 'exit code 1 also where a subject is not registered', false);
+    }
+    withSettings(command)
       .description(description)
       .addOption(
         new Option(
@@ -42,6 +48,7 @@ export function addSchemasCommand(
           format: options.format ?? null,
           source: options.source ?? null,
           subjectSuffix: options.subjectSuffix,
+          requireRegistered: options.requireRegistered ?? false,
         });
       });
   }

@@ -48,6 +48,7 @@ class TinyRegistry {
 
   #answer(method: string, path: string, body: string): [number, unknown] {
     const [, root, name, , version] = path.split('/');
+    if (root === 'wrong') return [404, { error_code: 404, message: 'Could not find resource' }];
     if (root === 'compatibility') return [200, { is_compatible: this.compatible }];
     const versions = this.subjects.get(name!) ?? [];
     if (method === 'POST') {
@@ -98,6 +99,7 @@ async function run(
     format: null,
     source: null,
     subjectSuffix: '-value',
+    requireRegistered: false,
     ...options,
   });
 }
@@ -119,6 +121,16 @@ describe('register', () => {
     expect(await run('register', { format: 'protobuf', subjectSuffix: '-v' })).toBe(0);
     expect(output).toBe('retail_lines-v: id 100, version 1\n'.repeat(2));
     expect(registry.subjects.get('retail_lines-v')).toMatchObject([{ schemaType: 'PROTOBUF' }]);
+  });
+
+  test('leaves a subject alone that holds another format', async () => {
+    await run('register');
+    expect(await run('register', { format: 'protobuf' })).toBe(1);
+    expect(output).toMatch(
+      /retail_lines-value: refused: it holds AVRO schemas, not PROTOBUF.*--subject-suffix/,
+    );
+    expect(registry.subjects.get('retail_lines-value')).toHaveLength(1);
+    expect(await run('register', { format: 'protobuf', subjectSuffix: '-proto' })).toBe(0);
   });
 
   test('says why the registry refuses', async () => {
@@ -147,9 +159,20 @@ describe('check', () => {
     );
   });
 
-  test('a subject that is not there is said, and no trouble', async () => {
+  test('a subject that is not there is said; whether it is trouble is asked', async () => {
     expect(await run('check')).toBe(0);
-    expect(output).toBe('retail_lines-value: not found; nothing is registered to compare with\n');
+    expect(output).toBe('retail_lines-value: not found, so nothing was compared\n');
+    expect(await run('check', { requireRegistered: true })).toBe(1);
+    await run('register');
+    expect(await run('check', { requireRegistered: true })).toBe(0);
+  });
+
+  test('an address with the wrong path is no registry', async () => {
+    const flags = { registry: `${url}/wrong` };
+    for (const action of ['check', 'register'] as const) {
+      await expect(run(action, {}, flags)).rejects.toThrow(CliError);
+      await expect(run(action, {}, flags)).rejects.toThrow('check the path of --registry');
+    }
   });
 
   test('what does not fit is listed by column', async () => {

@@ -24,6 +24,8 @@ export interface SchemasOptions {
   readonly source: string | null;
   /** Subjects are named by the topic and this. */
   readonly subjectSuffix: string;
+  /** For `check`: whether a subject that is not there is a failure. */
+  readonly requireRegistered: boolean;
 }
 
 /** Resolves with the exit code. */
@@ -79,8 +81,17 @@ const register: Each = async (registry, sources, { format, subjectSuffix }) => {
   let exitCode = 0;
   for (const source of sources) {
     const subject = `${source.definition.topic}${subjectSuffix}`;
+    const schema = schemaOf(source, format ?? 'avro');
     try {
-      const { id, version } = await registry.register(subject, schemaOf(source, format ?? 'avro'));
+      // Not every registry compares types: some keep the text as one of the type that was there, which nobody can read.
+      const latest = await registry.latest(subject);
+      if (latest !== null && latest.type !== schema.type) {
+        throw new RegistryRefusalError(
+          `it holds ${latest.type} schemas, not ${schema.type}: give another subject with --subject-suffix, or the ` +
+            'format with --format',
+        );
+      }
+      const { id, version } = await registry.register(subject, schema);
       say(`${subject}: id ${id}, version ${version}`);
     } catch (error) {
       // The others can still be registered.
@@ -98,7 +109,8 @@ const check: Each = async (registry, sources, options) => {
     const subject = `${source.definition.topic}${options.subjectSuffix}`;
     const latest = await registry.latest(subject);
     if (latest === null) {
-      say(`${subject}: not found; nothing is registered to compare with`);
+      say(`${subject}: not found, so nothing was compared`);
+      if (options.requireRegistered) exitCode = 1;
       continue;
     }
     say(`${subject}: ${latest.type}, id ${latest.id}, version ${latest.version}`);

@@ -57,8 +57,9 @@ const path = filled.refine((value) => !value.includes('\0'));
 const list = (isItem: (item: string) => boolean) =>
   z.string().refine((value) => value.split(',').every((item) => isItem(item.trim())));
 
+/** kafkajs takes what is before the first colon for the host: an IPv6 address would be looked up as `[`. */
 const isBroker = (item: string): boolean => {
-  const port = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):(\d{1,5})$/.exec(item)?.[2];
+  const port = /^[A-Za-z0-9._-]{1,253}:(\d{1,5})$/.exec(item)?.[1];
   return port !== undefined && Number(port) >= 1 && Number(port) <= 65_535;
 };
 
@@ -137,7 +138,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     flag: '--kafka <brokers>',
     env: 'MILLRACE_KAFKA',
     defaultText: 'none: the embedded log',
-    expected: 'one or several HOST:PORT, separated by commas',
+    expected: 'one or several HOST:PORT, separated by commas (an IPv6 address needs a host name)',
     description: 'Kafka brokers, HOST:PORT separated by commas',
     commands: ROLES,
   },
@@ -213,7 +214,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     env: 'MILLRACE_GROUP',
     defaultText: '`millrace`',
     expected: '1 to 100 letters, digits and the characters . _ -',
-    description: 'consumer groups are named PREFIX.SOURCE',
+    description: 'consumer groups are named PREFIX.SOURCE; every deployment on a Kafka needs its own',
     commands: INGEST,
   },
   {

@@ -213,7 +213,7 @@ export const SETTINGS: readonly Setting[] = [
     key: 'url',
     flag: '--url <url>',
     env: 'MILLRACE_URL',
-    defaultText: '`http://HOST:PORT` of these settings',
+    defaultText: '`http://127.0.0.1:8787`; with other `host` and `port` in variables or the file, those',
     expected: 'an http or https URL',
     description: 'the running server that `replay` and `get` talk to',
     commands: CLIENT,

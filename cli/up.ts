@@ -17,6 +17,7 @@ export async function up(config: Config): Promise<number> {
   }
   return runEngine(config, {
     open: (repo, logger) => open(config, repo, logger),
+    simulates: true,
     about: [['data', config.dataDir]],
     explain: (error) =>
       error instanceof LogReplacedError

@@ -44,7 +44,7 @@ export function describeRepo(repo: CompiledRepo): string {
       ([column, type]) => `${column} ${describeType(type)}`,
     );
     return [
-      `source ${name}: event time ${definition.eventTime}, event id ${definition.eventId ?? 'none'}, dedupe horizon ` +
+      `source ${name}: topic ${definition.topic}, event time ${definition.eventTime}, event id ${definition.eventId ?? 'none'}, dedupe horizon ` +
         `${formatDuration(definition.dedupeHorizonMs)}, max future ${formatDuration(definition.maxFutureMs)}, ` +
         `lateness ${formatDuration(definition.latenessMs)}`,
       `  columns: ${columns.join(', ')}`,

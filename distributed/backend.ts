@@ -6,6 +6,7 @@ import type { FastifyBaseLogger } from 'fastify';
 import { pino } from 'pino';
 import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
 import type { RedisProfile } from '../engine/store/redis/redis-connection.ts';
+import { DEFAULT_REDIS_PREFIX } from '../engine/store/redis/redis-keys.ts';
 import { RedisTileStore, type RedisTileStoreOptions } from '../engine/store/redis/redis-tile-store.ts';
 import type { TileStore } from '../engine/store/tile-store.ts';
 import type { DeadLetters } from '../ingest/dead-letter.ts';
@@ -22,13 +23,15 @@ import type { KafkaSettings } from '../ingest/log/kafka/kafka-client.ts';
 import { deadLetterTopic, type KafkaDeadLetters } from '../ingest/log/kafka/kafka-dead-letters.ts';
 import { KafkaConnection } from '../ingest/log/kafka/kafka-log.ts';
 import type { KafkaLogReader } from '../ingest/log/kafka/kafka-log-reader.ts';
+import { sourceTopicProblems } from '../ingest/log/kafka/source-topic.ts';
 import type { KafkaLogInfo } from '../ingest/log/kafka/topic-offsets.ts';
 import type { KafkaLogWriter } from '../ingest/log/kafka/topic-writer.ts';
+import { reasonOf } from '../roles/reason-of.ts';
 import type { Role } from './runtime.ts';
 
 export interface BackendSettings {
   readonly kafka: KafkaSettings;
-  /** Consumer groups are named `group.source`. */
+  /** Consumer groups are named `group.source`. Deployments of other topics or another store need another. */
   readonly group: string;
   /** Makes missing topics; null: a missing topic is an error. */
   readonly createTopics: {
@@ -92,6 +95,8 @@ export async function openBackend(
 
 /** Kafka's own default: topics of short windows are for looking into as well. */
 const RETENTION_MIN_MS = 7 * 86_400_000;
+/** Whoever looks for what went wrong comes late. */
+const LETTERS_RETENTION_MIN_MS = 90 * 86_400_000;
 
 class KafkaRedisBackend implements Backend {
   shards = 0;
@@ -104,6 +109,7 @@ class KafkaRedisBackend implements Backend {
   readonly #decoders = new Map<CompiledSource, RecordDecoder>();
   #kafka: KafkaConnection | null = null;
   #registry: SchemaRegistry | null = null;
+  #closed = false;
 
   constructor(settings: BackendSettings) {
     this.#settings = settings;
@@ -116,15 +122,21 @@ class KafkaRedisBackend implements Backend {
     if (ingests || roles.has('compact')) this.writingStore = await this.#store('writing');
     if (roles.has('serve')) this.servingStore = await this.#store('serving');
     this.#kafka = await KafkaConnection.open(kafka, this.#logger);
-    if (registry !== null && ingests) this.#registry = await openSchemaRegistry(registry);
+    if (registry !== null && ingests) {
+      this.#registry = await openSchemaRegistry(registry);
+      void this.#tryRegistry(this.#registry);
+    }
     for (const source of repo.sources.values()) {
       // At least what a window can ask for, so that a store that was lost can be filled again.
       const retentionMs = Math.max(source.retentionMs, RETENTION_MIN_MS);
-      await this.#topic(this.#connection.info(topicOf(source)), { retentionMs });
+      const topic = this.#connection.info(topicOf(source));
+      await this.#topic(topic, { retentionMs });
       if (roles.has('serve')) await this.#writer(source).connect();
       if (!ingests) continue;
+      await this.#warnOf(topic, source);
       await this.#topic(
         this.#connection.info({ ...topicOf(source), topic: deadLetterTopic(topicOf(source).topic) }),
+        { retentionMs: Math.max(source.retentionMs, LETTERS_RETENTION_MIN_MS) },
       );
       await this.#letters(source).connect();
     }
@@ -143,9 +155,10 @@ class KafkaRedisBackend implements Backend {
   }
 
   logReader(source: CompiledSource, listener: ReaderListener): KafkaLogReader {
-    const { group, stallMs, groupTimings } = this.#settings;
+    const { group, redis, stallMs, groupTimings } = this.#settings;
     return this.#connection.reader(topicOf(source), {
       groupId: `${group}.${source.name}`,
+      deployment: redis.prefix ?? DEFAULT_REDIS_PREFIX,
       maxQueuedBytes: { partition: 1024 * 1024, total: 16 * 1024 * 1024 },
       ...(stallMs === undefined ? {} : { stallMs }),
       ...(groupTimings === undefined ? {} : { timings: groupTimings }),
@@ -164,6 +177,7 @@ class KafkaRedisBackend implements Backend {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#kafka?.close();
     this.#registry?.close();
     await Promise.all([this.servingStore?.close(), this.writingStore?.close()]);
@@ -186,7 +200,30 @@ class KafkaRedisBackend implements Backend {
     return store;
   }
 
-  async #topic(info: KafkaLogInfo, retention: { readonly retentionMs?: number } = {}): Promise<void> {
+  /**
+   * A wrong address shows at the start, not with the first record that needs a schema. Only a warning, for which nobody
+   * waits: records in JSON do without. It is the question that will be asked; whether there is a schema 1 does not matter.
+   */
+  async #tryRegistry(registry: SchemaRegistry): Promise<void> {
+    try {
+      await registry.schemaById(1);
+    } catch (error) {
+      if (this.#closed) return;
+      this.#logger.warn(
+        { reason: reasonOf(error) },
+        'records with a schema wait until the registry can be used',
+      );
+    }
+  }
+
+  async #warnOf(info: KafkaLogInfo, source: CompiledSource): Promise<void> {
+    const settings = await info.sourceSettings();
+    for (const problem of settings === null ? [] : sourceTopicProblems(settings, source.retentionMs)) {
+      this.#logger.warn({ topic: info.topic }, `Kafka: ${problem}`);
+    }
+  }
+
+  async #topic(info: KafkaLogInfo, retention: { readonly retentionMs: number }): Promise<void> {
     const { createTopics } = this.#settings;
     if (createTopics !== null && (await info.ensureTopic({ ...createTopics, ...retention }))) {
       this.#logger.info({ topic: info.topic, ...createTopics }, 'a topic was created');

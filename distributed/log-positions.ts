@@ -45,7 +45,6 @@ export interface LogPositionsOptions {
   readonly idleMs: number;
   /** Pause while somebody waits for events to be applied, ms. */
   readonly awaitedMs: number;
-  readonly onLooked: () => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -55,6 +54,11 @@ interface Position {
   readonly appendedMs: number;
 }
 
+/** A failed look may be a hiccup: it counts when it is this old, or when the next one failed, too. */
+const FAILED_FOR_MS = 1_000;
+/** So may one that takes long; the log and the store have time limits of their own, beyond this. */
+const LOOKS_FOR_MS = 2_000;
+
 export class LogPositions {
   readonly #options: LogPositionsOptions;
   /** View → partition → what the last look saw. */
@@ -62,6 +66,9 @@ export class LogPositions {
   readonly #partitions = new Map<CompiledSource, number>();
   #seenMs = Number.NEGATIVE_INFINITY;
   #endsSeenMs = Number.NEGATIVE_INFINITY;
+  /** Of the looks since the last complete one. Times of this process's own clock, ms. */
+  #failure: { readonly error: unknown; readonly sinceMs: number; readonly again: boolean } | null = null;
+  #lookingSinceMs: number | null = null;
 
   constructor(options: LogPositionsOptions) {
     this.#options = options;
@@ -70,6 +77,20 @@ export class LogPositions {
   /** Processing time of the last complete look; −∞ before the first. */
   get seenMs(): number {
     return this.#seenMs;
+  }
+
+  /**
+   * Why looks do not come back as they should; null: they do, or a single one may have been a hiccup. Answers within
+   * some 2 s of an outage, long before nobody may call values fresh any more.
+   */
+  get failing(): { readonly error: unknown } | null {
+    const nowMs = performance.now();
+    const failure = this.#failure;
+    if (failure !== null && (failure.again || nowMs - failure.sinceMs > FAILED_FOR_MS)) return failure;
+    if (this.#lookingSinceMs !== null && nowMs - this.#lookingSinceMs > LOOKS_FOR_MS) {
+      return { error: new Error(`Kafka or Redis has not answered for ${LOOKS_FOR_MS / 1_000} s`) };
+    }
+    return null;
   }
 
   /** The first look. @throws what the log or the store throws */
@@ -88,6 +109,11 @@ export class LogPositions {
         // The ends that somebody waits for are known.
         await this.#look(!progress.isAwaited || clock.nowMs() - this.#endsSeenMs >= idleMs);
       } catch (error) {
+        this.#failure = {
+          error,
+          sinceMs: this.#failure?.sinceMs ?? performance.now(),
+          again: this.#failure !== null,
+        };
         onError(error);
         await delay(idleMs, undefined, { signal }).catch(() => {});
       }
@@ -111,6 +137,16 @@ export class LogPositions {
   }
 
   async #look(withEnds: boolean): Promise<void> {
+    this.#lookingSinceMs = performance.now();
+    try {
+      await this.#lookAtAll(withEnds);
+      this.#failure = null;
+    } finally {
+      this.#lookingSinceMs = null;
+    }
+  }
+
+  async #lookAtAll(withEnds: boolean): Promise<void> {
     const { sources, clock, eventClock, beforeLook } = this.#options;
     const nowMs = clock.nowMs();
     if (withEnds) await beforeLook();
@@ -125,7 +161,6 @@ export class LogPositions {
     eventClock?.advance();
     if (withEnds) this.#endsSeenMs = nowMs;
     this.#seenMs = nowMs;
-    this.#options.onLooked();
   }
 
   async #lookAtEnds({ source, log }: FollowedSource): Promise<void> {

@@ -2,6 +2,7 @@
  * Roles in processes of their own, which only the topics and Redis connect. What this does not catch: processes that
  * die or are paused (test/), servers that fail (outages.test.ts, redis-faults.test.ts).
  */
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import {
   both,
@@ -14,10 +15,11 @@ import {
 } from '../embedded/testing/test-repo.ts';
 import { StoreFormatError } from '../engine/store/store-errors.ts';
 import { count, featureService, featureView, sum } from '../index.ts';
-import { TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
+import { ConsumerStalledError, TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
 import { openDistributed } from './runtime.ts';
 import {
+  linesOf,
   TestDeployment,
   type TestDeploymentOptions,
   type TestProcess,
@@ -66,6 +68,44 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
     expect(status).toBe(200);
     return { value: body.features.payments_ever, status: body.metadata.features.payments_ever.status };
   };
+
+  test.each(['the same topics into another store', 'other topics into the same store'])(
+    'a second deployment in the group of the first is unready and says why: %s',
+    async (what) => {
+      const deployment = await open();
+      const first = await deployment.start(['ingest']);
+      const { group, redis: store } = deployment.processOptions(['ingest']);
+      const second =
+        what === 'other topics into the same store'
+          ? await (await open()).open(['ingest'], { group, redis: store })
+          : await deployment.open(['ingest'], { redis: { ...store, prefix: `${store.prefix}-other` } });
+      const reasons = () => second.runtime.readiness().reasons.join('\n');
+      await until('the second says why', () => reasons().includes('needs a --group of its own'));
+      expect(reasons()).toContain(`consumer group ${group}.payments has members that read another topic`);
+      // The first is not disturbed; the second joins when the group is empty.
+      expect(first.runtime.readiness()).toMatchObject({ ready: true, reasons: [] });
+      expect(await first.metric('millrace_partitions_assigned')).toBe(4);
+      expect(await second.metric('millrace_partitions_assigned')).toBe(0);
+      await first.close();
+      await until('the group is the second’s', async () => {
+        return !reasons().includes('--group') && (await second.metric('millrace_partitions_assigned')) === 4;
+      });
+    },
+  );
+
+  test('a consumer that stands still fails the process, which says so at once', async () => {
+    const deployment = await open();
+    await deployment.start(['ingest']);
+    const lines: string[] = [];
+    const logger = pino({ level: 'error' }, { write: (line: string) => void lines.push(line) });
+    // The group does not let it in.
+    const store = { ...deployment.processOptions(['ingest']).redis, prefix: `test-${deployment.id}-other` };
+    const second = await deployment.open(['ingest'], { redis: store, stallMs: 1_000, logger });
+    await expect(second.runtime.failed).rejects.toThrow(ConsumerStalledError);
+    await expect(second.runtime.failed).rejects.toThrow(/stands still for 1000 ms: .*--group/);
+    await expect(second.runtime.ready()).rejects.toThrow(ConsumerStalledError);
+    expect(lines.join('')).toMatch(/stands still.*"the process cannot go on"/);
+  });
 
   test('a process that only serves takes pushes, waits until others have applied them, and answers', async () => {
     const deployment = await open();
@@ -121,12 +161,16 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
 
   test('processes that do not serve have operations routes only', async () => {
     const deployment = await open();
-    const processes = [await deployment.start(['ingest']), await deployment.start(['compact'])];
-    for (const process of processes) {
+    for (const role of ['ingest', 'compact'] as const) {
+      const process = await deployment.start([role]);
       expect(process.runtime.push).toBeNull();
       for (const url of ['/healthz', '/readyz', '/metrics'])
         expect((await process.get(url)).status, url).toBe(200);
-      expect((await process.get('/v1/catalog')).body.error.code).toBe('not_found');
+      const { code, message } = (await process.get('/v1/catalog')).body.error;
+      expect(code).toBe('not_found');
+      expect(message).toMatch(
+        new RegExp(`has the role ${role}, .*push to and read from a \`serve\` process`),
+      );
       expect((await process.push('payments', [payment()])).body.error.code).toBe('not_found');
       expect((await process.read('card', { entities: { card: 'c1' } })).body.error.code).toBe('not_found');
     }
@@ -254,8 +298,8 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
         (thrown: unknown) => thrown,
       );
       expect(error).toBeInstanceOf(TopicMissingError);
-      expect((error as Error).message).toContain(`there is no topic ${topic}: create it`);
-      expect((error as Error).message).toContain('--create-topics');
+      expect((error as Error).message).toContain(`there is no topic ${topic}: start with --create-topics`);
+      expect((error as Error).message).toContain('kafka-topics.sh --create');
     }
     const createTopics = { partitions: 3, replicationFactor: -1 };
     const processes = await Promise.all([
@@ -264,20 +308,70 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
     ]);
     expect(await deployment.ends('payments')).toEqual([0, 0, 0]);
     expect(await deployment.admin.listTopics()).toContain(`${topic}.dead_letters`);
-    const { resources } = await deployment.admin.describeConfigs({
-      includeSynonyms: false,
-      resources: [{ type: 2, name: topic, configNames: ['message.timestamp.type', 'retention.ms'] }],
-    });
-    const config = new Map(
-      resources[0]!.configEntries.map(({ configName, configValue }) => [configName, configValue]),
-    );
+    const configOf = async (name: string) => {
+      const { resources } = await deployment.admin.describeConfigs({
+        includeSynonyms: false,
+        resources: [{ type: 2, name, configNames: ['message.timestamp.type', 'retention.ms'] }],
+      });
+      return new Map(
+        resources[0]!.configEntries.map(({ configName, configValue }) => [configName, configValue]),
+      );
+    };
+    const config = await configOf(topic);
     expect(config.get('message.timestamp.type')).toBe('LogAppendTime');
     // The definitions have a lifetime window: every event may be needed again.
     expect(deployment.compile(DEFINITIONS).sources.get('payments')!.retentionMs).toBe(
       Number.POSITIVE_INFINITY,
     );
     expect(config.get('retention.ms')).toBe('-1');
+    expect((await configOf(`${topic}.dead_letters`)).get('retention.ms')).toBe('-1');
     expect((await processes[1]!.push('payments', [payment()])).status).toBe(200);
+  });
+
+  test('dead letters are kept for 90 days where windows are shorter', async () => {
+    const views = [
+      featureView({ name: 'short', source: payments, entity: card, features: { n: count().over('1h') } }),
+    ];
+    const deployment = await open({ definitions: views, makeTopics: false });
+    const createTopics = { partitions: 1, replicationFactor: -1 };
+    await deployment.start(['ingest'], { createTopics });
+    const retention = await Promise.all(
+      ['', '.dead_letters'].map(async (suffix) => {
+        const { resources } = await deployment.admin.describeConfigs({
+          includeSynonyms: false,
+          resources: [
+            { type: 2, name: deployment.topicOf('payments') + suffix, configNames: ['retention.ms'] },
+          ],
+        });
+        return Number(resources[0]!.configEntries[0]!.configValue) / 86_400_000;
+      }),
+    );
+    expect(retention).toEqual([7, 90]);
+  });
+
+  test('a process that ingests warns of topics that lose events too early, and of a registry that does not answer', async () => {
+    const deployment = await open({
+      topicConfig: { 'retention.ms': '3600000', 'retention.bytes': '1000000' },
+    });
+    const { logger, lines } = linesOf();
+    const registry = { urls: ['http://127.0.0.1:1'] };
+    const ingest = await deployment.start(['ingest'], { logger, registry });
+    const about = (pattern: RegExp) =>
+      lines.filter(({ msg }) => pattern.test(String(msg))).map(({ topic }) => topic);
+    // Of each source, never of its dead letters: their times are nobody's windows.
+    const topics = ['payments', 'clicks'].map((source) => deployment.topicOf(source));
+    expect(about(/retention\.ms is 3600000 .*set it to -1/)).toContain(topics[0]);
+    expect(about(/retention\.bytes is 1000000/).sort()).toEqual([...topics].sort());
+    expect(about(/is CreateTime/).sort()).toEqual([...topics].sort());
+    await until('the registry was asked', () => about(/until the registry can be used/).length > 0);
+    // Records in JSON do not need it.
+    await deployment.produce('payments', 0, [{ value: JSON.stringify(payment()) }]);
+    await until('it is applied', async () => (await ingest.metric('millrace_events_applied_total')) > 0);
+    expect((await ingest.get('/readyz')).status).toBe(200);
+
+    const compact = linesOf();
+    await deployment.start(['compact'], { logger: compact.logger, registry });
+    expect(compact.lines).toEqual([]);
   });
 
   test('another number of shards than the store was filled with is refused', async () => {

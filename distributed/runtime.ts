@@ -131,7 +131,6 @@ class Runtime implements Distributed {
   readonly #ingests: SourceIngest[] = [];
   readonly #logs: ReadonlyMap<CompiledSource, LogInfo>;
   #compaction: CompactionRole | null = null;
-  #lookFailure: string | null = null;
   #lastReadMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
@@ -169,13 +168,9 @@ class Runtime implements Distributed {
       idleMs: lookEveryMs,
       awaitedMs: AWAITED_LOOK_MS,
       beforeLook: () => backend.confirmLayout(),
-      onLooked: () => {
-        this.#lookFailure = null;
-      },
       onError: (error) => {
-        this.#lookFailure = `positions in the log: ${reasonOf(error)}`;
         // Keys would be looked for in the wrong places, and found empty.
-        if (error instanceof StoreFormatError) this.#failure.reject(error);
+        if (error instanceof StoreFormatError) this.#fail(error);
         options.logger?.warn({ reason: reasonOf(error) }, 'positions in the log could not be looked at');
       },
     });
@@ -200,9 +195,9 @@ class Runtime implements Distributed {
   readiness(): Readiness {
     const reasons = this.#ingests.flatMap((ingest) => ingest.failing);
     if (this.#compaction?.failing) reasons.push(this.#compaction.failing);
-    if (this.#isBlind()) {
-      reasons.push(this.#lookFailure ?? 'positions in the log have not been seen for too long');
-    }
+    const { failing } = this.#positions;
+    if (failing !== null) reasons.push(`positions in the log: ${reasonOf(failing.error)}`);
+    else if (this.#isBlind()) reasons.push('positions in the log have not been seen for too long');
     if (this.#closing !== undefined) reasons.push('the process is stopping');
     return { ready: reasons.length === 0, reasons, lag: this.#progress.lags() };
   }
@@ -224,6 +219,12 @@ class Runtime implements Distributed {
     await Promise.all(this.#ingests.map((ingest) => ingest.close()));
     await Promise.all(this.#loops);
     await this.#backend.close();
+  }
+
+  /** Said at once: closing may take long, or not end. */
+  #fail(error: Error): void {
+    this.#options.logger?.error({ reason: reasonOf(error) }, 'the process cannot go on');
+    this.#failure.reject(error);
   }
 
   get #anyStore(): TileStore {
@@ -248,7 +249,7 @@ class Runtime implements Distributed {
         backend: this.#backend,
         writing: this.#writing,
         metrics: this.metrics,
-        onStalled: (error) => this.#failure.reject(error),
+        onStalled: (error) => this.#fail(error),
         ...(logger === undefined ? {} : { logger }),
         ...(consumer === undefined ? {} : { consumer }),
       });
@@ -313,8 +314,9 @@ class Runtime implements Distributed {
   }
 
   #operations(): Promise<FastifyInstance> {
-    const { logger, limits } = this.#options;
+    const { logger, limits, roles } = this.#options;
     return buildOperationsApp({
+      roles: [...roles],
       clock: this.clock,
       readiness: () => this.readiness(),
       metrics: this.metrics,

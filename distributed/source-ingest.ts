@@ -2,10 +2,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import type { DeadLetters } from '../ingest/dead-letter.ts';
 import type { KafkaLogReader } from '../ingest/log/kafka/kafka-log-reader.ts';
 import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
+import { LoggedDeadLetters } from '../roles/logged-dead-letters.ts';
 import type { Metrics } from '../serve/metrics.ts';
 import type { Backend } from './backend.ts';
 import type { FollowedIngest } from './log-positions.ts';
@@ -39,11 +41,15 @@ export class SourceIngest implements FollowedIngest {
   /** Partition → the end of its former run: two runs of one partition in a process would only conflict. */
   readonly #former = new Map<number, Promise<void>>();
   readonly #reader: KafkaLogReader;
+  readonly #deadLetters: DeadLetters;
   #closed = false;
 
   constructor(options: SourceIngestOptions) {
     this.source = options.source;
     this.#options = options;
+    const deadLetters = options.backend.deadLetters(options.source);
+    this.#deadLetters =
+      options.logger === undefined ? deadLetters : new LoggedDeadLetters(deadLetters, options.logger);
     this.#reader = options.backend.logReader(options.source, {
       onAssigned: (partition) => this.#begin(partition),
       onRevoked: (partition) => this.#end(partition),
@@ -120,7 +126,7 @@ export class SourceIngest implements FollowedIngest {
       partition,
       log: this.#reader,
       writing,
-      deadLetters: backend.deadLetters(this.source),
+      deadLetters: this.#deadLetters,
       decoder: backend.decoder(this.source),
       metrics,
       listener: {

@@ -5,11 +5,14 @@
  * What it does not catch: a topic made again so fast, with so many records, that a running member never sees it end
  * before its position. Brokers give such a topic another id, which kafkajs cannot ask for.
  */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { both, cardService, decision, NOON_MS, payment, spend } from '../embedded/testing/test-repo.ts';
 import { featureService } from '../index.ts';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
 import {
+  linesOf,
   type ProducedRecord,
   TestDeployment,
   type TestDeploymentOptions,
@@ -125,6 +128,48 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
     expect(counts).toEqual([2, 1, 1, 1]);
     expect(await reasonsOf(ingest)).toBe('');
     expect(await ingest.metric('millrace_partition_paused', { source: 'payments' })).toBe(0);
+  });
+
+  test('records whose registry is asked at a wrong path wait, and are dead letters only at the right one', async () => {
+    let wrong = true;
+    const server = createServer((_, response) => {
+      response.writeHead(404, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(wrong ? { error_code: 404 } : { error_code: 40403, message: 'none' }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const { logger, lines } = linesOf();
+    const deployment = await open({ partitions: 1 });
+    const ingest = await deployment.start(['ingest'], {
+      registry: { urls: [`http://127.0.0.1:${(server.address() as AddressInfo).port}`] },
+      logger,
+    });
+    await deployment.produce('payments', 0, [{ value: Buffer.from([0, 0, 0, 0, 7, 1]) }]);
+    await until('the partition is paused', async () => {
+      return (await ingest.metric('millrace_partition_paused', { source: 'payments' })) === 1;
+    });
+    expect(await reasonsOf(ingest)).toMatch(/payments, partition 0: .*check the path of --registry/);
+    expect(await ingest.metric('millrace_dead_letters_total')).toBe(0);
+    expect(JSON.stringify(lines)).toMatch(/check the path of --registry.*until the registry can be used/);
+
+    wrong = false;
+    await until(
+      'it is a dead letter',
+      async () => (await ingest.metric('millrace_dead_letters_total', { reason: 'undecodable' })) === 1,
+    );
+    await until('it is ready', async () => (await reasonsOf(ingest)) === '');
+    expect(lines).toContainEqual(
+      expect.objectContaining({
+        source: 'payments',
+        reason: 'undecodable',
+        letters: 1,
+        partition: 0,
+        offset: 0,
+      }),
+    );
   });
 
   test('records that retention took before they were applied are counted as a gap', async () => {

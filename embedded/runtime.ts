@@ -14,6 +14,7 @@ import { randomTokens } from '../engine/store/random-tokens.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { type CompactionPacing, DEFAULT_PACING } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE, type TileShape } from '../engine/tiles/tile-shape.ts';
+import type { DeadLetters } from '../ingest/dead-letter.ts';
 import { EventClock } from '../ingest/event-clock.ts';
 import { EventPush } from '../ingest/event-push.ts';
 import { IngestProgress } from '../ingest/ingest-progress.ts';
@@ -33,6 +34,7 @@ import type { StateWriting } from '../ingest/view-writer.ts';
 import { CompactionRole } from '../roles/compaction-role.ts';
 import { aborted, deferred } from '../roles/deferred.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
+import { LoggedDeadLetters } from '../roles/logged-dead-letters.ts';
 import { reasonOf } from '../roles/reason-of.ts';
 import { type AppLimits, buildApp, type Readiness } from '../serve/app.ts';
 import { Metrics } from '../serve/metrics.ts';
@@ -311,9 +313,11 @@ class Runtime implements Embedded {
 
   #start(): void {
     const { signal } = this.#stopping;
+    const { logger } = this.#options;
     for (const runtime of this.#sources) {
       if (runtime.source.views.length === 0) continue;
-      const deadLetters = new LogDeadLetters({ log: runtime.deadLetters, clock: this.#wallClock });
+      const kept = new LogDeadLetters({ log: runtime.deadLetters, clock: this.#wallClock });
+      const deadLetters = logger === undefined ? kept : new LoggedDeadLetters(kept, logger);
       for (let partition = 0; partition < runtime.partitions; partition++) {
         const ingest = this.#ingest(runtime, partition, deadLetters);
         this.#partitions.push(ingest);
@@ -324,7 +328,7 @@ class Runtime implements Embedded {
     this.#loops.push(this.#retain(signal));
   }
 
-  #ingest({ source, log }: SourceRuntime, partition: number, deadLetters: LogDeadLetters): IngestPartition {
+  #ingest({ source, log }: SourceRuntime, partition: number, deadLetters: DeadLetters): IngestPartition {
     const { logger, consumer } = this.#options;
     return new IngestPartition({
       source,

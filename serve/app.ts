@@ -91,7 +91,7 @@ export async function buildApp(dependencies: AppDependencies): Promise<FastifyIn
   const context: RouteContext = { ...dependencies, limits };
   const { metrics, push } = dependencies;
   metrics.onCollect(() => metrics.set('millrace_push_in_flight_bytes', {}, push.inFlightBytes));
-  return buildEdge(dependencies, (routes) => {
+  return buildEdge(dependencies, { noRoute: 'there is no such route; see /openapi.json' }, (routes) => {
     registerEvents(routes, context);
     registerFeatures(routes, context);
     registerCatalogue(routes, context);
@@ -99,13 +99,23 @@ export async function buildApp(dependencies: AppDependencies): Promise<FastifyIn
   });
 }
 
+export interface OperationsAppDependencies extends OperationsDependencies {
+  /** What the process is for instead, for those who ask it for other routes. */
+  readonly roles: readonly string[];
+}
+
 /** Health, readiness and metrics only. */
-export async function buildOperationsApp(dependencies: OperationsDependencies): Promise<FastifyInstance> {
-  return buildEdge(dependencies, (routes) => registerOperations(routes, dependencies));
+export async function buildOperationsApp(dependencies: OperationsAppDependencies): Promise<FastifyInstance> {
+  const { roles } = dependencies;
+  const noRoute =
+    `this process has the role${roles.length === 1 ? '' : 's'} ${roles.join(' and ')}, and the routes /healthz, /readyz ` +
+    'and /metrics: push to and read from a `serve` process';
+  return buildEdge(dependencies, { noRoute }, (routes) => registerOperations(routes, dependencies));
 }
 
 async function buildEdge(
   dependencies: OperationsDependencies,
+  { noRoute }: { readonly noRoute: string },
   register: (routes: FastifyInstance) => void,
 ): Promise<FastifyInstance> {
   const { logger, metrics } = dependencies;
@@ -127,7 +137,7 @@ async function buildEdge(
 
   app.setErrorHandler<FastifyError>((error, request, reply) => sendError(error, request, reply));
   app.setNotFoundHandler((request, reply) => {
-    sendError(new ApiError('not_found', 'there is no such route; see /openapi.json'), request, reply);
+    sendError(new ApiError('not_found', noRoute), request, reply);
   });
   app.setValidatorCompiler(() => () => true);
   app.setSerializerCompiler(() => (body) => JSON.stringify(body));

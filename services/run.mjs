@@ -2,6 +2,10 @@
 import { existsSync } from 'node:fs';
 import { install } from '../scripts/prepare-checkout.mjs';
 
+// `npm run services | head` closes our output: the servers are started, or ended, all the same.
+process.stdout.on('error', (error) => {
+  if (error.code !== 'EPIPE') throw error;
+});
 const tsx = new URL('../node_modules/tsx', import.meta.url);
 if (!existsSync(tsx)) install();
 const { register } = await import('tsx/esm/api');

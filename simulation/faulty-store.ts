@@ -36,6 +36,7 @@ export const MUTATIONS = {
   early_forgotten:
     'a row that leaves the tail above the watermark leaves nothing behind that says it was applied',
   ids_forgotten: 'ids are forgotten when rows are folded',
+  letters_not_awaited: 'the watermark moves before dead letters are written',
 } as const;
 
 export type Mutation = keyof typeof MUTATIONS;

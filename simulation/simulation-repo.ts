@@ -21,6 +21,9 @@ import { featureService } from '../engine/definitions/feature-service.ts';
 import { featureView } from '../engine/definitions/feature-view.ts';
 import { streamSource } from '../engine/definitions/stream-source.ts';
 
+/** The filter of `by_kind` throws on it: a dead letter for that view, an event like any other for the others. */
+export const POISON_AMOUNT = 9;
+
 function repo(eventId: 'id' | null): CompiledRepo {
   const swipes = streamSource({
     name: 'swipes',
@@ -80,7 +83,10 @@ function repo(eventId: 'id' | null): CompiledRepo {
     name: 'by_kind',
     source: swipes,
     entity: kind,
-    filter: (event) => event.amount >= 0,
+    filter: (event) => {
+      if (event.amount === POISON_AMOUNT) throw new Error('poison');
+      return event.amount >= 0;
+    },
     features: {
       count_ever: count().lifetime(),
       sum_ever: sum('amount').lifetime(),

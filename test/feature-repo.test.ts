@@ -10,7 +10,7 @@ describe('millrace validate', () => {
       const { code, stdout, stderr } = await millrace(['validate', '--features', `examples/${name}`]);
       expect(stderr).toBe('');
       expect(code).toBe(0);
-      expect(stdout).toMatch(/^source \w+: event time \w+/m);
+      expect(stdout).toMatch(/^source (\w+): topic \1, event time \w+/m);
       expect(stdout).toMatch(/^view \w+: \w+ by \w+\n {2}namespace [0-9a-f]{16}/m);
       expect(stdout).toMatch(/^service \w+$/m);
     },

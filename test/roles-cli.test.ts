@@ -1,11 +1,21 @@
 /** `millrace ingest`, `serve`, `compact`, and `up` over Kafka and Redis: settings, refusals, start and end. */
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
-import { fixture, millrace, type Server, startRole, temporaryDirectory, up } from './millrace-process.ts';
+import {
+  fixture,
+  MillraceProcess,
+  millrace,
+  millraceBinary,
+  type Server,
+  startRole,
+  temporaryDirectory,
+  up,
+} from './millrace-process.ts';
 import { kafkaClient } from './topic-content.ts';
 
 const ROLES = ['ingest', 'serve', 'compact'] as const;
@@ -40,6 +50,14 @@ describe.each(ROLES)('millrace %s --help', (role) => {
     expect(stdout.includes('--group ')).toBe(role === 'ingest');
     expect(stdout.includes('--registry ')).toBe(role === 'ingest');
   });
+});
+
+it('millrace replay and get --help give defaults as they are typed', async () => {
+  for (const command of ['replay', 'get']) {
+    const { stdout } = await millrace([command, '--help']);
+    expect(stdout).not.toMatch(/default: (null|\{\})/);
+    expect(stdout).toMatch(/default:\s+http:\/\/127\.0\.0\.1:8787/);
+  }
 });
 
 describe('settings of servers', () => {
@@ -86,6 +104,19 @@ describe('settings of servers', () => {
     expect(fromFile).toContain('redisPassword');
     expect(fromFile).toMatch(/kafka \(file .*\): must be one or several HOST:PORT/);
   });
+});
+
+it('SIGTERM while a server takes connections and says nothing: the process ends soon, with 0', async () => {
+  const silent = createServer();
+  const connected = new Promise((resolve) => silent.once('connection', resolve));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void silent.close());
+  const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const args = ['serve', '--port', '0', '--kafka', address, '--redis', `redis://${address}`];
+  const starting = new MillraceProcess(process.execPath, [millraceBinary, ...args]);
+  await connected;
+  expect(await starting.end('SIGTERM')).toEqual({ code: 0, signal: null });
+  expect(starting.stderr).not.toMatch(/^millrace:/m);
 });
 
 describeWithServices(['redis'], 'what Redis must be', () => {
@@ -158,8 +189,7 @@ describeWithServices(['kafka', 'redis'], 'the roles as commands', () => {
     const { id, args, env } = own();
     const stderr = await refused([role, '--port', '0', ...args], env);
     expect(stderr).toContain(`${id}.payments`);
-    expect(stderr).toContain('kafka-topics.sh --create');
-    expect(stderr).toContain('--create-topics');
+    expect(stderr).toMatch(/start with --create-topics, or create it \(kafka-topics\.sh --create/);
   });
 
   it('takes settings from file, environment and flags, the latter first', async () => {
@@ -171,6 +201,8 @@ describeWithServices(['kafka', 'redis'], 'the roles as commands', () => {
       env: { ...env, MILLRACE_CONFIG: file, MILLRACE_KAFKA: brokers, MILLRACE_REDIS: `redis://${NOWHERE}` },
     });
     expect(server.process.stdout).toContain(brokers);
+    // What other roles do with records and events is not said here.
+    expect(server.process.stdout).not.toMatch(/registry|simulator/);
     const admin = kafkaClient(brokers.split(',')).admin();
     onTestFinished(() => admin.disconnect());
     await admin.connect();

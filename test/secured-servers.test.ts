@@ -152,6 +152,18 @@ describeWithPrograms(certificateProblem, ['kafka', 'redis'], 'servers that ask w
     );
 
     it(
+      'says so where it asks for nothing of the kind',
+      async () => {
+        const open = ['--redis', openRedis.url, '--kafka', secured.kafka.brokers[0]!];
+        const user = ['--kafka-sasl', 'plain', '--kafka-username', 'alice'];
+        const login = { args: [...open, ...user], env: { MILLRACE_KAFKA_PASSWORD: ALICE } };
+        expect(await refused(login)).toMatch(/asks for no login.*leave out --kafka-sasl/);
+        expect(await refused({ args: [...open, '--kafka-tls'] })).toMatch(/not speak TLS.*--kafka-tls/);
+      },
+      START_MS,
+    );
+
+    it(
       'lets in with a certificate over TLS',
       () => {
         const { ca, clientCert, clientKey } = certificates;
@@ -196,9 +208,11 @@ describeWithPrograms(certificateProblem, ['kafka', 'redis'], 'servers that ask w
         ];
         for (const way of ways) {
           const message = await refused(way);
-          expect(message).toMatch(/NOAUTH|WRONGPASS/);
+          expect(message).toMatch(/NOAUTH.*it asks for a login|WRONGPASS/);
           expect(message).toContain('--redis-username, --redis-password');
         }
+        const plain = at(openRedis.url.replace('redis', 'rediss'));
+        expect(await refused(plain)).toMatch(/rediss:\/\/.*does not speak TLS.*--redis/);
       },
       START_MS,
     );

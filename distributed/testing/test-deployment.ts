@@ -7,6 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import kafkajs, { type Admin, type IHeaders, type Kafka, type KafkaMessage } from 'kafkajs';
+import { type Logger, pino } from 'pino';
 import type { Answer } from '../../embedded/testing/test-engine.ts';
 import { ManualClock } from '../../engine/clock.ts';
 import { compileRepo } from '../../engine/definitions/compile.ts';
@@ -269,6 +270,15 @@ export class TestProcess {
   async caughtUp(): Promise<void> {
     await until('the log is applied', () => this.lagRecords === 0);
   }
+}
+
+/** A logger whose lines a test reads. */
+export function linesOf(level = 'warn'): {
+  readonly logger: Logger;
+  readonly lines: Record<string, unknown>[];
+} {
+  const lines: Record<string, unknown>[] = [];
+  return { lines, logger: pino({ level }, { write: (line: string) => void lines.push(JSON.parse(line)) }) };
 }
 
 export function answerOf(response: { statusCode: number; body: string; headers: object }): Answer {

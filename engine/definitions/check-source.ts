@@ -11,8 +11,8 @@ import {
 import type { Report } from './definition-error.ts';
 import type { Column } from './types.ts';
 
-/** Kafka's rule for topic names. */
-const TOPIC_PATTERN = /^[A-Za-z0-9._-]{1,249}$/;
+/** Kafka's rule for topic names, of at most 249 characters; `.dead_letters` is appended. */
+const TOPIC_PATTERN = /^[A-Za-z0-9._-]{1,236}$/;
 
 const ID_TYPES: readonly unknown[] = ['string', 'integer', 'long'];
 
@@ -31,7 +31,7 @@ export function checkSource(source: Loose, report: Report): void {
   checkName(source.name, 'source name', report);
   checkDescribed(source, report);
   if (typeof source.topic !== 'string' || !TOPIC_PATTERN.test(source.topic) || /^\.\.?$/.test(source.topic)) {
-    report(`topic ${show(source.topic)} is not a topic name: 1 to 249 letters, digits, '.', '_' and '-'`);
+    report(`topic ${show(source.topic)} is not a topic name: 1 to 236 letters, digits, '.', '_' and '-'`);
   }
   checkDuration(source.dedupeHorizonMs, 'dedupeHorizon', 0, report);
   checkDuration(source.maxFutureMs, 'maxFuture', 0, report);

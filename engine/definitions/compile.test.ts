@@ -338,6 +338,11 @@ describe('a repo that cannot work is refused', () => {
     ],
     ['a lateness that is not whole', { latenessMs: 0.5 }, /lateness must be a whole number/],
     ['a bad topic', { topic: 'a/b' }, /topic 'a\/b' is not a topic name/],
+    [
+      'a topic whose dead letters would have too long a name',
+      { topic: 'a'.repeat(237) },
+      /is not a topic name: 1 to 236/,
+    ],
     ['a bad name', { name: '' }, /source name '' is not a name/],
     ['no columns', { columns: {} }, /has no columns/],
     ['columns that are no object', { columns: null }, /columns must be an object/],

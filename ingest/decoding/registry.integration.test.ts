@@ -56,6 +56,19 @@ describeWithServices(['registry'], 'a schema registry', () => {
     await server?.stop();
   }, 60_000);
 
+  test('a path that was forgotten is a registry that cannot be used, not a schema that is unknown', async () => {
+    const wrong = await openSchemaRegistry({ urls: [new URL('/', server.url).origin] });
+    try {
+      await expect(wrong.schemaById(1)).rejects.toThrow(/check the path of --registry/);
+      await expect(wrong.latest('nothing-value')).rejects.toThrow(RegistryUnavailableError);
+      expect(await registry.schemaById(987_654)).toBeNull();
+      expect(await registry.latest('nothing-value')).toBeNull();
+      expect(await registry.isCompatible('nothing-value', { type: 'AVRO', schema: '"int"' })).toBe(true);
+    } finally {
+      wrong.close();
+    }
+  });
+
   test.each(SUBJECT_FORMATS)('%s events come back as they were', async (format) => {
     const random = new SeededRandom(3);
     const source = randomSource(random, `events_${format}`);

@@ -112,6 +112,8 @@ describe('what is retryable', () => {
   test.each<[string, Answer]>([
     ["a 404 that is not the registry's", (_, response) => response.writeHead(404).end('<html>')],
     ['a 404 of another service', json(404, { error: 'Not Found' })],
+    // As Apicurio answers where /apis/ccompat/v7 was forgotten.
+    ['a 404 in the shape of the registry’s', json(404, { error_code: 404, message: 'Not Found' })],
     ['a failure', json(500, { error_code: 50001, message: 'Error in the backend' })],
     ['no access', json(401, { error_code: 40101, message: 'Unauthorized' })],
     [
@@ -124,6 +126,49 @@ describe('what is retryable', () => {
     // Where the answer stops, the time limit is what ends it.
     const registry = await open({ urls: [url], timeoutMs: 500 });
     await expect(registry.schemaById(1)).rejects.toThrow(RegistryUnavailableError);
+  });
+
+  const html: Answer = (_, response) => {
+    response.writeHead(200, { 'content-type': 'text/html' }).end('<html>Please log in</html>');
+  };
+
+  test.each<[string, Answer]>([
+    ['a login page', html],
+    ['an empty object', json(200, {})],
+    ['null', json(200, null)],
+    ['a list', json(200, [])],
+    ['an empty schema', json(200, { schema: '' })],
+    ['a schema that is no text', json(200, { schema: { type: 'string' } })],
+  ])('an answer with 200 that is not a registry’s, until it is: %s', async (_, answer) => {
+    const answers: Record<string, Answer> = {
+      'GET /schemas/ids/1': answer,
+      'GET /subjects/s/versions/latest': answer,
+      'GET /schemas/ids/2': json(200, { ...SCHEMA, references: [{ name: 'a', subject: 'a', version: 1 }] }),
+      'GET /subjects/a/versions/1': answer,
+    };
+    const { url } = await serve(answers);
+    const registry = await open({ urls: [url] });
+    await expect(registry.schemaById(1)).rejects.toThrow(RegistryUnavailableError);
+    await expect(registry.latest('s')).rejects.toThrow(RegistryUnavailableError);
+    await expect(registry.schemaById(2)).rejects.toThrow(/not a registry's/);
+    for (const path of Object.keys(answers)) answers[path] = json(200, SCHEMA);
+    expect(await registry.schemaById(1)).toMatchObject(SCHEMA);
+    expect(await registry.latest('s')).toMatchObject(SCHEMA);
+    expect(await registry.schemaById(2)).toMatchObject(SCHEMA);
+  });
+
+  test.each<[string, Answer]>([
+    ['a login page', html],
+    ['null', json(200, null)],
+  ])('registering and checking through what is no registry: %s', async (_, answer) => {
+    const { url } = await serve({
+      'POST /subjects/s/versions': answer,
+      'POST /compatibility/subjects/s/versions/latest': answer,
+    });
+    const registry = await open({ urls: [url] });
+    const schema = { type: 'AVRO', schema: '"int"' } as const;
+    await expect(registry.register('s', schema)).rejects.toThrow(RegistryUnavailableError);
+    await expect(registry.isCompatible('s', schema)).rejects.toThrow(RegistryUnavailableError);
   });
 
   test('nobody listens', async () => {
@@ -154,6 +199,26 @@ describe('what is retryable', () => {
     const registry = await open({ urls: [url] });
     await expect(registry.schemaById(1)).rejects.toThrow('version 1 of a');
   });
+});
+
+test('a path that leads nowhere says so to every question, and names the setting', async () => {
+  const wrong = json(404, { error_code: 404, message: 'RESTEASY003210: Could not find resource' });
+  const { url } = await serve({
+    'GET /schemas/ids/1': wrong,
+    'GET /subjects/s-value/versions/latest': wrong,
+    'POST /compatibility/subjects/s-value/versions/latest': wrong,
+    'POST /subjects/s-value/versions': wrong,
+  });
+  const registry = await open({ urls: [url] });
+  const schema = { type: 'AVRO', schema: '"int"' } as const;
+  for (const question of [
+    () => registry.schemaById(1),
+    () => registry.latest('s-value'),
+    () => registry.isCompatible('s-value', schema),
+    () => registry.register('s-value', schema),
+  ]) {
+    await expect(question()).rejects.toThrow(/cannot be used: .*check the path of --registry/);
+  }
 });
 
 test('another URL is tried where one does not answer', async () => {

@@ -6,7 +6,7 @@
  */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import type { Client, SchemaInfo } from '@confluentinc/schemaregistry';
+import type { Client, SchemaInfo, SchemaMetadata } from '@confluentinc/schemaregistry';
 
 export const SCHEMA_TYPES = ['AVRO', 'JSON', 'PROTOBUF'] as const;
 export type SchemaType = (typeof SCHEMA_TYPES)[number];
@@ -116,6 +116,13 @@ export async function openSchemaRegistry(options: RegistryOptions): Promise<Sche
   });
 }
 
+/**
+ * The registry's own words for a subject, a version and a schema that it does not have, and `mock://`'s for all three.
+ * Any other 404 is another server's or a wrong path's, be it in the same shape: Apicurio answers those with
+ * `"error_code": 404`.
+ */
+const NOT_THERE: ReadonlySet<number> = new Set([40401, 40402, 40403, 40400]);
+
 /** The request's own limits come first; they say more. */
 const DEADLINE_MARGIN_MS = 500;
 
@@ -142,20 +149,23 @@ class ConfluentRegistry implements SchemaRegistry {
   }
 
   async schemaById(id: number): Promise<RegisteredSchema | null> {
-    const info = await this.#ask((client) => client.getBySubjectAndId('', id));
+    const info = await this.#askInfo((client) => client.getBySubjectAndId('', id));
     return info === null ? null : this.#complete(info);
   }
 
   async latest(subject: string): Promise<SubjectVersion | null> {
-    const info = await this.#ask((client) => client.getLatestSchemaMetadata(subject));
+    const info = await this.#askInfo((client) => client.getLatestSchemaMetadata(subject));
     if (info === null) return null;
     return { ...(await this.#complete(info)), id: info.id ?? 0, version: info.version ?? 0 };
   }
 
   async register(subject: string, schema: NewSchema): Promise<{ id: number; version: number }> {
     const info = { schemaType: schema.type, schema: schema.schema };
-    const { id, version } = await this.#send((client) => client.registerFullResponse(subject, info, false));
-    if (id === undefined) throw new RegistryUnavailableError('the schema registry answered without an id');
+    const answer: Partial<SchemaMetadata> | null = await this.#send((client) =>
+      client.registerFullResponse(subject, info, false),
+    );
+    const { id, version } = answer ?? {};
+    if (id === undefined) throw notARegistry();
     // Registries before 8.0 answer with the id alone.
     return {
       id,
@@ -165,9 +175,11 @@ class ConfluentRegistry implements SchemaRegistry {
 
   async isCompatible(subject: string, schema: NewSchema): Promise<boolean> {
     const info = { schemaType: schema.type, schema: schema.schema };
-    const answer = await this.#ask(async (client) => ({
-      compatible: await client.testSubjectCompatibility(subject, info),
-    }));
+    const answer = await this.#ask(async (client) => {
+      const compatible: unknown = await client.testSubjectCompatibility(subject, info);
+      if (typeof compatible !== 'boolean') throw notARegistry();
+      return { compatible };
+    });
     return answer?.compatible ?? true;
   }
 
@@ -192,7 +204,7 @@ class ConfluentRegistry implements SchemaRegistry {
   async #follow(info: SchemaInfo, found: Map<string, string>): Promise<void> {
     for (const { name, subject, version } of info.references ?? []) {
       if (found.has(name)) continue;
-      const referred = await this.#ask((client) => client.getSchemaMetadata(subject, version, true));
+      const referred = await this.#askInfo((client) => client.getSchemaMetadata(subject, version, true));
       if (referred === null) {
         // A registry keeps what others refer to: it has not heard of it yet.
         throw new RegistryUnavailableError(
@@ -204,14 +216,27 @@ class ConfluentRegistry implements SchemaRegistry {
     }
   }
 
+  /**
+   * A schema, or null where the answer is "not found". What answers 200 without one is no registry, such as a proxy's
+   * login page: what it says proves nothing of the records.
+   */
+  #askInfo<T extends SchemaInfo>(request: (client: Client) => Promise<T>): Promise<T | null> {
+    return this.#ask(async (client) => {
+      const info: Partial<SchemaInfo> | null = await request(client);
+      if (typeof info?.schema === 'string' && info.schema !== '') return info as T;
+      // It keeps every answer for good.
+      client.clearCaches();
+      throw notARegistry();
+    });
+  }
+
   /** null where the answer is "not found". */
   async #ask<T>(request: (client: Client) => Promise<T>): Promise<T | null> {
     try {
       return await this.#withDeadline(request);
     } catch (error) {
       const { status, code } = answerOf(error);
-      // A 404 without the registry's own code came from something else, such as a proxy or a wrong path.
-      if (status === 404 && code !== null) return null;
+      if (status === 404 && code !== null && NOT_THERE.has(code)) return null;
       throw unavailable(error);
     }
   }
@@ -266,12 +291,24 @@ function answerOf(error: unknown): { status: number | null; code: number | null;
 function unavailable(error: unknown): Error {
   if (error instanceof RegistryUnavailableError) return error;
   const { status, message } = answerOf(error);
-  const hint = status === 401 || status === 403 ? ' (check its user name, password or token)' : '';
+  const hint = HINTS.get(status) ?? '';
   return new RegistryUnavailableError(
     `the schema registry cannot be used: ${message || 'no answer'}${hint}`,
     {
       cause: error,
     },
+  );
+}
+
+const CHECK_LOGIN = ' (check its user name, password or token)';
+const HINTS: ReadonlyMap<number | null, string> = new Map([
+  [401, CHECK_LOGIN],
+  [403, CHECK_LOGIN],
+  [404, " (check the path of --registry: Apicurio's is /apis/ccompat/v7)"],
+]);
+function notARegistry(): Error {
+  return new RegistryUnavailableError(
+    "the schema registry's answer is not a registry's: does --registry lead to one, perhaps through a proxy?",
   );
 }
 

@@ -1,6 +1,8 @@
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { main } from '../main.ts';
 import { isAlive } from '../process/process-identity.ts';
@@ -33,6 +35,18 @@ afterEach(async () => {
   await run('stop');
   vi.restoreAllMocks();
   rmSync(dir, { recursive: true });
+});
+
+test('a reader that goes away, such as head, is nothing to report', async () => {
+  const script = fileURLToPath(new URL('../run.mjs', import.meta.url));
+  const child = spawn(process.execPath, [script, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    errors += text;
+  });
+  child.stdout.destroy();
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  expect({ code, errors }).toEqual({ code: 0, errors: '' });
 });
 
 describeWithServices(['redis'], 'npm run services', () => {

@@ -26,11 +26,14 @@ describe('Redis addresses', () => {
       'redis://:secret@a/x',
       'redis://a:1,',
       'redis://a/0?secret',
+      'redis://:secret%zz@a',
+      'redis://secret%:x@a',
     ];
     for (const nodes of wrong) {
       expect(() => parseRedisAddresses(nodes)).toThrow(StoreSetupError);
       expect(() => parseRedisAddresses(nodes)).not.toThrow(/secret/);
     }
+    expect(() => parseRedisAddresses('redis://:50%@a')).toThrow(/have %, .* as %25/);
     expect(() => parseRedisAddresses([])).toThrow(StoreSetupError);
     expect(() => parseRedisAddresses('redis://a,rediss://b')).toThrow(/address 2 differs/);
   });

@@ -23,7 +23,8 @@ export function parseRedisAddresses(nodes: string | readonly string[]): RedisAdd
     const address = parse(text);
     if (address === null) {
       throw new StoreSetupError(
-        `Redis address ${i + 1} of ${texts.length} is not of the form redis://[user:password@]host[:port][/db]`,
+        `Redis address ${i + 1} of ${texts.length} is not of the form redis://[user:password@]host[:port][/db], ` +
+          'where user and password have %, @, / and : as %25, %40, %2F and %3A',
       );
     }
     return address;
@@ -47,14 +48,20 @@ function parse(text: string): RedisAddress | null {
   const db = /^(?:\/(\d{1,4})?)?$/.exec(url.pathname);
   if (db === null || url.hostname === '' || url.search !== '' || url.hash !== '') return null;
   if (url.protocol !== 'redis:' && url.protocol !== 'rediss:') return null;
+  let credentials: (string | null)[];
+  try {
+    credentials = [url.username, url.password].map((text) => (text === '' ? null : decodeURIComponent(text)));
+  } catch {
+    return null;
+  }
   return {
     // A URL keeps the brackets of an IPv6 address; a socket does not take them.
     host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: url.port === '' ? DEFAULT_PORT : Number(url.port),
     db: Number(db[1] ?? 0),
     tls: url.protocol === 'rediss:',
-    username: url.username === '' ? null : decodeURIComponent(url.username),
-    password: url.password === '' ? null : decodeURIComponent(url.password),
+    username: credentials[0]!,
+    password: credentials[1]!,
   };
 }
 

@@ -156,7 +156,9 @@ function clientOptions([first]: readonly RedisAddress[], options: RedisConnectio
     commandTimeout: commandTimeoutMs,
     // Ends a connection on which nothing comes back any more: only a new one finds out what is wrong.
     socketTimeout: 2 * commandTimeoutMs,
+    // What is in flight when the connection ends is rejected: never waits for the next one, never is sent again.
     maxRetriesPerRequest: 0,
+    // Without effect while that is 0: nothing is left to be sent again. Any other number must not double a write.
     autoResendUnfulfilledCommands: false,
     enableAutoPipelining: false,
     // A master that became a replica answers READONLY for ever; its name may lead to another server by now.

@@ -8,10 +8,20 @@
  * - A consumer that crashes stays crashed (kafkajs would restart it, but keeps what made it crash, see kafkajs
  *   issues 1513 and 659): it is dropped and another is made.
  * - Positions are never committed for kafkajs's sake. What is committed is for display (lag monitors).
+ * - A group shares out the topics of all its members among all of them, also those that a member cannot read, and those
+ *   that another deployment reads as well: half of the partitions would stand still, and nobody would say so. So the
+ *   name of our assigner says for whom it assigns: brokers refuse a member that has none of the group's assigners.
  */
-import type { Batch, Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs';
+import kafkajs, {
+  type Batch,
+  type Consumer,
+  type EachBatchPayload,
+  type Kafka,
+  type KafkaMessage,
+  type PartitionAssigner,
+} from 'kafkajs';
 import type { KafkaLogger } from './kafka-client.ts';
-import { messageOf } from './kafka-errors.ts';
+import { GroupOccupiedError, messageOf, protocolErrorOf } from './kafka-errors.ts';
 import { settledWithin } from './within.ts';
 
 export interface GroupTimings {
@@ -31,6 +41,8 @@ export interface GroupMemberOptions {
   readonly kafka: Kafka;
   readonly topic: string;
   readonly groupId: string;
+  /** Members of one group must agree in it. */
+  readonly deployment: string;
   readonly logger: KafkaLogger;
   readonly timings?: GroupTimings;
   /** Largest batch of the topic: a fetch must have room for it, or kafkajs may never get past it. */
@@ -166,9 +178,10 @@ export class GroupMember {
   #launch(): void {
     this.#relaunch = null;
     this.#state = 'joining';
-    const { kafka, groupId, topic, timings = {}, maxMessageBytes } = this.#options;
+    const { kafka, groupId, topic, deployment, timings = {}, maxMessageBytes } = this.#options;
     const consumer = kafka.consumer({
       groupId,
+      partitionAssigners: [roundRobinNamed(`millrace ${topic} ${deployment}`)],
       sessionTimeout: timings.sessionTimeoutMs ?? 30_000,
       heartbeatInterval: timings.heartbeatIntervalMs ?? 3_000,
       rebalanceTimeout: timings.rebalanceTimeoutMs ?? 45_000,
@@ -277,11 +290,19 @@ export class GroupMember {
     }
   }
 
-  #onCrash(consumer: Consumer, error: unknown): void {
+  #onCrash(consumer: Consumer, cause: unknown): void {
     if (this.#consumer !== consumer || this.#state === 'stopped') return;
     this.#consumer = null;
     this.#state = 'crashed';
     const { logger, groupId, topic, events } = this.#options;
+    const error =
+      protocolErrorOf(cause) === 'INCONSISTENT_GROUP_PROTOCOL'
+        ? new GroupOccupiedError(
+            `consumer group ${groupId} has members that read another topic, or fill another store: ` +
+              'a second deployment needs a --group of its own',
+            { cause },
+          )
+        : cause;
     logger.warn(
       { groupId, topic, reason: messageOf(error), backoffMs: this.#backoffMs },
       'the Kafka consumer crashed: making another',
@@ -292,6 +313,10 @@ export class GroupMember {
     this.#relaunch = setTimeout(() => this.#launch(), this.#backoffMs);
     this.#backoffMs = Math.min(2 * this.#backoffMs, BACKOFF_MS.last);
   }
+}
+
+function roundRobinNamed(name: string): PartitionAssigner {
+  return (config) => ({ ...kafkajs.PartitionAssigners.roundRobin(config), name });
 }
 
 /**

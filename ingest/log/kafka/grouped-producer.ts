@@ -20,6 +20,7 @@ import {
   messageOf,
   protocolErrorOf,
   RecordTooLargeError,
+  TopicCompactedError,
 } from './kafka-errors.ts';
 import type { KafkaLogInfo } from './topic-offsets.ts';
 import { settledWithin, within } from './within.ts';
@@ -56,8 +57,8 @@ const HEADER_BYTES = 10;
 const BATCH_SHARE = 0.9;
 /** kafkajs copies the list of a partition's records once for each of them. */
 const BATCH_RECORDS = 1_000;
-/** The brokers' limit for replication; below the request's own. */
-const ACK_TIMEOUT_MS = 10_000;
+/** The brokers' limit for replication; below the request's own, and half of what a push waits: there is another try. */
+const ACK_TIMEOUT_MS = 5_000;
 const BACKOFF_MS = { first: 100, last: 2_000 };
 /** A request that kafkajs does not settle by then is given up, with its producer. */
 const SEND_LIMIT_MS = 90_000;
@@ -136,10 +137,21 @@ export class GroupedProducer {
     return this.#queuedBytes;
   }
 
-  /** Fails early where no broker can be reached; not needed otherwise. */
+  /**
+   * Fails early where no broker can be reached, or the topic will not have our records; not needed otherwise.
+   * @throws {TopicCompactedError}
+   */
   async connect(): Promise<void> {
     await this.#connect(this.#producer);
     await this.maxRecordBytes();
+    const { compacted } = await this.#info.limits();
+    if (!compacted) return;
+    const { topic } = this.#info;
+    throw new TopicCompactedError(
+      `topic ${topic} is compacted: it refuses records without a key, and drops records that are not read yet. Events ` +
+        `need a topic that keeps all of them (kafka-configs.sh --alter --entity-type topics --entity-name ${topic} ` +
+        '--add-config cleanup.policy=delete)',
+    );
   }
 
   /** The largest record the topic takes, in the bytes of `recordBytes`. */

@@ -12,6 +12,11 @@ export class TopicMissingError extends Error {
   override readonly name = 'TopicMissingError';
 }
 
+/** The topic is compacted: it refuses records without a key, as ours are. Never retryable. */
+export class TopicCompactedError extends Error {
+  override readonly name = 'TopicCompactedError';
+}
+
 /** No request of this record's size can ever be accepted by its topic. Nothing of the call was appended. Never retryable. */
 export class RecordTooLargeError extends Error {
   override readonly name = 'RecordTooLargeError';
@@ -41,6 +46,11 @@ export class OffsetOutOfRangeError extends Error {
 /** The partition belongs to another member of the group, for now. */
 export class PartitionNotAssignedError extends Error {
   override readonly name = 'PartitionNotAssignedError';
+}
+
+/** Another deployment's members have the consumer group. Retryable once they have left; usually a setting is missing. */
+export class GroupOccupiedError extends Error {
+  override readonly name = 'GroupOccupiedError';
 }
 
 /** The consumer makes no progress and did not recover by itself: the process should end and be started again. */

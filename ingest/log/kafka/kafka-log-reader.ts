@@ -42,6 +42,11 @@ export interface KafkaLogReaderOptions {
   readonly logger: KafkaLogger;
   /** @default `millrace.<source>` */
   readonly groupId?: string;
+  /**
+   * Names whoever shares the partitions: a member joins only a group whose other members have the same name, and read
+   * the same topic. @default none
+   */
+  readonly deployment?: string;
   /** The partition is ours from now on. */
   readonly onAssigned?: (partition: number) => void;
   /** The partition is another's; reads of it fail from now on. Called before they do. */
@@ -126,12 +131,13 @@ export class KafkaLogReader implements LogReader {
     const { maxMessageBytes } = await this.#info.limits();
     this.#assertOpen();
     if (this.#member !== null) return;
-    const { kafka, logger, timings } = this.#options;
+    const { kafka, logger, timings, deployment = '' } = this.#options;
     this.#health = new ConsumerHealth(this.#stallMs, performance.now());
     this.#member = new GroupMember({
       kafka,
       topic: this.#info.topic,
       groupId: this.groupId,
+      deployment,
       logger,
       ...(timings === undefined ? {} : { timings }),
       maxMessageBytes,

@@ -11,14 +11,15 @@ import { LogClosedError } from '../log-errors.ts';
 import { CLIENT_RETRY, type KafkaLogger } from './kafka-client.ts';
 import { KafkaUnreachableError, messageOf, protocolErrorOf, TopicMissingError } from './kafka-errors.ts';
 import { SharedRequest } from './shared-request.ts';
+import type { SourceTopicSettings } from './source-topic.ts';
 import { minInsyncReplicasOf, type TopicDurability } from './topic-durability.ts';
 import { settledWithin } from './within.ts';
 
 export interface TopicLimits {
   /** Limit of a record batch as written, bytes. */
   readonly maxMessageBytes: number;
-  /** Whether append times are the brokers'; otherwise they are the producers' word. */
-  readonly logAppendTime: boolean;
+  /** Whether records with one key replace each other; records without a key are refused then. */
+  readonly compacted: boolean;
 }
 
 export interface KafkaLogInfoOptions {
@@ -161,28 +162,34 @@ export class KafkaLogInfo implements LogInfo {
   }
 
   /** How safe a record is that the brokers acknowledged; null where the cluster does not let us read it. */
-  async durability(): Promise<TopicDurability | null> {
-    this.#assertOpen();
-    try {
-      const [{ topics }, config] = await this.#retrying(async () => {
-        await this.#connect();
-        return Promise.all([
-          this.#admin.fetchTopicMetadata({ topics: [this.topic] }),
-          this.#config(['min.insync.replicas', 'unclean.leader.election.enable']),
-        ]);
-      });
+  durability(): Promise<TopicDurability | null> {
+    return this.#ifReadable('how safely the topic keeps events could not be read', async () => {
+      const [{ topics }, config] = await Promise.all([
+        this.#admin.fetchTopicMetadata({ topics: [this.topic] }),
+        this.#config(['min.insync.replicas', 'unclean.leader.election.enable']),
+      ]);
       return {
         replicas: Math.min(...topics[0]!.partitions.map(({ replicas }) => replicas.length)),
         minInsyncReplicas: Number(config.get('min.insync.replicas')),
         uncleanElection: config.get('unclean.leader.election.enable') === 'true',
       };
-    } catch (error) {
-      this.#logger.info(
-        { topic: this.topic, reason: messageOf(error) },
-        'how safely the topic keeps events could not be read',
-      );
-      return null;
-    }
+    });
+  }
+
+  /** What matters of a topic that events are read from; null where the cluster does not let us read it. */
+  sourceSettings(): Promise<SourceTopicSettings | null> {
+    return this.#ifReadable('how long the topic keeps events could not be read', async () => {
+      const config = await this.#config(['message.timestamp.type', 'retention.ms', 'retention.bytes']);
+      const limit = (name: string): number => {
+        const value = Number(config.get(name) ?? -1);
+        return value < 0 ? Number.POSITIVE_INFINITY : value;
+      };
+      return {
+        logAppendTime: config.get('message.timestamp.type') === 'LogAppendTime',
+        retentionMs: limit('retention.ms'),
+        retentionBytes: limit('retention.bytes'),
+      };
+    });
   }
 
   /**
@@ -208,6 +215,7 @@ export class KafkaLogInfo implements LogInfo {
             replicationFactor,
             configEntries: [
               { name: 'message.timestamp.type', value: 'LogAppendTime' },
+              { name: 'cleanup.policy', value: 'delete' },
               ...(minInsyncReplicas === null
                 ? []
                 : [{ name: 'min.insync.replicas', value: String(minInsyncReplicas) }]),
@@ -273,32 +281,39 @@ export class KafkaLogInfo implements LogInfo {
 
   async #fetchLimits(): Promise<TopicLimits> {
     const first = this.#knownLimits === null;
-    const limits = { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, logAppendTime: false };
+    const limits = { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, compacted: false };
     let failure: unknown = null;
     try {
       await this.#connect();
-      const config = await this.#config(['max.message.bytes', 'message.timestamp.type']);
+      const config = await this.#config(['max.message.bytes', 'cleanup.policy']);
       limits.maxMessageBytes = Number(config.get('max.message.bytes') ?? limits.maxMessageBytes);
-      limits.logAppendTime = config.get('message.timestamp.type') === 'LogAppendTime';
+      limits.compacted = /\bcompact\b/.test(config.get('cleanup.policy') ?? '');
     } catch (error) {
       failure = error;
     }
     this.#knownLimits = limits;
     this.#limitsUntilMs = failure === null ? Number.POSITIVE_INFINITY : performance.now() + LIMITS_RETRY_MS;
-    const details = { topic: this.topic };
     if (failure !== null && first) {
       this.#logger.warn(
-        { ...details, reason: messageOf(failure) },
-        'the configuration of the topic could not be read: assuming records of up to 1 MB and append times by its producers',
-      );
-    } else if (first && !limits.logAppendTime) {
-      this.#logger.warn(
-        details,
-        'append times of this topic are its producers’ word (message.timestamp.type is CreateTime): ' +
-          'a wrong clock there shifts `maxFuture` and the freshness shown here',
+        { topic: this.topic, reason: messageOf(failure) },
+        'the configuration of the topic could not be read: assuming records of up to 1 MB',
       );
     }
     return limits;
+  }
+
+  /** Only for warnings: where it cannot be read, that is said and nothing else changes. */
+  async #ifReadable<T>(otherwise: string, read: () => Promise<T>): Promise<T | null> {
+    this.#assertOpen();
+    try {
+      return await this.#retrying(async () => {
+        await this.#connect();
+        return read();
+      });
+    } catch (error) {
+      this.#logger.info({ topic: this.topic, reason: messageOf(error) }, otherwise);
+      return null;
+    }
   }
 
   async #config(configNames: string[]): Promise<Map<string, string>> {
@@ -352,8 +367,8 @@ export interface EnsureTopic {
 
 function topicMissing(topic: string, cause: unknown): TopicMissingError {
   return new TopicMissingError(
-    `there is no topic ${topic}: create it (kafka-topics.sh --create --topic ${topic} --partitions 4 ` +
-      '--config message.timestamp.type=LogAppendTime), or start with --create-topics',
+    `there is no topic ${topic}: start with --create-topics, or create it (kafka-topics.sh --create --topic ${topic} ` +
+      '--partitions 4 --config message.timestamp.type=LogAppendTime)',
     { cause },
   );
 }

@@ -5,6 +5,7 @@ import {
   AppendFailedError,
   AppendQueueFullError,
   RecordTooLargeError,
+  TopicCompactedError,
   TopicMissingError,
 } from './kafka-errors.ts';
 import { KafkaConnection } from './kafka-log.ts';
@@ -36,21 +37,28 @@ describeWithKafka('Kafka log writer', (brokers) => {
     expect(await made.ensureTopic({ partitions: 5 })).toBe(true);
     expect(await made.ensureTopic({ partitions: 7 })).toBe(false);
     expect(await made.partitions()).toBe(5);
-    expect(await made.limits()).toEqual({ maxMessageBytes: 1_048_588, logAppendTime: true });
+    expect(await made.limits()).toEqual({ maxMessageBytes: 1_048_588, compacted: false });
+    expect(await made.sourceSettings()).toMatchObject({ logAppendTime: true });
+    // Set, not only the same as the default: a cluster's own may be to compact.
+    const { resources } = await bench.admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: 2, name: `${topic}-made`, configNames: ['cleanup.policy'] }],
+    });
+    expect(resources[0]!.configEntries[0]).toMatchObject({ configValue: 'delete', isDefault: false });
     await bench.admin.deleteTopics({ topics: [`${topic}-made`] });
   });
 
-  it('warns where append times are the producers’, once', async () => {
-    const warnings: string[] = [];
-    const own = await bench.connect({
-      ...silent,
-      warn: (_: unknown, text?: string) => warnings.push(text ?? ''),
+  it('knows the limits of its topic, and how long it keeps records', async () => {
+    const topic = await bench.topic(1, { 'max.message.bytes': '2000', 'retention.ms': '3600000' });
+    const info = connection.info({ topic, source: 'events' });
+    expect(await info.limits()).toEqual({ maxMessageBytes: 2_000, compacted: false });
+    expect(await info.sourceSettings()).toEqual({
+      logAppendTime: false,
+      retentionMs: 3_600_000,
+      retentionBytes: Number.POSITIVE_INFINITY,
     });
-    const topic = await bench.topic(1, { 'max.message.bytes': '2000' });
-    const info = own.info({ topic, source: 'events' });
-    expect(await info.limits()).toEqual({ maxMessageBytes: 2_000, logAppendTime: false });
-    await info.limits();
-    expect(warnings).toEqual([expect.stringMatching(/message.timestamp.type is CreateTime/)]);
+    const missing = connection.info({ topic: `${topic}-missing`, source: 'events' });
+    expect(await missing.sourceSettings()).toBeNull();
   });
 
   it('knows how safely its topic keeps records', async () => {
@@ -60,6 +68,18 @@ describeWithKafka('Kafka log writer', (brokers) => {
     const missing = connection.info({ topic: `${topic}-missing`, source: 'events' });
     expect(await missing.durability()).toBeNull();
   });
+
+  it.each(['compact', 'compact,delete'])(
+    'refuses a topic that refuses records without a key: %s',
+    async (policy) => {
+      const topic = await bench.topic(1, { 'cleanup.policy': policy });
+      const writer = connection.writer({ topic, source: 'events' });
+      await expect(writer.connect()).rejects.toThrow(TopicCompactedError);
+      await expect(writer.connect()).rejects.toThrow(/cleanup.policy=delete/);
+      await expect(writer.append([record('a')])).rejects.toThrow(AppendFailedError);
+      await writer.close();
+    },
+  );
 
   it('appends to partitions the topic has just grown by, each record once', async () => {
     const topic = await bench.topic(1);
@@ -134,14 +154,28 @@ describeWithKafka('Kafka log writer', (brokers) => {
       validateOnly: false,
       resources: [{ type: 2, name: topic, configEntries: [{ name: 'max.message.bytes', value: '5000' }] }],
     });
+    // The broker answers before it works by the new limit; `writer` must not be the one to find out when it does.
+    const probe = bench.kafka.producer();
+    await probe.connect();
+    let taken = 0;
+    await eventually('the lower limit holds', async () => {
+      const messages = [{ value: Buffer.alloc(50_000) }];
+      const refused = await probe.send({ topic, messages }).then(
+        () => false,
+        () => true,
+      );
+      if (!refused) taken++;
+      return refused;
+    });
+    await probe.disconnect();
     const offsets = await Promise.allSettled([
       writer.append([record(Buffer.alloc(3_000)), record(Buffer.alloc(3_000))]),
       writer.append([record(Buffer.alloc(50_000))]),
       writer.append([record('c')]),
     ]);
-    expect(offsets[0]).toEqual({ status: 'fulfilled', value: [1, 2] });
+    expect(offsets[0]).toEqual({ status: 'fulfilled', value: [taken + 1, taken + 2] });
     expect(offsets[1]).toMatchObject({ status: 'rejected', reason: expect.any(RecordTooLargeError) });
-    expect(offsets[2]).toEqual({ status: 'fulfilled', value: [3] });
+    expect(offsets[2]).toEqual({ status: 'fulfilled', value: [taken + 3] });
     await expect(writer.append([record(Buffer.alloc(50_000))])).rejects.toThrow(RecordTooLargeError);
     expect(writer.queuedBytes).toBe(0);
     await writer.close();

@@ -9,17 +9,21 @@ export const STAMP_HEADER = 'millrace-stamp';
 
 const NO_HEADERS = {};
 
+/** Somebody waits for the answer, and can push again: not for as long as a consumer that has nowhere else to go. */
+export const PUSH_TIMEOUT_MS = 10_000;
+
 export class KafkaLogWriter implements LogWriter {
   readonly source: string;
   readonly #info: GroupedProducerOptions['info'];
   readonly #logger: GroupedProducerOptions['logger'];
   readonly #producer: GroupedProducer;
 
+  /** @param options `deliveryTimeoutMs` is 10,000 by default */
   constructor(options: GroupedProducerOptions) {
     this.source = options.info.source;
     this.#info = options.info;
     this.#logger = options.logger;
-    this.#producer = new GroupedProducer(options);
+    this.#producer = new GroupedProducer({ deliveryTimeoutMs: PUSH_TIMEOUT_MS, ...options });
   }
 
   /** Bytes accepted and not yet acknowledged or given up. */
