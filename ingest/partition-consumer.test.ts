@@ -3,7 +3,8 @@ import { NOON_MS, payment, payments, testRepo } from '../embedded/testing/test-r
 import { ManualClock } from '../engine/clock.ts';
 import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
-import { DEFAULT_PACING, PROTOCOL } from '../engine/tiles/state-update.ts';
+import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
+import { DEFAULT_PACING } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
 import type { DeadLetter } from './dead-letter.ts';
 import { MemoryEventLog } from './log/memory-event-log.ts';

@@ -85,5 +85,6 @@ export class CalendarPeriods {
 /** Where clocks go back from 1:00 to 0:00 (Cuba), the day begins at the first of its two midnights. */
 function firstMidnight(midnight: DateTime): DateTime {
   const before = midnight.minus({ milliseconds: 1 });
-  return before.hasSame(midnight, 'day') ? before.startOf('day') : midnight;
+  // Not `hasSame`: to luxon the day before ends with the second midnight.
+  return before.day === midnight.day ? before.startOf('day') : midnight;
 }
