@@ -56,7 +56,21 @@ export function checksumOf({ scaling, memory, operations, dense }: AggregationsR
 
 function scalingTable(rows: readonly ScalingRow[]): string {
   return textTable([
-    ['read', 'days', 'store', 'events', 'p50', 'p99', 'bytes', 'most', 'asked', 'present', 'calls'],
+    [
+      'read',
+      'days',
+      'store',
+      'events',
+      'p50',
+      'p99',
+      'bytes',
+      'most',
+      'rows',
+      'tiles',
+      'asked',
+      'present',
+      'calls',
+    ],
     ...rows.map((row) => [
       row.variant,
       String(row.days),
@@ -66,6 +80,8 @@ function scalingTable(rows: readonly ScalingRow[]): string {
       formatUs(row.p99Us),
       thousands(row.bytes),
       `${thousands(row.bytesMax)}${row.bytesMax > READ_BYTES_MAX ? ' > 32 kB' : ''}`,
+      thousands(row.rowBytes),
+      thousands(row.tileBytes),
       row.asked.toFixed(0),
       row.present.toFixed(1),
       String(row.calls),

@@ -10,7 +10,7 @@
 import type { Histogram } from 'hdr-histogram-js';
 import type { CompiledService, CompiledView } from '../../engine/definitions/compiled.ts';
 import { MemoryTileStore } from '../../engine/store/memory-tile-store.ts';
-import type { TileStore } from '../../engine/store/tile-store.ts';
+import type { FieldName, TileStore } from '../../engine/store/tile-store.ts';
 import { SeededRandom } from '../../engine/testing/random.ts';
 import { parseDurationMs } from '../../engine/windows/duration.ts';
 import type { FeatureAnswer } from '../../serve/feature-answer.ts';
@@ -18,6 +18,7 @@ import { FeatureReader } from '../../serve/feature-reader.ts';
 import { latencyHistogram, recordMs } from '../latency.ts';
 import { CardEvents, DAY_MS, END_MS, serviceOf, type Variant, WINDOWS } from './card-events.ts';
 import { DirectStore } from './direct-store.ts';
+import { addState, type Breakdown, emptyBreakdown } from './state-breakdown.ts';
 import { copyState, ViewLoad } from './view-load.ts';
 
 export interface ScalingOptions {
@@ -47,6 +48,9 @@ export interface ScalingRow {
   /** Of head and fields, the median and the most over the questions. */
   readonly bytes: number;
   readonly bytesMax: number;
+  /** Of the bytes, on average: rows (times, ids and columns), and partial aggregates. */
+  readonly rowBytes: number;
+  readonly tileBytes: number;
   readonly asked: number;
   readonly present: number;
   /** Calls of the store for one question. */
@@ -60,6 +64,7 @@ const ROUNDS = 5;
 const QUESTIONS_MS = DAY_MS - 3_600_000;
 
 interface Cost {
+  breakdown: Breakdown;
   calls: number;
   asked: number;
   present: number;
@@ -112,6 +117,10 @@ export async function benchScaling(options: ScalingOptions): Promise<ScalingRow[
         reads: histogram.totalCount,
         bytes: bytes[bytes.length >> 1]!,
         bytesMax: bytes.at(-1)!,
+        rowBytes: mean(({ breakdown: { times, rowIds, columns, blocks } }) =>
+          [times, rowIds, blocks, ...columns.values()].reduce((sum, value) => sum + value, 0),
+        ),
+        tileBytes: mean(({ breakdown }) => breakdown.tiles),
         asked: mean((cost) => cost.asked),
         present: mean((cost) => cost.present),
         calls: Math.max(...costs.map((cost) => cost.calls)),
@@ -147,11 +156,11 @@ async function fill(options: ScalingOptions, { view, service, events, questions 
   const sides: Side[] = [];
   for (const [name, store] of stores) {
     await copyState(store, state);
-    const noting = new ReadMeter(store);
+    const noting = new ReadMeter(view, store);
     const noted = readerOf(service, noting.store);
     let checksum = 0;
     for (const atMs of questions) {
-      noting.cost = { calls: 0, asked: 0, present: 0, bytes: 0 };
+      noting.begin();
       const [answers] = await noted.read([questionOf(key, atMs)]);
       checkCounts(noted, answers!, times, atMs);
       checksum += sumOf(answers!);
@@ -199,25 +208,36 @@ function readerOf(service: CompiledService, store: TileStore): FeatureReader {
 
 /** Notes what each read of a store asks for and finds. */
 class ReadMeter {
-  cost: Cost = { calls: 0, asked: 0, present: 0, bytes: 0 };
+  cost!: Cost;
   readonly store: TileStore;
+  readonly #view: CompiledView;
 
-  constructor(store: TileStore) {
+  constructor(view: CompiledView, store: TileStore) {
+    this.#view = view;
+    this.begin();
     const read: TileStore['read'] = async (requests) => {
       const states = await store.read(requests);
       this.cost.calls++;
-      for (const { head, fields } of states) {
+      states.forEach(({ head, fields }, i) => {
+        const found = new Map<FieldName, Uint8Array>();
         this.cost.asked += fields.length;
         this.cost.bytes += head?.length ?? 0;
-        for (const field of fields) {
-          if (field === null) continue;
+        fields.forEach((field, f) => {
+          if (field === null) return;
+          found.set(requests[i]!.fields[f]!, field);
           this.cost.present++;
           this.cost.bytes += field.length;
-        }
-      }
+        });
+        if (head !== null) addState(this.cost.breakdown, view, head, found);
+      });
       return states;
     };
     this.store = Object.assign(Object.create(store) as TileStore, { read });
+  }
+
+  /** With a new question. */
+  begin(): void {
+    this.cost = { breakdown: emptyBreakdown(this.#view), calls: 0, asked: 0, present: 0, bytes: 0 };
   }
 }
 
