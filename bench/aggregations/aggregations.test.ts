@@ -52,7 +52,7 @@ describe('the benchmark of the aggregations', () => {
       ['amount', 'sketches'].flatMap((variant) => [100, 1_000].map((events) => [variant, 'memory', events])),
     );
     for (const row of report.scaling) {
-      positive(row.p50Us, row.p99Us, row.reads, row.bytes, row.asked, row.present, row.checksum);
+      positive(row.p50Us, row.p99Us, row.cpuUs, row.reads, row.bytes, row.asked, row.present, row.checksum);
       expect(row.calls).toBe(1);
     }
     expect(report.memory).toEqual([]);

@@ -17,7 +17,7 @@ export interface Panel {
   readonly limit?: { readonly y: number; readonly label: string };
 }
 
-const PANEL = { width: 420, height: 300, left: 64, right: 16, top: 56, bottom: 48 };
+const PANEL = { width: 460, height: 300, left: 64, right: 24, top: 56, bottom: 48 };
 const LEGEND_ROW = 18;
 const CAPTION_ROW = 15;
 const CAPTION_LETTERS = 150;

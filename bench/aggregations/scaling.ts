@@ -44,6 +44,8 @@ export interface ScalingRow {
   readonly events: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  /** CPU time of this process per read: what other load on the machine disturbs least. */
+  readonly cpuUs: number;
   readonly reads: number;
   /** Of head and fields, the median and the most over the questions. */
   readonly bytes: number;
@@ -75,6 +77,9 @@ interface Side {
   readonly store: StoreName;
   readonly reader: FeatureReader;
   readonly histogram: Histogram;
+  cpuUs: number;
+  /** Questions asked so far: the next round goes on from there. */
+  asked: number;
 }
 
 interface Filled {
@@ -101,12 +106,14 @@ export async function benchScaling(options: ScalingOptions): Promise<ScalingRow[
       for (const side of sides) {
         await readFor(side, key, questions, (1000 * seconds) / ROUNDS);
         // The first round warms up.
-        if (round === 0) side.histogram.reset();
+        if (round > 0) continue;
+        side.histogram.reset();
+        side.cpuUs = 0;
       }
     }
   }
   return filled.flatMap(({ events, sides, costs, checksum }) =>
-    sides.map(({ store, histogram }): ScalingRow => {
+    sides.map(({ store, histogram, cpuUs }): ScalingRow => {
       const bytes = costs.map((cost) => cost.bytes).sort((a, b) => a - b);
       const mean = (of: (cost: Cost) => number): number =>
         costs.reduce((sum, cost) => sum + of(cost), 0) / costs.length;
@@ -114,6 +121,7 @@ export async function benchScaling(options: ScalingOptions): Promise<ScalingRow[
         ...{ variant, days, store, events, checksum },
         p50Us: histogram.getValueAtPercentile(50) / 1000,
         p99Us: histogram.getValueAtPercentile(99) / 1000,
+        cpuUs: cpuUs / histogram.totalCount,
         reads: histogram.totalCount,
         bytes: bytes[bytes.length >> 1]!,
         bytesMax: bytes.at(-1)!,
@@ -167,27 +175,32 @@ async function fill(options: ScalingOptions, { view, service, events, questions 
       if (name === 'memory') costs.push(noting.cost);
     }
     sums.push(checksum);
-    sides.push({ store: name, reader: readerOf(service, store), histogram: latencyHistogram() });
+    sides.push({
+      store: name,
+      reader: readerOf(service, store),
+      histogram: latencyHistogram(),
+      cpuUs: 0,
+      asked: 0,
+    });
   }
   if (sums.some((sum) => sum !== sums[0]))
     throw new Error(`the stores answer differently: ${sums.join(', ')}`);
   return { events, key, sides, costs, checksum: sums[0]! };
 }
 
-async function readFor(
-  { reader, histogram }: Side,
-  key: string,
-  questions: readonly number[],
-  forMs: number,
-): Promise<void> {
+async function readFor(side: Side, key: string, questions: readonly number[], forMs: number): Promise<void> {
+  const before = process.cpuUsage();
   const endMs = performance.now() + forMs;
-  for (let q = 0; ; q++) {
+  // Each at least once in all rounds together, so that percentiles are of all questions.
+  const enough = side.asked + Math.ceil(questions.length / ROUNDS);
+  for (;;) {
     const startedMs = performance.now();
-    // At least once each, so that percentiles are of all questions.
-    if (startedMs >= endMs && q >= questions.length) return;
-    await reader.read([questionOf(key, questions[q % questions.length]!)]);
-    recordMs(histogram, performance.now() - startedMs);
+    if (startedMs >= endMs && side.asked >= enough) break;
+    await side.reader.read([questionOf(key, questions[side.asked++ % questions.length]!)]);
+    recordMs(side.histogram, performance.now() - startedMs);
   }
+  const { user, system } = process.cpuUsage(before);
+  side.cpuUs += user + system;
 }
 
 function questionOf(key: string, atMs: number): Parameters<FeatureReader['read']>[0][number] {
