@@ -63,6 +63,7 @@ function scalingTable(rows: readonly ScalingRow[]): string {
       'events',
       'p50',
       'p99',
+      'CPU',
       'bytes',
       'most',
       'rows',

@@ -6,7 +6,7 @@
  */
 import { Redis } from 'ioredis';
 import type { CompiledView } from '../../engine/definitions/compiled.ts';
-import { RedisKeys } from '../../engine/store/redis/redis-keys.ts';
+import { DEFAULT_REDIS_PREFIX, RedisKeys } from '../../engine/store/redis/redis-keys.ts';
 import { RedisTileStore } from '../../engine/store/redis/redis-tile-store.ts';
 import { CardEvents, DAY_MS, serviceOf, VARIANTS, type Variant } from './card-events.ts';
 import { addState, type Breakdown, emptyBreakdown } from './state-breakdown.ts';
@@ -72,9 +72,9 @@ async function measure(
   { variant, view, events }: { variant: Variant; view: CompiledView; events: number },
 ): Promise<MemoryRow> {
   const keys = Math.max(1, Math.min(KEYS_MAX, Math.floor(EVENTS_PER_SIZE / events)));
-  const prefix = `memory-${variant}-${events}`;
-  const store = await RedisTileStore.open({ nodes: redisUrl, shards: 1, prefix, acceptLoss: true });
-  const redisKeys = new RedisKeys(prefix, 1);
+  // The default prefix: a key's name is among its bytes.
+  const store = await RedisTileStore.open({ nodes: redisUrl, shards: 1, acceptLoss: true });
+  const redisKeys = new RedisKeys(DEFAULT_REDIS_PREFIX, 1);
   const usage = async (key: string): Promise<number> =>
     Number((await client.call('MEMORY', 'USAGE', key, 'SAMPLES', '0')) ?? 0);
   const breakdown = emptyBreakdown(view);
@@ -85,7 +85,7 @@ async function measure(
       const card = String(4_000_000 + k);
       // Of its own: its clock begins with the first event.
       const load = new ViewLoad(view, store, { partition: k });
-      const zset = `${prefix}:z:${card}`;
+      const zset = `payments:${card}`;
       const members: (string | number)[] = [];
       await load.load(new CardEvents({ seed: seed + k, card, events, spanMs: days * DAY_MS }), (chunk) => {
         for (const { id, at, amount, merchant } of chunk)
