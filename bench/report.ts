@@ -73,5 +73,5 @@ export const formatRatio = ({ median, min, max }: Ratio): string =>
 
 export function formatUs(us: number): string {
   if (us >= 100_000) return `${Math.round(us / 1000)} ms`;
-  return us >= 1000 ? `${(us / 1000).toFixed(2)} ms` : `${us.toPrecision(3)} µs`;
+  return us >= 999.5 ? `${(us / 1000).toFixed(2)} ms` : `${us.toPrecision(3)} µs`;
 }

@@ -1,11 +1,18 @@
-/** `npm run bench -- [--roles] [--seconds N] [--events N] [--seed N] [--out FILE]`; see README.md. */
+/** `npm run bench -- [--roles | --aggregations] [--seconds N] [--events N] [--seed N] [--out FILE]`; see README.md. */
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { register } from 'node:module';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { compileRepo } from '../engine/definitions/compile.ts';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
+import { formatAggregationsReport } from './aggregations/aggregations-report.ts';
+import {
+  AGGREGATION_PHASES,
+  type AggregationPhase,
+  runAggregationsBench,
+} from './aggregations/run-aggregations-bench.ts';
+import { scalingPlot } from './aggregations/scaling-plot.ts';
 import { formatReport } from './report.ts';
 import { buildCheckout } from './roles/build.ts';
 import { formatRolesReport } from './roles/roles-report.ts';
@@ -15,30 +22,48 @@ import { runBench } from './run-bench.ts';
 
 const HELP = `npm run bench -- [options]
 npm run bench -- --roles [options]
+npm run bench -- --aggregations [options]
 
 Reads and writes of the service card_fraud per second, and their latencies, as ratios to bare fastify and bare
 lmdb in the same run. With --roles: processes of the engine over a Kafka and a Redis that it starts, as ratios to
-bare fastify, kafkajs and ioredis.
+bare fastify, kafkajs and ioredis. With --aggregations: what reads, writes and memory of one key cost against its
+number of events, and what each aggregation costs.
 
-  --seconds N  measuring time of each side of each figure (default 5)
-  --events N   events of the history that is loaded before (default 200000)
+  --seconds N  measuring time of each side of each figure (default 5; with --aggregations 2)
+  --events N   events of the history that is loaded before (default 200000; with --aggregations: the most events of
+               a key, default 1000000)
   --seed N     seed of the events (default 1)
   --out FILE   also write the report as JSON
   --help       this text
 
 with --roles
   --only LIST    some of ${PHASES.join(',')}
-  --profile DIR  write CPU and heap profiles of the engine's processes (they cost speed)`;
+  --profile DIR  write CPU and heap profiles of the engine's processes (they cost speed)
+
+with --aggregations
+  --only LIST    some of ${AGGREGATION_PHASES.join(',')}
+  --days LIST    days that the events of a key are spread over (default 30,90)
+  --plots DIR    where to draw scaling-30d.svg and so on (default: not drawn; those kept are in bench/results)`;
+
+type Mode = 'embedded' | 'roles' | 'aggregations';
 
 interface Options {
-  readonly roles: boolean;
+  readonly mode: Mode;
   readonly seconds: number;
   readonly events: number;
   readonly seed: number;
   readonly out: string | undefined;
-  readonly phases: ReadonlySet<Phase>;
+  readonly phases: ReadonlySet<string>;
   readonly profile: string | null;
+  readonly days: readonly number[];
+  readonly plots: string | null;
 }
+
+const PHASES_OF: Readonly<Record<Mode, readonly string[]>> = {
+  embedded: [],
+  roles: PHASES,
+  aggregations: AGGREGATION_PHASES,
+};
 
 function fail(message: string): never {
   console.error(`${message}\n\n${HELP}`);
@@ -50,12 +75,15 @@ function parse(): Options {
     const { values } = parseArgs({
       options: {
         roles: { type: 'boolean', default: false },
-        seconds: { type: 'string', default: '5' },
-        events: { type: 'string', default: '200000' },
+        aggregations: { type: 'boolean', default: false },
+        seconds: { type: 'string' },
+        events: { type: 'string' },
         seed: { type: 'string', default: '1' },
         out: { type: 'string' },
         only: { type: 'string' },
         profile: { type: 'string' },
+        days: { type: 'string' },
+        plots: { type: 'string' },
         help: { type: 'boolean', default: false },
       },
     });
@@ -63,21 +91,30 @@ function parse(): Options {
       console.log(HELP);
       process.exit(0);
     }
-    const { roles, only, profile, out } = values;
-    const [seconds, events, seed] = [Number(values.seconds), Number(values.events), Number(values.seed)];
+    const { roles, aggregations, only, profile, plots, out } = values;
+    if (roles && aggregations) fail('either --roles or --aggregations');
+    const mode: Mode = roles ? 'roles' : aggregations ? 'aggregations' : 'embedded';
+    const seconds = Number(values.seconds ?? (aggregations ? 2 : 5));
+    const events = Number(values.events ?? (aggregations ? 1_000_000 : 200_000));
+    const seed = Number(values.seed);
     if (!(seconds > 0 && seconds <= 3600)) fail('--seconds must be a number above 0, at most 3600');
     if (!(Number.isInteger(events) && events >= 1)) fail('--events must be an integer of at least 1');
     if (!Number.isInteger(seed)) fail('--seed must be an integer');
-    if (!roles && (only !== undefined || profile !== undefined)) {
-      fail('--only and --profile go with --roles');
-    }
-    const names = only?.split(',') ?? PHASES;
-    const unknown = names.filter((name) => !(PHASES as readonly string[]).includes(name));
-    if (unknown.length > 0) fail(`--only: ${unknown.join(', ')} is none of ${PHASES.join(', ')}`);
+    if (mode === 'embedded' && only !== undefined) fail('--only goes with --roles or --aggregations');
+    if (!roles && profile !== undefined) fail('--profile goes with --roles');
+    if (!aggregations && (values.days ?? plots) !== undefined)
+      fail('--days and --plots go with --aggregations');
+    const days = (values.days ?? '30,90').split(',').map(Number);
+    if (!days.every((n) => Number.isInteger(n) && n >= 1 && n <= 90)) fail('--days: integers from 1 to 90');
+    const known = PHASES_OF[mode];
+    const names = only?.split(',') ?? known;
+    const unknown = names.filter((name) => !known.includes(name));
+    if (unknown.length > 0) fail(`--only: ${unknown.join(', ')} is none of ${known.join(', ')}`);
     return {
-      ...{ roles, seconds, events, seed, out },
-      phases: new Set(names as readonly Phase[]),
+      ...{ mode, seconds, events, seed, out, days },
+      phases: new Set(names),
       profile: profile === undefined ? null : resolve(profile),
+      plots: plots === undefined ? null : resolve(plots),
     };
   } catch (error) {
     return fail((error as Error).message);
@@ -95,11 +132,41 @@ async function cardFraud(): Promise<CompiledRepo> {
 
 const INTERRUPTED = 130;
 
-async function benchRoles({ profile, ...options }: Options, repo: CompiledRepo) {
+async function benchRoles(options: Options, repo: CompiledRepo) {
   onProgress('building …');
   // Always: whether a build is stale is told by some of its sources only.
   buildCheckout({ always: true });
+  const { seconds, events, seed, profile } = options;
   if (profile !== null) mkdirSync(profile, { recursive: true });
+  const phases = options.phases as ReadonlySet<Phase>;
+  return inScope((scope) =>
+    runRolesBench({ repo, phases, seconds, events, seed, profile, onProgress }, scope),
+  );
+}
+
+async function benchAggregations(options: Options) {
+  const { seconds, events, seed, days, plots } = options;
+  const phases = options.phases as ReadonlySet<AggregationPhase>;
+  const report = await inScope((scope) =>
+    runAggregationsBench({ phases, seconds, events, seed, days, onProgress }, scope),
+  );
+  if (plots !== null && report.scaling.length > 0) {
+    mkdirSync(plots, { recursive: true });
+    const { node, cpu, measured } = report.environment;
+    const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`;
+    const caption = [
+      `Windows from 1 minute to 90 days. Node ${node}, ${cpu}; ${measured}.`,
+      `Drawn by: ${command}`,
+    ];
+    for (const span of days) {
+      await writeFile(join(plots, `scaling-${span}d.svg`), scalingPlot(report.scaling, span, caption));
+    }
+  }
+  return report;
+}
+
+/** What was started is ended at the end, on a failure and on Ctrl-C. */
+async function inScope<T>(work: (scope: Scope) => Promise<T>): Promise<T> {
   const scope = new Scope();
   let interrupted = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -115,7 +182,7 @@ async function benchRoles({ profile, ...options }: Options, repo: CompiledRepo) 
     });
   }
   try {
-    return await runRolesBench({ ...options, repo, profile, onProgress }, scope);
+    return await work(scope);
   } catch (error) {
     // What was ended fails wherever it was used.
     if (interrupted) await new Promise(() => {});
@@ -128,15 +195,18 @@ async function benchRoles({ profile, ...options }: Options, repo: CompiledRepo) 
 const onProgress = (text: string): void => console.error(text);
 
 const options = parse();
-const { seconds, events, seed, out } = options;
-const repo = await cardFraud();
+const { mode, seconds, events, seed, out } = options;
 let report: object;
-if (options.roles) {
-  const roles = await benchRoles(options, repo);
+if (mode === 'aggregations') {
+  const aggregations = await benchAggregations(options);
+  console.log(formatAggregationsReport(aggregations));
+  report = aggregations;
+} else if (mode === 'roles') {
+  const roles = await benchRoles(options, await cardFraud());
   console.log(formatRolesReport(roles));
   report = roles;
 } else {
-  const embedded = await runBench({ repo, seconds, events, seed, onProgress });
+  const embedded = await runBench({ repo: await cardFraud(), seconds, events, seed, onProgress });
   console.log(formatReport(embedded));
   report = embedded;
 }

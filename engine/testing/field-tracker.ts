@@ -6,6 +6,7 @@ import type {
   MoveWatermark,
   ReadRequest,
   ReadState,
+  StateAddress,
   TileStore,
   Watermark,
   WatermarkName,
@@ -22,6 +23,11 @@ export class FieldTracker implements TileStore {
   /** The fields of each state of a view. */
   *statesOf(namespace: string): Iterable<ReadonlyMap<FieldName, Uint8Array>> {
     for (const [id, fields] of this.#states) if (id.startsWith(namespace)) yield fields;
+  }
+
+  /** The fields of one state; none where it does not exist. */
+  fieldsOf({ namespace, key }: StateAddress): ReadonlyMap<FieldName, Uint8Array> {
+    return this.#states.get(namespace + key) ?? new Map();
   }
 
   async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
