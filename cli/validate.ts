@@ -18,7 +18,15 @@ function describeFeature(view: CompiledView, feature: CompiledFeature): string[]
   const { column, orderBy } = view.definition.features[feature.name]!;
   const columns = [column, orderBy ?? null].filter((name) => name !== null);
   const args = [...columns, ...feature.params.map(String)];
-  return [feature.name, `${feature.operation.name}(${args.join(', ')})`, describeWindow(feature.window)];
+  const { where, by } = view.definition.features[feature.name]!;
+  const restricted =
+    (where === undefined ? '' : ` where ${where}`) +
+    (by === undefined ? '' : ` by ${by.column}, at most ${by.max}`);
+  return [
+    feature.name,
+    `${feature.operation.name}(${args.join(', ')})${restricted}`,
+    describeWindow(feature.window),
+  ];
 }
 
 function describeView(view: CompiledView): string {

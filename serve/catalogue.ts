@@ -64,19 +64,36 @@ function windowParts(window: Window) {
   }
 }
 
+/** An array for a series, of maps for a secondary key. */
+function resultTypeOf({ operation, type, groups, window }: CompiledFeature): string {
+  const single = operation.resultType(type);
+  const grouped = groups === null ? single : `map<${single}>`;
+  return window.kind === 'series' ? `${grouped}[]` : grouped;
+}
+
+function paramsOf({ operation, params }: CompiledFeature): Record<string, number | null | readonly number[]> {
+  const { params: declared, list } = operation;
+  const named = declared.map(({ name }, i): [string, number | null] => [name, params[i] ?? null]);
+  return {
+    ...Object.fromEntries(named),
+    ...(list === undefined ? {} : { [list.name]: params.slice(declared.length) }),
+  };
+}
+
 function aggregateOf(view: CompiledView, feature: CompiledFeature) {
   const declared = view.definition.features[feature.name]!;
   return {
     name: feature.name,
     kind: 'aggregate',
     view: view.name,
-    type: feature.operation.resultType(feature.type),
+    type: resultTypeOf(feature),
     aggregation: {
       operation: feature.operation.name,
       column: declared.column,
-      params: Object.fromEntries(
-        feature.operation.params.map(({ name }, i) => [name, feature.params[i] ?? null]),
-      ),
+      params: paramsOf(feature),
+      ...(declared.orderBy === undefined ? {} : { order_by: declared.orderBy }),
+      ...(declared.where === undefined ? {} : { where: declared.where }),
+      ...(declared.by === undefined ? {} : { by: declared.by }),
     },
     window: windowOf(feature.window),
     empty: toJson(feature.empty),
