@@ -3,8 +3,8 @@
  *
  * Luxon knows the rules of the zones (through `Intl`) and what to do where a clock is set: a day may have 23 or 25
  * hours and need not begin at 00:00, and an hour that the clocks show twice is two hours (half of one that they show
- * twice, as on Lord Howe Island, belongs to it). It costs some tens of
- * microseconds, so the periods met last are kept; questions mostly stay within one.
+ * twice, as on Lord Howe Island, belongs to it). Hours are worked out here: they need no calendar, and where clocks are
+ * set off the full hour luxon's begin an hour late or early. It costs some tens of microseconds, so the periods met last are kept; questions mostly stay within one.
  */
 import { DateTime, IANAZone } from 'luxon';
 
@@ -23,6 +23,7 @@ const LONGEST_DAYS: Readonly<Record<CalendarUnit, number>> = {
   month: 32,
   year: 367,
 };
+const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 
 /** Luxon's number of a weekday: 1 is Monday. */
@@ -63,19 +64,57 @@ export class CalendarPeriods {
   /** The first millisecond of the period that holds `timeMs`. */
   startOf(timeMs: number): number {
     for (const { startMs, endMs } of this.#known) if (startMs <= timeMs && timeMs < endMs) return startMs;
-    const start = this.#start(DateTime.fromMillis(timeMs, { zone: this.#zone }));
-    // Into the next period by an hour or a day: where clocks are set, its start is not where the length says.
-    const beyond = start
-      .plus({ [this.#unit]: 1 })
-      .plus(this.#unit === 'hour' ? { minutes: 1 } : { hours: 12 });
-    const period = { startMs: start.toMillis(), endMs: this.#start(beyond).toMillis() };
+    const period = this.#unit === 'hour' ? this.#hour(timeMs) : this.#days(timeMs);
     this.#known.unshift(period);
     if (this.#known.length > KEPT) this.#known.pop();
     return period.startMs;
   }
 
+  #days(timeMs: number): Period {
+    const start = this.#start(DateTime.fromMillis(timeMs, { zone: this.#zone }));
+    // Into the next period by half a day: where clocks are set, its start is not where the length says.
+    const beyond = start.plus({ [this.#unit]: 1 }).plus({ hours: 12 });
+    return { startMs: start.toMillis(), endMs: this.#start(beyond).toMillis() };
+  }
+
+  /** The hour that clocks show, from its first moment or from when they were set, until they are set again. */
+  #hour(timeMs: number): Period {
+    const offsetMs = this.#offsetMs(timeMs);
+    const shownHour = Math.floor((timeMs + offsetMs) / HOUR_MS);
+    let startMs = shownHour * HOUR_MS - offsetMs;
+    let endMs = startMs + HOUR_MS;
+    if (this.#offsetMs(startMs) !== offsetMs) startMs = this.#nextSetMs(startMs, timeMs);
+    if (this.#offsetMs(endMs - 1) !== offsetMs) endMs = this.#nextSetMs(timeMs, endMs - 1);
+    // Set within the hour: what clocks showed before may be the same hour.
+    const beforeMs = this.#offsetMs(startMs - 1);
+    if (
+      startMs !== shownHour * HOUR_MS - offsetMs &&
+      Math.floor((startMs - 1 + beforeMs) / HOUR_MS) === shownHour
+    ) {
+      startMs = shownHour * HOUR_MS - beforeMs;
+    }
+    return { startMs, endMs };
+  }
+
+  /** What clocks are ahead of UTC. */
+  #offsetMs(timeMs: number): number {
+    return this.#zone.offset(timeMs) * 60_000;
+  }
+
+  /** When the clocks are set, by halving: lowMs is before it, highMs is not. */
+  #nextSetMs(lowMs: number, highMs: number): number {
+    const offsetMs = this.#offsetMs(lowMs);
+    let low = lowMs;
+    let high = highMs;
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.#offsetMs(middle) === offsetMs) low = middle;
+      else high = middle;
+    }
+    return high;
+  }
+
   #start(at: DateTime): DateTime {
-    if (this.#unit === 'hour') return at.startOf('hour');
     if (this.#unit !== 'week') return firstMidnight(at.startOf(this.#unit));
     const days = (at.weekday - this.#firstWeekday + 7) % 7;
     return firstMidnight(at.minus({ days }).startOf('day'));
