@@ -1,8 +1,8 @@
 /** `millrace validate`: what a feature repo defines, or everything that is wrong with it. */
 import type { CompiledFeature, CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
 import type { Column } from '../engine/definitions/types.ts';
-import { describeWindow } from '../engine/windows/describe-window.ts';
 import { formatDuration } from '../engine/windows/duration.ts';
+import { describeWindow } from './describe-window.ts';
 import { loadFeatureRepo } from './load-features.ts';
 import type { Config } from './settings.ts';
 import { textTable } from './text-table.ts';

@@ -12,7 +12,7 @@ import type {
   OnDemandFeature,
   Window,
 } from '../engine/definitions/types.ts';
-import { describeWindow } from '../engine/windows/describe-window.ts';
+import { formatDuration } from '../engine/windows/duration.ts';
 import { toJson } from './json-value.ts';
 
 interface Description {
@@ -33,34 +33,31 @@ function columnsOf(columns: Columns) {
   return Object.entries(columns).map(([name, { type, nullable }]) => ({ name, type, nullable }));
 }
 
-/** The definition as it is, its durations also in words. */
-function windowOf(window: Window) {
-  return { description: describeWindow(window), ...windowParts(window) };
+/** Lengths of time, each in ms and in words. */
+function lengths(byName: Readonly<Record<string, number | null>>): Record<string, number | string | null> {
+  return Object.fromEntries(
+    Object.entries(byName).flatMap(([name, ms]) => [
+      [name, ms === null ? null : formatDuration(ms)],
+      [`${name}_ms`, ms],
+    ]),
+  );
 }
 
-function windowParts(window: Window) {
-  switch (window.kind) {
+function windowOf(window: Window) {
+  const { kind } = window;
+  switch (kind) {
     case 'sliding':
-      return { kind: window.kind, size_ms: window.sizeMs, offset_ms: window.offsetMs };
+      return { kind, ...lengths({ size: window.sizeMs, offset: window.offsetMs }) };
     case 'lifetime':
-      return { kind: window.kind, offset_ms: window.offsetMs };
-    case 'series':
-      return {
-        kind: window.kind,
-        start_ms: window.startMs,
-        end_ms: window.endMs,
-        size_ms: window.sizeMs,
-        step_ms: window.stepMs,
-      };
+      return { kind, ...lengths({ size: null, offset: window.offsetMs }) };
+    case 'series': {
+      const { startMs, endMs, sizeMs, stepMs } = window;
+      return { kind, ...lengths({ start: startMs, end: endMs, size: sizeMs, step: stepMs }) };
+    }
     case 'calendar':
-      return {
-        kind: window.kind,
-        unit: window.unit,
-        time_zone: window.timeZone,
-        week_start: window.weekStart,
-      };
+      return { kind, unit: window.unit, time_zone: window.timeZone, week_start: window.weekStart };
     case 'last_events':
-      return { kind: window.kind, count: window.count, within_ms: window.withinMs };
+      return { kind, count: window.count, ...lengths({ within: window.withinMs }) };
   }
 }
 

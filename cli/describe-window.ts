@@ -1,5 +1,5 @@
-import type { Window } from '../definitions/types.ts';
-import { formatDuration } from './duration.ts';
+import type { Window } from '../engine/definitions/types.ts';
+import { formatDuration } from '../engine/windows/duration.ts';
 
 /** A window in words, for people: `7d`, `7d, 1d late`, `7 × 1d every 1d`, `since the day began (UTC)`, `last 5 events`. */
 export function describeWindow(window: Window): string {
