@@ -107,6 +107,10 @@ describe('README', () => {
   });
 });
 
+test('the changelog counts the aggregations', () => {
+  expect(read('CHANGELOG.md')).toContain(`${operationRegistry.size} aggregations`);
+});
+
 test('docs/aggregations.md is what `npm run docs` makes of the registry', () => {
   expect(read('docs/aggregations.md')).toBe(aggregationsPage());
 });
