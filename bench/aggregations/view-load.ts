@@ -1,4 +1,5 @@
 /** Events into the states of one view, as ingest and compaction would bring them there; no log, no HTTP. */
+import { setImmediate as immediate } from 'node:timers/promises';
 import { Compactor } from '../../compaction/compactor.ts';
 import { ManualClock } from '../../engine/clock.ts';
 import type { CompiledView } from '../../engine/definitions/compiled.ts';
@@ -64,6 +65,8 @@ export class ViewLoad {
     let writeMs = 0;
     let compactMs = 0;
     for (let chunk = events.take(CHUNK_EVENTS); chunk.length > 0; chunk = events.take(CHUNK_EVENTS)) {
+      // A store in this process never waits: Ctrl-C and servers' ends would not be heard of.
+      await immediate();
       onChunk(chunk);
       const before = this.meter.bytesWritten;
       const startedMs = performance.now();
