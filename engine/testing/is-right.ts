@@ -31,12 +31,15 @@ export function isRight(args: RightArgs): boolean {
         expected.elements.every((element, i) => isRight({ ...args, expected: element, got: got[i] }))
       );
     case 'groups': {
-      const groups = got instanceof Map ? [...got] : Object.entries(got as object);
+      const ordered = got instanceof Map;
+      const groups = ordered ? got : new Map(Object.entries(got as object));
+      // An object read from JSON has keys that look like array indices first, whatever their order in the text.
+      const keys = ordered ? [...groups.keys()] : [...expected.groups.keys()];
       return (
-        groups.length === expected.groups.size &&
+        groups.size === expected.groups.size &&
         [...expected.groups].every(
           ([key, group], i) =>
-            groups[i]![0] === key && isRight({ ...args, expected: group, got: groups[i]![1] }),
+            keys[i] === key && groups.has(key) && isRight({ ...args, expected: group, got: groups.get(key) }),
         )
       );
     }
