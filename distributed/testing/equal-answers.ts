@@ -10,6 +10,7 @@ export interface FeatureRow {
         string,
         {
           readonly status: string;
+          readonly truncated?: boolean;
           readonly window?: AnsweredWindow;
           readonly windows?: readonly AnsweredWindow[];
         }
@@ -28,20 +29,25 @@ export function boundsOf({ after, until }: AnsweredWindow): Bounds {
 }
 
 /**
- * An answer without its coarse values: how far the old edge of a `resolution` reaches back depends on how rows came
- * to lie in tiles. Everything else must be equal to the last byte.
+ * An answer without the values that depend on how rows came to lie in tiles: coarse ones, by how far the old edge of
+ * a `resolution` reaches back, and those of features in `approximate` that were truncated, by which values were left
+ * out first. Everything else must be equal to the last byte.
  */
-export function withoutCoarse(
+export function withoutVarying(
   rows: readonly FeatureRow[],
   others: readonly FeatureRow[],
+  approximate: ReadonlySet<string>,
 ): readonly unknown[] {
   return rows.map((row, i) => {
     const { features, metadata } = row;
     if (features === undefined || metadata === undefined) return row;
-    const isCoarse = (name: string): boolean =>
-      [metadata, others[i]?.metadata].some((of) => of?.features[name]?.status === 'coarse');
+    const varies = (name: string): boolean =>
+      [metadata, others[i]?.metadata].some((of) => {
+        const told = of?.features[name];
+        return told?.status === 'coarse' || (told?.truncated === true && approximate.has(name));
+      });
     const without = <T>(record: Readonly<Record<string, T>>): [string, T][] =>
-      Object.entries(record).filter(([name]) => !isCoarse(name));
+      Object.entries(record).filter(([name]) => !varies(name));
     return {
       ...row,
       features: without(features),
