@@ -61,6 +61,6 @@ describe('the simulator notices', () => {
         }
       }
       expect(caughtBy).not.toBeNull();
-    }, 300_000);
+    }, 900_000);
   }
 });
