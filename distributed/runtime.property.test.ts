@@ -1,7 +1,7 @@
 /**
  * Embedded and Kafka + Redis answer alike (I10): one random feature repo, the same random pushes and questions to
- * both through HTTP, and whatever they answer must be equal as text, metadata and refusals included. And both must
- * be right: each value is compared with the oracle.
+ * both through HTTP, and whatever they answer must be equal as text, metadata and refusals included, but for what
+ * `withoutVarying` names. And Kafka + Redis must be right: each of its values is compared with the oracle.
  *
  * Events are tied, late, ahead, repeated, null, of 64 bits and extreme; topics have several partitions; two members
  * of the consumer group come and go while records are on their way; compaction runs beside and at random moments in
