@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -11,6 +12,8 @@ export const exclude = ['**/node_modules/**', '**/dist/**', '**/dist.*/**'];
 export default defineConfig({
   test: {
     reporters: ['default', './scripts/count-reporter.mjs'],
+    // Vitest leaves one core to itself, which on two cores is half of the machine idle: many files wait for servers.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         resolve,
