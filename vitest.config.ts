@@ -12,7 +12,7 @@ export const exclude = ['**/node_modules/**', '**/dist/**', '**/dist.*/**'];
 export default defineConfig({
   test: {
     reporters: ['default', './scripts/count-reporter.mjs'],
-    // Vitest leaves one core to itself, which on two cores is half of the machine idle: many files wait for servers.
+    // Vitest's default leaves one core out, half of a machine with two; many files wait for servers meanwhile.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
