@@ -21,7 +21,7 @@ export interface Breakdown {
   rowIds: number;
   readonly columns: Map<string, number>;
   blocks: number;
-  /** Partial aggregates kept in parents. */
+  /** Partial aggregates kept in parents, and wide ones in blocks. */
   tiles: number;
   /** What is left of root and nodes: buckets, kinds, counts, lengths. */
   structure: number;
@@ -33,6 +33,7 @@ export interface Breakdown {
 
 const TOKEN_BYTES = 8;
 const NODE_FIELD = /^[a-g][0-9a-z]+$/;
+const BLOCK_FIELD = /^w[0-9a-z]+$/;
 
 export function emptyBreakdown(view: CompiledView): Breakdown {
   const columns = new Map(view.columns.map(({ name, need }) => [need === 'hash' ? `#${name}` : name, 0]));
@@ -55,6 +56,7 @@ export function addState(
     if (name === IDS_FIELD) into.ids += bytes.length;
     else if (name === ROOT_FIELD) addRoot(into, view, bytes);
     else if (NODE_FIELD.test(name)) addNodeField(into, view, bytes);
+    else if (BLOCK_FIELD.test(name)) into.tiles += bytes.length;
     else into.other += bytes.length;
   }
 }

@@ -27,6 +27,9 @@ export type ColumnType = 'string' | 'integer' | 'long' | 'double' | 'boolean' | 
 /** One value of an event's column. */
 export type ColumnValue = string | number | bigint | boolean | null;
 
+/** A partial that holds at most so many values is not a wide one. */
+export const NARROW_VALUES_MAX = 16;
+
 /**
  * The mergeable intermediate representation (IR) of an aggregation over one column: what a tile stores.
  * Several aggregations share one partial: `sum`, `mean` and `var_pop` of a column all use its `exact_sum`.
@@ -48,6 +51,12 @@ export interface PartialAggregate<State = unknown> {
    * operations on top publish. Up to that bound the laws hold. @default false
    */
   readonly boundedError?: boolean;
+  /**
+   * Whether an encoded state can outgrow some hundred bytes (sketches, sets, groups). A tile in a parent's node would then
+   * make every read of that node dear: such states are kept in blocks of their own, see `tiles/wide-blocks.ts`. An
+   * ordered partial never is. @default false
+   */
+  readonly wide?: boolean;
   /** Canonical identity: kind, column and parameters, e.g. `first_n(amount,3)`. Equal keys share one state. */
   readonly key: string;
   /** Index of the column in the row block, or −1 where the partial needs no column. */

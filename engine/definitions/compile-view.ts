@@ -23,7 +23,7 @@ import { keyReader, projectorOf } from './project-event.ts';
 import type { Column, Feature, FeatureView } from './types.ts';
 
 /** Raise when the meaning of stored bytes changes without any definition changing. */
-const STATE_FORMAT = 2;
+const STATE_FORMAT = 3;
 
 const STORAGE: Readonly<Record<ColumnType, ColumnStorage>> = {
   string: 'text',
@@ -303,9 +303,12 @@ export function compileView(view: FeatureView): CompiledView {
   const columns = storedColumns(byName.values(), declared);
   const ordered = [...byName].sort(([, a], [, b]) => byText(a.key, b.key));
   const partialKeys = ordered.map(([, { key }]) => key);
-  const indexes = new Map(ordered.map(([name], index) => [name, index]));
   const maker = new PartialMaker(columns);
-  const partials = ordered.map(([, partial]) => maker.make(partial));
+  const made = ordered.map(([name, partial]) => ({ name, partial: maker.make(partial) }));
+  const isWide = ({ partial }: { partial: PartialAggregate }): boolean => partial.wide === true;
+  const placed = [...made.filter((one) => !isWide(one)), ...made.filter(isWide)];
+  const indexes = new Map(placed.map(({ name }, index) => [name, index]));
+  const partials = placed.map(({ partial }) => partial);
 
   const newest = newestKeys(planned);
   const newestRows = newest.map((where) => newestRowsOf(where, planned, maker));
@@ -336,6 +339,8 @@ export function compileView(view: FeatureView): CompiledView {
     columns,
     storages: columns.map(({ storage }) => storage),
     partials,
+    narrow: partials.filter((partial) => partial.wide !== true),
+    wide: partials.filter((partial) => partial.wide === true),
     features,
     longestWindowMs: Math.max(0, ...windows.map(reachMs).filter(Number.isFinite)),
     largestOffsetMs: Math.max(0, ...windows.map(newEdgeOffsetMs)),

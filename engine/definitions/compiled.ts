@@ -60,7 +60,10 @@ export interface CompiledView {
   readonly fingerprint: string;
   readonly columns: readonly StoredColumn[];
   readonly storages: readonly ColumnStorage[];
+  /** All, the narrow ones first: those before the wide ones, see `TileView`. */
   readonly partials: readonly PartialAggregate[];
+  readonly narrow: readonly PartialAggregate[];
+  readonly wide: readonly PartialAggregate[];
   readonly features: readonly CompiledFeature[];
   /** How far back its windows reach, those without an old edge left out, ms; 0 when there are none. */
   readonly longestWindowMs: number;

@@ -19,6 +19,7 @@ import { PartialSet } from '../tiles/partial-set.ts';
 import { compareRows, type RowBlock, rowsWeightBytes } from '../tiles/row-block.ts';
 import type { TileShape } from '../tiles/tile-shape.ts';
 import type { TileView } from '../tiles/tile-view.ts';
+import { blockAbove, blockField, blockLevels } from '../tiles/wide-blocks.ts';
 
 export interface TreeFacts {
   /** Blocks of rows held as rows, in time order. */
@@ -32,8 +33,10 @@ export interface TreeFacts {
   readonly nodeCount: number;
   /** Depth of the deepest of them; 0 where there is only the root. */
   readonly depthMax: number;
-  /** Everything below the root, merged. */
+  /** Everything below the root, merged: narrow partials. */
   readonly tile: Uint8Array;
+  /** Blocks of wide partials. */
+  readonly blockCount: number;
 }
 
 /**
@@ -51,6 +54,7 @@ export function checkTree(
   let collapsedRowCount = 0;
   let nodeCount = 0;
   let depthMax = 0;
+  let blockCount = 0;
 
   const takeRows = (rows: RowBlock, depth: number, bucket: number): void => {
     for (let i = 0; i < rows.length; i++) {
@@ -62,7 +66,40 @@ export function checkTree(
     blocks.push(rows);
   };
 
-  const walk = (node: TileNode, depth: number, bucket: number, into: PartialSet): number => {
+  const fieldOf = (field: FieldName): Uint8Array => {
+    const bytes = fields.get(field);
+    if (bytes === undefined) throw new Error(`field ${field} is missing`);
+    reachable.add(field);
+    return bytes;
+  };
+  // A partial of bounded error may have merged the rows in other parts.
+  const comparable = (partials: TileView['partials']): boolean =>
+    !partials.some(({ boundedError }) => boundedError === true);
+  /** Blocks over the children of one node, and the wide partials of each of these that are not inline. */
+  const checkBlocks = (depth: number, wides: ReadonlyMap<number, PartialSet>): void => {
+    if (view.wide.length === 0) return;
+    const { first, last } = blockLevels(depth);
+    for (let level = first; level <= last; level++) {
+      for (const index of new Set([...wides.keys()].map((bucket) => blockAbove(first, bucket, level)))) {
+        const bytes = fieldOf(blockField(level, index));
+        blockCount++;
+        const expected = new PartialSet(view.wide);
+        for (const [bucket, wide] of wides) {
+          if (blockAbove(first, bucket, level) === index) expected.absorb(wide.encode());
+        }
+        if (comparable(view.wide) && !equalBytes(expected.encode(), bytes))
+          throw new Error(`block ${blockField(level, index)} is not that of its rows`);
+      }
+    }
+  };
+
+  const walk = (
+    node: TileNode,
+    depth: number,
+    bucket: number,
+    into: PartialSet,
+    intoWide: PartialSet,
+  ): number => {
     depthMax = Math.max(depthMax, depth);
     if (node.kind === 'leaf') {
       if (depth < DEPTH_MAX && rowsWeightBytes(node.rows) > shape.leafBytesMax)
@@ -70,6 +107,7 @@ export function checkTree(
       if (depth > 0 && node.rows.length === 0) throw new Error('a leaf without rows has a field');
       takeRows(node.rows, depth, bucket);
       into.addRows(node.rows, 0, node.rows.length);
+      intoWide.addRows(node.rows, 0, node.rows.length);
       return node.rows.length;
     }
     if (depth === DEPTH_MAX) throw new Error('an inner node at the lowest depth');
@@ -78,6 +116,7 @@ export function checkTree(
     let count = 0;
     let inlineBytes = 0;
     let previous = -1;
+    const wides = new Map<number, PartialSet>();
     for (const child of node.children) {
       if (child.bucket <= previous) throw new Error('children do not ascend');
       previous = child.bucket;
@@ -88,45 +127,48 @@ export function checkTree(
         inlineBytes += rowsWeightBytes(child.rows);
         takeRows(child.rows, depth + 1, child.bucket);
         into.addRows(child.rows, 0, child.rows.length);
+        intoWide.addRows(child.rows, 0, child.rows.length);
         count += child.rows.length;
       } else {
         if (child.rowCount === 0) throw new Error(`a ${child.kind} child without rows`);
         if (child.kind === 'node') {
           const field = nodeField(depth + 1, child.bucket);
-          const bytes = fields.get(field);
-          if (bytes === undefined) throw new Error(`field ${field} is missing`);
-          reachable.add(field);
           nodeCount++;
-          const below = new PartialSet(view.partials);
-          const reader = new ByteReader(bytes);
-          const rowsBelow = walk(decodeNode(reader, view.storages), depth + 1, child.bucket, below);
+          const below = new PartialSet(view.narrow);
+          const wide = new PartialSet(view.wide);
+          const reader = new ByteReader(fieldOf(field));
+          const rowsBelow = walk(decodeNode(reader, view.storages), depth + 1, child.bucket, below, wide);
+          wides.set(child.bucket, wide);
           if (!reader.done) throw new Error(`field ${field} has bytes left over`);
           if (rowsBelow !== child.rowCount)
             throw new Error(`field ${field} has ${rowsBelow} rows, its parent says ${child.rowCount}`);
-          // A partial of bounded error may have merged the rows in other parts.
-          const comparable = !view.partials.some(({ boundedError }) => boundedError === true);
-          if (comparable && !equalBytes(below.encode(), child.tile))
+          if (comparable(view.narrow) && !equalBytes(below.encode(), child.tile))
             throw new Error(`the tile of ${field} is not that of its rows`);
         } else {
           collapsedRowCount += child.rowCount;
+          const wide = new PartialSet(view.wide);
+          if (view.wide.length > 0) wide.absorb(fieldOf(nodeField(depth + 1, child.bucket)));
+          wides.set(child.bucket, wide);
         }
         into.absorb(child.tile);
         count += child.rowCount;
       }
     }
+    for (const wide of wides.values()) intoWide.absorb(wide.encode());
+    checkBlocks(depth + 1, wides);
     if (inlineBytes > shape.leafBytesMax)
       throw new Error(`inline rows at depth ${depth} weigh ${inlineBytes} bytes`);
     return count;
   };
 
-  const all = new PartialSet(view.partials);
+  const all = new PartialSet(view.narrow);
   const rootBytes = fields.get(ROOT_FIELD);
   let prefixRowCount = 0;
   if (rootBytes !== undefined) {
     const root = decodeRoot(new ByteReader(rootBytes), view.storages);
     prefixRowCount = root.prefixRowCount;
     if ((root.prefix === null) !== (prefixRowCount === 0)) throw new Error('prefix and its row count differ');
-    walk(root.node, 0, 0, all);
+    walk(root.node, 0, 0, all, new PartialSet(view.wide));
     for (const { times, length } of blocks) {
       if (length > 0 && times[0]! < root.lowMs) throw new Error('a row older than lowMs is still held');
     }
@@ -135,7 +177,16 @@ export function checkTree(
     if (field !== NEWEST_FIELD && !reachable.has(field))
       throw new Error(`field ${field} is reachable from nowhere`);
   }
-  return { blocks, rowCount, collapsedRowCount, prefixRowCount, nodeCount, depthMax, tile: all.encode() };
+  return {
+    blocks,
+    rowCount,
+    collapsedRowCount,
+    prefixRowCount,
+    nodeCount,
+    depthMax,
+    blockCount,
+    tile: all.encode(),
+  };
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -5,6 +5,7 @@
  * the tail behind every row of the tree: see `state-update.ts`.
  */
 import type { FieldName } from '../store/tile-store.ts';
+import { blocksAt } from './block-editor.ts';
 import { pathFields, ROOT_FIELD } from './grid.ts';
 import { type Head, tailOffset, tailPartition, tailStorages } from './head.ts';
 import { lowerBound, mergeRows, pickRows, type RowBlock, sliceRows } from './row-block.ts';
@@ -48,7 +49,7 @@ function placeAnywhere({ view, shape, rules, state, head, rows }: Placing): Plac
   if (tail.length === 0 || tail.length + rows.length <= shape.tailRowsMax) {
     return { kind: 'placed', tail: mergeRows(tail, rows, storages), tree: null };
   }
-  if (state.watermarks === null) return readToFold(state, tail.times[tail.length - 1]!);
+  if (state.watermarks === null) return readToFold(view, state, tail.times[tail.length - 1]!);
   const folded = foldTail({ view, shape, rules, state, head, olderThanMs: Number.POSITIVE_INFINITY });
   if (folded.kind === 'read') return { ...folded, fields: [...INGEST_FIELDS, ...folded.fields] };
   if (folded.kind === 'nothing') return { kind: 'placed', tail: mergeRows(tail, rows, storages), tree: null };
@@ -70,7 +71,7 @@ function placeInOrder({ view, shape, rules, state, head, rows }: Placing): Place
     return { kind: 'placed', tail: mergeRows(tail, rows, storages), tree: null };
   }
   if (state.watermarks === null || !state.fields.has(ROOT_FIELD)) {
-    return readToFold(state, leaving > 0 ? tail.times[leaving - 1]! : rows.times[0]!);
+    return readToFold(view, state, leaving > 0 ? tail.times[leaving - 1]! : rows.times[0]!);
   }
   const into = mergeRows(sliceRows(tail, 0, leaving), sliceRows(rows, 0, late), storages);
   const tree = foldRows({ view, shape, rules, state, head, rows: into });
@@ -83,8 +84,9 @@ function placeInOrder({ view, shape, rules, state, head, rows }: Placing): Place
   return { kind: 'placed', tail: mergeRows(rest, sliceRows(rows, late, rows.length), storages), tree };
 }
 
-function readToFold(state: StateSnapshot, timeMs: number): Placed {
-  const fields = [...INGEST_FIELDS, ...state.fields.keys(), ROOT_FIELD, ...pathFields(timeMs)];
+function readToFold(view: StateView, state: StateSnapshot, timeMs: number): Placed {
+  const blocks = view.wide.length === 0 ? [] : blocksAt(timeMs);
+  const fields = [...INGEST_FIELDS, ...state.fields.keys(), ROOT_FIELD, ...pathFields(timeMs), ...blocks];
   return { kind: 'read', fields, watermarks: true };
 }
 

@@ -1,4 +1,4 @@
-/** The partial aggregates of one view together: what a tile holds. */
+/** The partial aggregates of one view together, or its narrow or its wide ones: what a tile or a block holds. */
 import type { PartialAggregate } from '../aggregators/partial-aggregate.ts';
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import type { RowBlock } from './row-block.ts';
@@ -7,7 +7,7 @@ const writer = new ByteWriter();
 
 export class PartialSet {
   readonly #partials: readonly PartialAggregate[];
-  /** In the order of the view's partials; read by `Operation.finalize`. */
+  /** In the order of the partials given. */
   readonly states: readonly unknown[];
 
   constructor(partials: readonly PartialAggregate[]) {
@@ -27,7 +27,11 @@ export class PartialSet {
 
   /** Merges what `encode` wrote. */
   absorb(bytes: Uint8Array): void {
-    const reader = new ByteReader(bytes);
+    this.absorbFrom(new ByteReader(bytes));
+  }
+
+  /** As `absorb`; the reader ends right behind it. */
+  absorbFrom(reader: ByteReader): void {
     for (let p = 0; p < this.#partials.length; p++) this.#partials[p]!.absorb(this.states[p], reader);
   }
 

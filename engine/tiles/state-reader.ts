@@ -27,6 +27,7 @@ import {
   sliceRows,
 } from './row-block.ts';
 import type { TileView } from './tile-view.ts';
+import { blockField, forEachBlockBetween } from './wide-blocks.ts';
 
 const LEAF = 0;
 const INNER = 1;
@@ -61,6 +62,14 @@ export interface TieLimit {
 interface IdRange {
   readonly after: EventId | null;
   readonly last: EventId | null;
+}
+
+interface WideRange {
+  readonly lo: number;
+  readonly hi: number;
+  /** The newer of the two edges between which blocks are taken: toMs ≤ hi. */
+  readonly toMs: number;
+  readonly ids: IdRange | null;
 }
 
 export class StateReader {
@@ -165,10 +174,12 @@ export class StateReader {
     return this.#parsedNewest;
   }
 
-  /** Adds the prefix: everything older than the root's lowMs. */
-  addPrefix(into: PartialSet): void {
+  /** Adds the prefix: everything older than the root's lowMs. `wide`: where its wide partials go. */
+  addPrefix(narrow: PartialSet, wide: PartialSet): void {
     if (this.rootHeader.prefix === null) return;
-    into.absorb(this.rootHeader.prefix);
+    const reader = new ByteReader(this.rootHeader.prefix);
+    narrow.absorbFrom(reader);
+    wide.absorbFrom(reader);
     this.rowCount += this.rootHeader.prefixRowCount;
   }
 
@@ -207,13 +218,86 @@ export class StateReader {
     this.addRange(lo, timeMs, tie, into);
   }
 
+  /**
+   * Adds to wide partials what `addRange` adds to narrow ones for lo ≤ time ≤ toMs: rows, and the blocks between the two
+   * edges, which must have been read (`forEachBlockBetween(lo − 1, toMs)`).
+   * @returns where a collapsed tile straddled `lo`: its start, from which everything was added; else `lo`
+   */
+  addWide(lo: number, toMs: number, tie: TieLimit | null, into: PartialSet): number {
+    if (lo > toMs) return lo;
+    const tied = tie !== null && tie.timeMs === toMs ? { after: null, last: tie.last } : null;
+    const hi = tied === null ? toMs + 1 : toMs;
+    this.#addRowsOf(this.head.tail, lo, hi, null, into);
+    if (tied !== null) this.#addRowsOf(this.head.tail, toMs, toMs + 1, tied, into);
+    forEachBlockBetween(lo - 1, toMs, (level, index) => {
+      const block = this.#fields.get(blockField(level, index));
+      if (block === undefined) throw new Error(`block ${blockField(level, index)} was not read`);
+      if (block !== null) into.absorb(block);
+    });
+    let from = lo;
+    if (this.#rootNode !== null) {
+      const range = { lo, hi, toMs, ids: null };
+      from = Math.min(from, this.#addOutsideBlocks(this.#rootNode, 0, range, into));
+      const millisecond = { lo: toMs, hi: toMs + 1, toMs, ids: tied };
+      if (tied !== null) from = Math.min(from, this.#addOutsideBlocks(this.#rootNode, 0, millisecond, into));
+    }
+    this.#addRowsOf(this.head.tail, from, lo, null, into);
+    return from;
+  }
+
+  /** What lies in the range and in no block between its edges. @returns where it begins: `lo`, or earlier */
+  #addOutsideBlocks(node: ParsedNode, depth: number, range: WideRange, into: PartialSet): number {
+    const { lo, hi, toMs, ids } = range;
+    if (node.rows !== null) {
+      this.#addRowsOf(node.rows, lo, hi, ids, into);
+      return lo;
+    }
+    let from = lo;
+    const span = spanMs(depth + 1);
+    for (let i = node.buckets.length - 1; i >= 0; i--) {
+      const startMs = node.buckets[i]! * span;
+      const endMs = startMs + span;
+      if (startMs >= hi) continue;
+      if (endMs <= lo) break;
+      const kind = node.kinds[i]!;
+      const inside = lo <= startMs && endMs <= hi && ids === null;
+      if (kind === INLINE) {
+        this.#addRowsOf(this.#inlineRows(node, i), lo, hi, ids, into);
+      } else if (inside && endMs <= toMs) {
+        // A block between the edges has it.
+      } else if (kind === NODE) {
+        const child = this.#child(depth + 1, node.buckets[i]!);
+        from = Math.min(from, this.#addOutsideBlocks(child, depth + 1, range, into));
+      } else if (endMs <= hi) {
+        into.absorb(this.#collapsedCopy(depth + 1, node.buckets[i]!));
+        from = Math.min(from, startMs);
+      }
+    }
+    return from;
+  }
+
+  #collapsedCopy(depth: number, bucket: number): Uint8Array {
+    const field = nodeField(depth, bucket);
+    const bytes = this.#fields.get(field);
+    if (bytes === undefined) throw new Error(`field ${field} is on no path that was read`);
+    if (bytes === null) throw new CorruptBytesError(`collapsed node ${field} has no wide partials`);
+    return bytes;
+  }
+
   #addMillisecond(timeMs: number, ids: IdRange, into: PartialSet): void {
     this.#addBlock(this.head.tail, timeMs, timeMs + 1, ids, into);
     if (this.#rootNode !== null) this.#addNode(this.#rootNode, 0, timeMs, timeMs + 1, ids, into);
   }
 
-  /** @param ids null: all; given for one millisecond only */
   #addBlock(rows: RowBlock, lo: number, hi: number, ids: IdRange | null, into: PartialSet): void {
+    this.rowCount += this.#addRowsOf(rows, lo, hi, ids, into);
+  }
+
+  /**
+   * @param ids null: all; given for one millisecond only
+   * @returns how many there were
+   */
+  #addRowsOf(rows: RowBlock, lo: number, hi: number, ids: IdRange | null, into: PartialSet): number {
     let from = lowerBound(rows, lo);
     let to = lowerBound(rows, hi);
     if (ids !== null) {
@@ -221,9 +305,9 @@ export class StateReader {
       if (after !== null) while (from < to && compareId(rows, from, after) <= 0) from++;
       if (last !== null) while (to > from && compareId(rows, to - 1, last) > 0) to--;
     }
-    if (from >= to) return;
+    if (from >= to) return 0;
     into.addRows(rows, from, to);
-    this.rowCount += to - from;
+    return to - from;
   }
 
   #addNode(

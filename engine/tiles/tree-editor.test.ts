@@ -28,21 +28,18 @@ function viewWith(options: { hasLifetime: boolean; ordered?: boolean }): TileVie
       { kind: 'changes', column: 'x', need: 'value', params: [] },
     );
   }
-  return {
-    storages,
-    ordered,
-    hasLifetime,
-    newestRows: [],
-    partials: partials.map((request) =>
-      partialRegistry.get(request.kind)!({
-        key: partialKey(request),
-        column: request.column === null ? -1 : 0,
-        storage: 'number',
-        type: 'integer',
-        params: request.params,
-      }),
-    ),
-  };
+  const made = partials.map((request) =>
+    partialRegistry.get(request.kind)!({
+      key: partialKey(request),
+      column: request.column === null ? -1 : 0,
+      storage: 'number',
+      type: 'integer',
+      params: request.params,
+    }),
+  );
+  const narrow = made.filter((partial) => partial.wide !== true);
+  const wide = made.filter((partial) => partial.wide === true);
+  return { storages, ordered, hasLifetime, newestRows: [], partials: [...narrow, ...wide], narrow, wide };
 }
 
 interface Event {

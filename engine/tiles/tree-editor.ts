@@ -9,6 +9,7 @@
  */
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import type { FieldName } from '../store/tile-store.ts';
+import { BlockEditor } from './block-editor.ts';
 import { bucketOf, DEPTH_MAX, NEWEST_FIELD, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
 import {
   addNewestRows,
@@ -59,6 +60,7 @@ export class TreeEditor {
   readonly #nodes = new Map<FieldName, Loaded | null>();
   readonly #changed = new Set<FieldName>();
   readonly #missing = new Set<FieldName>();
+  readonly #blocks: BlockEditor;
   readonly root: Root;
   /** null: the view has none, or they were not read. */
   readonly #newest: NewestRows[] | null;
@@ -70,6 +72,7 @@ export class TreeEditor {
     this.#shape = shape;
     this.#fetched = fetched;
     this.#storages = view.storages;
+    this.#blocks = new BlockEditor(view, fetched, this.#missing);
     const bytes = fetched.get(ROOT_FIELD);
     if (bytes === undefined) throw new Error('TreeEditor needs the root field');
     this.root =
@@ -122,6 +125,7 @@ export class TreeEditor {
         changes.set(field, writer.finish());
       }
     }
+    this.#blocks.appendChanges(changes);
     if (this.#newest !== null && this.#newestChanged) {
       const none = this.#newest.every(({ rows, dropped }) => rows.length === 0 && !dropped);
       writer.clear();
@@ -180,7 +184,7 @@ export class TreeEditor {
       this.#newestChanged = true;
     });
     const live = lowerBound(rows, this.root.lowMs);
-    if (live > 0) this.#addToPrefix((set) => set.addRows(rows, 0, live), live);
+    if (live > 0) this.#addRowsToPrefix(rows, live);
     if (live < rows.length)
       this.root.node = this.#insertInto(this.root.node, 0, sliceRows(rows, live, rows.length));
   }
@@ -213,8 +217,10 @@ export class TreeEditor {
       return;
     }
     child.rowCount += rows.length;
+    this.#blocks.addRows(children, depth, bucket, rows, { isNew: false });
     if (child.kind === 'collapsed') {
       child.tile = this.#extend(child.tile, rows);
+      this.#blocks.copyCollapsed(depth, bucket);
       return;
     }
     const loaded = this.#load(depth, bucket);
@@ -281,13 +287,15 @@ export class TreeEditor {
       this.#put(depth, bucket, this.#build(rows, depth));
       const tile = this.#combine((set) => set.addRows(rows, 0, rows.length));
       children[heaviest] = { kind: 'node', bucket, rowCount: rows.length, tile };
+      this.#blocks.addRows(children, depth, bucket, rows, { isNew: true });
       total -= weights[heaviest]!;
       weights[heaviest] = 0;
     }
   }
 
+  /** Narrow partials, as a tile beside other children. */
   #combine(fill: (set: PartialSet) => void): Uint8Array {
-    const set = new PartialSet(this.#view.partials);
+    const set = new PartialSet(this.#view.narrow);
     fill(set);
     return set.encode();
   }
@@ -344,56 +352,88 @@ export class TreeEditor {
     this.root.lowMs = lowMs;
   }
 
-  #addToPrefix(fill: (set: PartialSet) => void, rowCount: number): void {
+  /** Its bytes are the narrow partials', then the wide ones'. */
+  #addToPrefix(fill: (narrow: PartialSet, wide: PartialSet) => void, rowCount: number): void {
     if (!this.#view.hasLifetime) return;
     const { prefix } = this.root;
-    this.root.prefix = this.#combine((set) => {
-      if (prefix !== null) set.absorb(prefix);
-      fill(set);
-    });
+    const narrow = new PartialSet(this.#view.narrow);
+    const wide = new PartialSet(this.#view.wide);
+    if (prefix !== null) {
+      const reader = new ByteReader(prefix);
+      narrow.absorbFrom(reader);
+      wide.absorbFrom(reader);
+    }
+    fill(narrow, wide);
+    this.root.prefix = concatenate(narrow.encode(), wide.encode());
     this.root.prefixRowCount += rowCount;
+  }
+
+  #addRowsToPrefix(rows: RowBlock, to: number): void {
+    this.#addToPrefix((narrow, wide) => {
+      narrow.addRows(rows, 0, to);
+      wide.addRows(rows, 0, to);
+    }, to);
   }
 
   #expireNode(node: TileNode, depth: number, lowMs: number): TileNode {
     if (node.kind === 'leaf') return { kind: 'leaf', rows: this.#expireRows(node.rows, lowMs) };
     const kept: Child[] = [];
     const span = spanMs(depth + 1);
+    /** Children in blocks that are gone, and what is left of one that straddles the edge. */
+    const touched: number[] = [];
+    const cut = new Map<number, TileNode>();
     for (const child of node.children) {
-      const startMs = child.bucket * span;
+      const { bucket } = child;
+      const startMs = bucket * span;
       if (startMs >= lowMs) {
         kept.push(child);
       } else if (child.kind === 'inline') {
         child.rows = this.#expireRows(child.rows, lowMs);
         if (child.rows.length > 0) kept.push(child);
       } else if (startMs + span <= lowMs) {
-        this.#addToPrefix((set) => set.absorb(child.tile), child.rowCount);
-        if (child.kind === 'node') this.#deleteSubtree(depth + 1, child.bucket);
+        this.#addToPrefix((narrow, wide) => {
+          narrow.absorb(child.tile);
+          this.#blocks.absorbChild(wide, depth + 1, bucket);
+        }, child.rowCount);
+        touched.push(bucket);
+        if (child.kind === 'node') this.#deleteSubtree(depth + 1, bucket);
+        else this.#deleteCollapsed(depth + 1, bucket);
       } else if (child.kind === 'collapsed') {
         // It straddles the edge and cannot be cut: it stays until it has passed as a whole.
         kept.push(child);
       } else {
-        const loaded = this.#load(depth + 1, child.bucket);
+        const loaded = this.#load(depth + 1, bucket);
         if (loaded === null) continue;
         const rest = this.#expireNode(loaded.node, depth + 1, lowMs);
         const rowCount = nodeRowCount(rest);
+        touched.push(bucket);
         if (rowCount === 0) {
-          this.#delete(depth + 1, child.bucket);
+          this.#delete(depth + 1, bucket);
         } else {
-          this.#put(depth + 1, child.bucket, rest);
+          this.#put(depth + 1, bucket, rest);
+          cut.set(bucket, rest);
           child.rowCount = rowCount;
           child.tile = this.#combine((set) => addNode(set, rest));
           kept.push(child);
         }
       }
     }
+    if (touched.length > 0) this.#blocks.rebuild(kept, depth + 1, touched, cut);
     return { kind: 'inner', children: kept };
   }
 
   #expireRows(rows: RowBlock, lowMs: number): RowBlock {
     const live = lowerBound(rows, lowMs);
     if (live === 0) return rows;
-    this.#addToPrefix((set) => set.addRows(rows, 0, live), live);
+    this.#addRowsToPrefix(rows, live);
     return sliceRows(rows, live, rows.length);
+  }
+
+  /** A collapsed child goes: in views with wide partials its node's field holds a copy of its block. */
+  #deleteCollapsed(depth: number, bucket: number): void {
+    if (!this.#blocks.used) return;
+    this.#delete(depth, bucket);
+    this.#blocks.forgetCopy(depth, bucket);
   }
 
   #deleteSubtree(depth: number, bucket: number): void {
@@ -402,7 +442,9 @@ export class TreeEditor {
     if (loaded.node.kind === 'inner') {
       for (const child of loaded.node.children) {
         if (child.kind === 'node') this.#deleteSubtree(depth + 1, child.bucket);
+        else if (child.kind === 'collapsed') this.#deleteCollapsed(depth + 1, child.bucket);
       }
+      this.#blocks.deleteWithin(loaded.node.children, depth + 1);
     }
     this.#delete(depth, bucket);
   }
@@ -443,12 +485,15 @@ export class TreeEditor {
             rowCount: child.rowCount,
             tile: child.tile,
           };
+          this.#blocks.copyCollapsed(depth + 1, child.bucket);
           changed = true;
         } else {
           const { rows } = child;
           const tile = this.#combine((set) => set.addRows(rows, 0, rows.length));
-          if (tile.length < rowsWeightBytes(rows)) {
+          if (tile.length + this.#blocks.bytesOfOwn(rows) < rowsWeightBytes(rows)) {
             node.children[i] = { kind: 'collapsed', bucket: child.bucket, rowCount: rows.length, tile };
+            this.#blocks.addRows(node.children, depth + 1, child.bucket, rows, { isNew: true });
+            this.#blocks.copyCollapsed(depth + 1, child.bucket);
             changed = true;
           }
         }
@@ -479,6 +524,13 @@ function nodeRowCount(node: TileNode): number {
   let count = 0;
   for (const child of node.children) count += child.kind === 'inline' ? child.rows.length : child.rowCount;
   return count;
+}
+
+function concatenate(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(a.length + b.length);
+  bytes.set(a);
+  bytes.set(b, a.length);
+  return bytes;
 }
 
 /** In the total order of C3, as ordered partials need it. */

@@ -4,7 +4,8 @@
  * A sliding window of size W and offset o at T holds events with T − o − W < time ≤ T − o, in whole ms
  * lo = T − o − W + 1 ≤ time < hi = T − o + 1. Windows with the same offset share their new edge, so they are
  * nested: each is the next smaller one and the stretch of time between their old edges. One accumulator runs
- * from the newest stretch to the oldest and is finished at every old edge; each tile is merged once. A series is a
+ * from the newest stretch to the oldest and is finished at every old edge; each tile is merged once. Wide partials are
+ * merged for each window anew, from the few blocks between its edges. A series is a
  * sliding window for each of its elements, a calendar window one whose size follows from T. Windows of last events are
  * not windows of time: they are evaluated over rows.
  */
@@ -17,6 +18,7 @@ import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
 import type { Window } from '../definitions/types.ts';
 import type { EventId } from '../event-id.ts';
 import type { FieldName } from '../store/tile-store.ts';
+import { EdgeBlocks } from '../tiles/edge-blocks.ts';
 import { EdgePaths } from '../tiles/edge-paths.ts';
 import { IDS_FIELD, NEWEST_FIELD, ROOT_FIELD } from '../tiles/grid.ts';
 import { tailStorages } from '../tiles/head.ts';
@@ -62,6 +64,8 @@ interface SizedWindows {
   /** Infinity: lifetime. */
   readonly sizeMs: number;
   readonly targets: readonly Target[];
+  /** Whether some target needs wide partials. */
+  readonly wide: boolean;
 }
 
 /** Windows with one offset, by size ascending; lifetime windows last as size Infinity. */
@@ -69,7 +73,11 @@ interface OffsetGroup {
   readonly offsetMs: number;
   readonly sizes: readonly SizedWindows[];
   /** Windows whose size depends on the as-of time. */
-  readonly calendars: readonly { readonly periods: CalendarPeriods; readonly targets: readonly Target[] }[];
+  readonly calendars: readonly {
+    readonly periods: CalendarPeriods;
+    readonly targets: readonly Target[];
+    readonly wide: boolean;
+  }[];
 }
 
 /** Features over the same last events. */
@@ -85,20 +93,39 @@ export class WindowRead {
   readonly #groups: readonly OffsetGroup[];
   readonly #lastEvents: readonly LastEvents[];
   readonly #paths: EdgePaths;
-  readonly #accumulator: PartialSet;
+  readonly #blocks: EdgeBlocks;
+  /** Of the narrow partials, from one window to the next larger one; of the wide ones, for each window anew. */
+  readonly #narrow: PartialSet;
+  readonly #wide: PartialSet;
+  readonly #states: readonly unknown[];
   readonly #tailStorages: ReturnType<typeof tailStorages>;
 
   constructor(view: CompiledView, features: readonly CompiledFeature[]) {
     this.#view = view;
     const ofTime = features.filter(({ window }) => window.kind !== 'last_events');
-    this.#groups = groupByOffset(ofTime);
+    this.#groups = groupByOffset(ofTime, view);
     this.#lastEvents = groupLastEvents(features);
     const starts = this.#groups.flatMap(({ calendars }) => calendars.map(({ periods }) => periods));
     this.#paths = new EdgePaths(
       this.#groups.flatMap(edgeDistances),
       starts.map((periods) => (atMs) => periods.startOf(atMs)),
     );
-    this.#accumulator = new PartialSet(view.partials);
+    this.#blocks = new EdgeBlocks(
+      this.#groups.map((group) => ({
+        newerMs: group.offsetMs,
+        older: group.sizes.filter(({ wide }) => wide).map(({ sizeMs }) => group.offsetMs + sizeMs),
+        moving: group.calendars
+          .filter(({ wide }) => wide)
+          .map(
+            ({ periods }) =>
+              (atMs) =>
+                periods.startOf(atMs) - 1,
+          ),
+      })),
+    );
+    this.#narrow = new PartialSet(view.narrow);
+    this.#wide = new PartialSet(view.wide);
+    this.#states = [...this.#narrow.states, ...this.#wide.states];
     this.#tailStorages = tailStorages(view.storages);
   }
 
@@ -110,6 +137,7 @@ export class WindowRead {
   fields(atMs: number, askedTimeMs: number | null): FieldName[] {
     const fields: FieldName[] = [ROOT_FIELD];
     this.#paths.append(atMs, askedTimeMs, fields);
+    this.#blocks.append(atMs, fields);
     if (askedTimeMs !== null) fields.push(IDS_FIELD);
     // Also where it is asked whether the event is recorded: the row may be remembered nowhere else.
     if (this.#lastEvents.length > 0 || (askedTimeMs !== null && this.#view.newestRows.length > 0))
@@ -168,21 +196,22 @@ export class WindowRead {
     extra: RowBlock | null,
     add: (target: Target, value: WindowValue) => void,
   ): void {
-    const accumulator = this.#accumulator;
+    const accumulator = this.#narrow;
     const { ordered } = this.#view;
     accumulator.clear();
     reader.resetCounts();
     const toMs = atMs - group.offsetMs;
     const { lowMs } = reader.rootHeader;
     let hi = toMs + 1;
-    for (const { sizeMs, targets } of sizesAt(group, toMs)) {
+    for (const { sizeMs, targets, wide } of sizesAt(group, toMs)) {
       const lifetime = sizeMs === Number.POSITIVE_INFINITY;
       const lo = lifetime ? 0 : Math.max(0, toMs - sizeMs + 1);
       // Ordered partials need the asked event in its place; such views have no tiles that widen a window.
       const placed = extra !== null && ordered && lo <= extra.times[0]! && extra.times[0]! < hi;
       if (placed) reader.addRangeWith(extra, lo, hi, tie, accumulator);
       else reader.addRange(lo, hi, tie, accumulator);
-      if (lifetime) reader.addPrefix(accumulator);
+      if (wide) this.#addWide(reader, lo, toMs, tie, extra);
+      if (lifetime) reader.addPrefix(accumulator, this.#wide);
       const fromIncludedMs = Math.min(lo, reader.widenedToMs ?? lo);
       if (extra !== null && !placed && fromIncludedMs <= extra.times[0]! && extra.times[0]! < hi) {
         accumulator.addRows(extra, 0, 1);
@@ -202,6 +231,19 @@ export class WindowRead {
     }
   }
 
+  /** Wide partials of one window: blocks are chosen for its two edges, so that nothing of a smaller one is of use. */
+  #addWide(
+    reader: StateReader,
+    lo: number,
+    toMs: number,
+    tie: TieLimit | null,
+    extra: RowBlock | null,
+  ): void {
+    this.#wide.clear();
+    const from = reader.addWide(lo, toMs, tie, this.#wide);
+    if (extra !== null && from <= extra.times[0]! && extra.times[0]! <= toMs) this.#wide.addRows(extra, 0, 1);
+  }
+
   #evaluateLast(
     { window, rows: index, features }: LastEvents,
     reader: StateReader,
@@ -212,8 +254,10 @@ export class WindowRead {
   ): void {
     const fromMs = window.withinMs === null ? null : atMs - window.withinMs;
     const found = reader.newestRows({ index, count: window.count, fromMs, toMs: atMs, tie, extra });
-    this.#accumulator.clear();
-    this.#accumulator.addRows(found.rows, 0, found.rows.length);
+    for (const set of [this.#narrow, this.#wide]) {
+      set.clear();
+      set.addRows(found.rows, 0, found.rows.length);
+    }
     const coarse = found.reachesMs !== null;
     const bounds = { atMs, fromMs: found.reachesMs ?? fromMs, toMs: atMs };
     for (const feature of features) values.push(this.#value(feature, found.rows.length, coarse, bounds));
@@ -236,7 +280,7 @@ export class WindowRead {
     if (rowCount === 0) return null;
     const { operation, params, presence, groups } = feature;
     const type = feature.type ?? 'integer';
-    const { states } = this.#accumulator;
+    const states = this.#states;
     if (presence !== null && (states[presence] as CountState).rows === 0) return null;
     const own = feature.partials.map((index) => states[index]);
     if (groups === null) {
@@ -284,9 +328,10 @@ function seriesValue(feature: CompiledFeature, elements: readonly WindowValue[])
 function sizesAt({ sizes, calendars }: OffsetGroup, toMs: number): readonly SizedWindows[] {
   if (calendars.length === 0) return sizes;
   // Both the first millisecond of the period and T count.
-  const moving = calendars.map(({ periods, targets }) => ({
+  const moving = calendars.map(({ periods, targets, wide }) => ({
     sizeMs: toMs - periods.startOf(toMs) + 1,
     targets,
+    wide,
   }));
   return [...sizes, ...moving].sort((a, b) => a.sizeMs - b.sizeMs);
 }
@@ -297,7 +342,9 @@ function edgeDistances({ offsetMs, sizes }: OffsetGroup): number[] {
   return [offsetMs, ...finite.map(({ sizeMs }) => offsetMs + sizeMs - 1)];
 }
 
-function groupByOffset(features: readonly CompiledFeature[]): OffsetGroup[] {
+function groupByOffset(features: readonly CompiledFeature[], view: CompiledView): OffsetGroup[] {
+  const isWide = ({ feature }: Target): boolean =>
+    feature.partials.some((index) => index >= view.narrow.length);
   const groups = new Map<number, { sizes: Map<number, Target[]>; calendars: Map<string, CalendarTargets> }>();
   const groupAt = (offsetMs: number) => {
     const group = groups.get(offsetMs) ?? { sizes: new Map(), calendars: new Map() };
@@ -331,8 +378,13 @@ function groupByOffset(features: readonly CompiledFeature[]): OffsetGroup[] {
   }
   return [...groups].map(([offsetMs, { sizes, calendars }]) => ({
     offsetMs,
-    sizes: [...sizes].sort(([a], [b]) => a - b).map(([sizeMs, targets]) => ({ sizeMs, targets })),
-    calendars: [...calendars.values()],
+    sizes: [...sizes]
+      .sort(([a], [b]) => a - b)
+      .map(([sizeMs, targets]) => ({ sizeMs, targets, wide: targets.some(isWide) })),
+    calendars: [...calendars.values()].map((calendar) => ({
+      ...calendar,
+      wide: calendar.targets.some(isWide),
+    })),
   }));
 }
 

@@ -30,6 +30,7 @@ export function conditional(key: string, inner: PartialAggregate, condition: num
     column: inner.column,
     ...(inner.ordered === true ? { ordered: true } : {}),
     ...(inner.boundedError === true ? { boundedError: true } : {}),
+    ...(inner.wide === true ? { wide: true } : {}),
     create: () => inner.create(),
     clear: (state) => inner.clear(state),
     addRows: inner.ordered === true ? addStretch : addRuns,

@@ -7,7 +7,7 @@
  * What other parts kept of v is later and goes. Likewise for the last.
  */
 import { OrderedRows } from '../ordered-rows.ts';
-import type { PartialAggregate, PartialFactory } from '../partial-aggregate.ts';
+import { NARROW_VALUES_MAX, type PartialAggregate, type PartialFactory } from '../partial-aggregate.ts';
 import type { StoredValue } from '../stored-value.ts';
 
 /** Rows on their way into a state, and their values; used within one call only. */
@@ -35,6 +35,7 @@ export const firstDistinctN: PartialFactory = ({
   return {
     key,
     column,
+    wide: n > NARROW_VALUES_MAX,
     create: () => new OrderedRows(),
     clear(state) {
       state.clear();
@@ -85,6 +86,7 @@ export const lastDistinctN: PartialFactory = ({
   return {
     key,
     column,
+    wide: n > NARROW_VALUES_MAX,
     create: () => new OrderedRows(),
     clear(state) {
       state.clear();

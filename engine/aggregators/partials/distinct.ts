@@ -128,6 +128,7 @@ function distinctHashes(stateOf: (params: readonly number[]) => DistinctState): 
     return {
       key,
       column,
+      wide: true,
       create: () => stateOf(params),
       clear(state) {
         state.clear();

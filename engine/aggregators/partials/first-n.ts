@@ -1,5 +1,5 @@
 import { OrderedRows } from '../ordered-rows.ts';
-import type { PartialAggregate, PartialFactory } from '../partial-aggregate.ts';
+import { NARROW_VALUES_MAX, type PartialAggregate, type PartialFactory } from '../partial-aggregate.ts';
 
 /** Rows on their way into a state; used within one call only. */
 const incoming = new OrderedRows();
@@ -18,6 +18,7 @@ export const firstN: PartialFactory = ({ key, column, storage, params }): Partia
   return {
     key,
     column,
+    wide: k > NARROW_VALUES_MAX,
     create: () => new OrderedRows(),
     clear(state) {
       state.clear();

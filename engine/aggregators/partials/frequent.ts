@@ -14,7 +14,7 @@
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../../bytes.ts';
 import type { ColumnStorage } from '../../tiles/row-block.ts';
-import type { PartialAggregate, PartialFactory } from '../partial-aggregate.ts';
+import { NARROW_VALUES_MAX, type PartialAggregate, type PartialFactory } from '../partial-aggregate.ts';
 import { compareStoredValues, readStoredValue, type StoredValue, writeStoredValue } from '../stored-value.ts';
 
 export class FrequentState {
@@ -92,6 +92,7 @@ export const frequent: PartialFactory = ({
   key,
   column,
   boundedError: true,
+  wide: params[0]! > NARROW_VALUES_MAX,
   create: () => new FrequentState(params[0]!),
   clear(state) {
     state.clear();

@@ -152,7 +152,7 @@ export function grouped(args: {
   return {
     key,
     column: by.column,
-    ...(ordered ? { ordered } : {}),
+    ...(ordered ? { ordered } : { wide: true }),
     ...(inner.some(({ boundedError }) => boundedError === true) ? { boundedError: true } : {}),
     create: () => new GroupedState(inner, max),
     clear: (state) => state.clear(),

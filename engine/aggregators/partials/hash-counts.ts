@@ -8,7 +8,7 @@
  * Encoded: varint 2 · size + dropped? · by hash ascending: varint difference, varint count.
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../../bytes.ts';
-import type { PartialAggregate, PartialFactory } from '../partial-aggregate.ts';
+import { NARROW_VALUES_MAX, type PartialAggregate, type PartialFactory } from '../partial-aggregate.ts';
 
 export class HashCountsState {
   readonly #max: number;
@@ -97,6 +97,7 @@ export const hashCounts: PartialFactory = ({
   return {
     key,
     column,
+    wide: params[0]! > NARROW_VALUES_MAX,
     create: () => new HashCountsState(params[0]!),
     clear(state) {
       state.clear();

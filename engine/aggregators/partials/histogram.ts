@@ -7,7 +7,7 @@
  * before it and its count, otherwise the count of every bin.
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../../bytes.ts';
-import type { PartialAggregate, PartialFactory } from '../partial-aggregate.ts';
+import { NARROW_VALUES_MAX, type PartialAggregate, type PartialFactory } from '../partial-aggregate.ts';
 import { refuseText } from './refuse-text.ts';
 
 export interface HistogramState {
@@ -73,6 +73,7 @@ export const histogram: PartialFactory = ({
   return {
     key,
     column,
+    wide: edges.length > NARROW_VALUES_MAX,
     create: () => ({ counts: new Float64Array(edges.length + 1) }),
     clear({ counts }) {
       counts.fill(0);

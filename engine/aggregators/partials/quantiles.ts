@@ -349,6 +349,7 @@ export const quantiles: PartialFactory = ({
   return {
     key,
     column,
+    wide: true,
     create: () => new QuantilesState(buckets),
     clear(state) {
       state.clear();

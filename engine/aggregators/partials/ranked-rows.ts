@@ -2,7 +2,7 @@
  * Partials `max_by_n(n)` and `min_by_n(n)`: the values of a column in the n rows with the greatest or the least value
  * of another column; rows where either is null are skipped. Encoded: `RankedRows`.
  */
-import type { PartialAggregate, PartialFactory } from '../partial-aggregate.ts';
+import { NARROW_VALUES_MAX, type PartialAggregate, type PartialFactory } from '../partial-aggregate.ts';
 import { type End, RankedRows } from '../ranked-rows.ts';
 import type { StoredValue } from '../stored-value.ts';
 import { refuseText } from './refuse-text.ts';
@@ -17,6 +17,7 @@ function rankedRows(end: End): PartialFactory {
     return {
       key,
       column,
+      wide: n > NARROW_VALUES_MAX,
       create: () => new RankedRows(end, n),
       clear(state) {
         state.clear();

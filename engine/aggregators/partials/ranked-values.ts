@@ -2,7 +2,7 @@
  * Partials `largest_n(n)` and `smallest_n(n)`: the n largest and the n smallest non-null values, equal ones as often
  * as they occur. Encoded: `RankedValues`.
  */
-import type { PartialAggregate, PartialFactory } from '../partial-aggregate.ts';
+import { NARROW_VALUES_MAX, type PartialAggregate, type PartialFactory } from '../partial-aggregate.ts';
 import { type Best, RankedValues } from '../ranked-values.ts';
 import { refuseText } from './refuse-text.ts';
 
@@ -15,6 +15,7 @@ function rankedValues(best: Best): PartialFactory {
     return {
       key,
       column,
+      wide: n > NARROW_VALUES_MAX,
       create: () => new RankedValues(best, n),
       clear(state) {
         state.clear();

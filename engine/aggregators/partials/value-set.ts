@@ -9,7 +9,12 @@
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../../bytes.ts';
 import { hash53 } from '../../hash64.ts';
 import type { ColumnStorage } from '../../tiles/row-block.ts';
-import type { ColumnType, PartialAggregate, PartialFactory } from '../partial-aggregate.ts';
+import {
+  type ColumnType,
+  NARROW_VALUES_MAX,
+  type PartialAggregate,
+  type PartialFactory,
+} from '../partial-aggregate.ts';
 import { compareStoredValues, readStoredValue, type StoredValue, writeStoredValue } from '../stored-value.ts';
 
 interface Hashed {
@@ -103,6 +108,7 @@ export const valueSet: PartialFactory = ({
 }): PartialAggregate<ValueSetState> => ({
   key,
   column,
+  wide: params[0]! > NARROW_VALUES_MAX,
   create: () => new ValueSetState(params[0]!, type),
   clear(state) {
     state.clear();
