@@ -11,9 +11,8 @@
  * Why our own: of the npm packages read, `hyperloglog` 0.1.2 and `hll` 1.1.1 allocate with the deprecated
  * `new Buffer`, and `hll` cannot merge; `bloom-filters` 3.0.4 hashes the values itself and brings lodash and
  * reflect-metadata. All three use the classic estimator with its bias near 2.5 · registers, and none defines
- * bytes to store; what we store has to stay readable for years.
+ * bytes to store (ours: `register-coding.ts`); what we store has to stay readable for years.
  */
-import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
 
 const HASH_BITS = 53;
 const TWO_53 = 2 ** 53;
@@ -43,34 +42,9 @@ export function observe(registers: Uint8Array, hash: number): void {
   if (rank > registers[register]!) registers[register] = rank;
 }
 
-/** Layout: 6 bits a register, four registers in three bytes. */
-export function encodeRegisters(registers: Uint8Array, w: ByteWriter): void {
-  for (let i = 0; i < registers.length; i += 4) {
-    const packed =
-      registers[i]! | (registers[i + 1]! << 6) | (registers[i + 2]! << 12) | (registers[i + 3]! << 18);
-    w.u8(packed & 0xff);
-    w.u8((packed >>> 8) & 0xff);
-    w.u8(packed >>> 16);
-  }
-}
-
-/** Bytes that 2^precision registers take. */
-export function registerBytes(precision: number): number {
-  return (2 ** precision / 4) * 3;
-}
-
-/** Merges encoded registers into `registers`, of the same number. */
-export function absorbRegisters(registers: Uint8Array, r: ByteReader): void {
-  const rankMax = rankBitsOf(registers) + 1;
-  const packed = r.raw((registers.length / 4) * 3);
-  for (let i = 0, at = 0; i < registers.length; i += 4, at += 3) {
-    const four = packed[at]! | (packed[at + 1]! << 8) | (packed[at + 2]! << 16);
-    for (let j = 0; j < 4; j++) {
-      const rank = (four >>> (6 * j)) & 0x3f;
-      if (rank > rankMax) throw new CorruptBytesError(`HyperLogLog register of ${rank}`);
-      if (rank > registers[i + j]!) registers[i + j] = rank;
-    }
-  }
+/** The greatest value of a register. */
+export function rankMaxOf(registers: Uint8Array): number {
+  return rankBitsOf(registers) + 1;
 }
 
 /** σ(x) = x + Σ x^(2^k) · 2^(k−1): corrects for registers never hit. */

@@ -10,7 +10,7 @@
 import type { FieldName } from '../store/tile-store.ts';
 
 /** Depth 0 is the root; depth d ≥ 1 has the shift SHIFTS[d − 1]. Each is 5 less than the one above. */
-export const SHIFTS: readonly number[] = [30, 25, 20, 15, 10, 5, 0];
+export const SHIFTS: readonly number[] = [30, 27, 24, 21, 18, 15, 12, 9, 6, 3, 0];
 export const DEPTH_MAX = SHIFTS.length;
 const SPANS: readonly number[] = SHIFTS.map((shift) => 2 ** shift);
 
@@ -27,7 +27,7 @@ export function bucketOf(depth: number, timeMs: number): number {
   return Math.floor(timeMs / SPANS[depth - 1]!);
 }
 
-const LEVEL_LETTERS = 'abcdefg';
+const LEVEL_LETTERS = 'abcdefghijk';
 
 /** Field of the node at `depth` and `bucket`: a level letter (`a` is the top) and the bucket in base 36. */
 export function nodeField(depth: number, bucket: number): FieldName {

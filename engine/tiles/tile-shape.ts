@@ -9,4 +9,4 @@ export interface TileShape {
   readonly tailRowsMax: number;
 }
 
-export const DEFAULT_TILE_SHAPE: TileShape = { leafBytesMax: 4096, tailRowsMax: 32 };
+export const DEFAULT_TILE_SHAPE: TileShape = { leafBytesMax: 2048, tailRowsMax: 32 };

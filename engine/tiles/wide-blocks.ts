@@ -23,7 +23,7 @@ export function blockField(level: number, index: number): FieldName {
 /** The levels of the blocks over children at depth 1 ≤ depth: from the first to the last, both included. */
 export function blockLevels(depth: number): { readonly first: number; readonly last: number } {
   const first = SHIFTS[depth - 1]!;
-  return { first, last: depth === 1 ? BLOCK_LEVEL_MAX : first + 4 };
+  return { first, last: depth === 1 ? BLOCK_LEVEL_MAX : first + 2 };
 }
 
 /** Index at `level` of the block that holds a block or bucket of the lower level `fromLevel`. */

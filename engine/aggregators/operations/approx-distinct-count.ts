@@ -5,7 +5,7 @@ import { ofHashes } from './partial-request.ts';
 
 /**
  * How many different non-null values, with a standard error that the definition chooses: 1.04 / √2^precision beyond
- * 3 · 2^precision / 32 values (measured 6 % more of it for precisions below 7), exact up to there. Empty, or only nulls: 0.
+ * 2^precision / 32 values (measured 6 % more of it for precisions below 7), exact up to there. Empty, or only nulls: 0.
  */
 export const approxDistinctCount: Operation = {
   name: 'approx_distinct_count',
@@ -14,8 +14,8 @@ export const approxDistinctCount: Operation = {
   params: [{ name: 'precision', min: 4, max: 14, default: 11 }],
   description: 'How many different values, by a sketch of a chosen size.',
   accuracy:
-    'exact up to 3 · 2^p / 32 values (192 for p = 11), beyond it HyperLogLog with a standard error of 1.04 / √2^p (2.3 %)',
-  bytes: '7 a value, at most 1 + 3 · 2^p / 4 (1,537 for p = 11)',
+    'exact up to 2^p / 32 values (64 for p = 11), beyond it HyperLogLog with a standard error of 1.04 / √2^p (2.3 %)',
+  bytes: '7 a value up to 2^p / 32 of them, then 2 and less, at most 0.44 · 2^p (900 for p = 11)',
   example: "approxDistinctCount('merchant', { precision: 12 }).over('30d')",
   empty: 0,
   partials: (column, params) => [ofHashes('approx_distinct', column, params)],

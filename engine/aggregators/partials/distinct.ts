@@ -4,24 +4,15 @@
  * only, so merge order never shows. Hashes of n different values collide with p ≈ n² / 2⁵⁴: 2⁻³⁴ for 1024 values.
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../../bytes.ts';
-import {
-  absorbRegisters,
-  createRegisters,
-  encodeRegisters,
-  estimate,
-  observe,
-  registerBytes,
-} from '../hyperloglog.ts';
+import { createRegisters, estimate, observe, rankMaxOf } from '../hyperloglog.ts';
 import type { PartialAggregate, PartialFactory } from '../partial-aggregate.ts';
+import { absorbRegisters, encodeRegisters } from '../register-coding.ts';
 
 const NO_HASH = -1;
 const FIRST_SLOTS = 16;
 
 /** Precision of `distinct`: its registers are stored, so it must not change. */
 const DISTINCT_PRECISION = 12;
-
-/** A varint of 53 bits. */
-const HASH_BYTES_MAX = 8;
 
 export class DistinctState {
   readonly #exactUpTo: number;
@@ -88,7 +79,7 @@ export class DistinctState {
     return Math.max(Math.round(estimate(this.#registers)), this.#exactUpTo + 1);
   }
 
-  /** Layout: 0 and the packed registers, or size + 1 and the sorted hashes as varint differences. */
+  /** Layout: 0 and the registers (`register-coding.ts`), or size + 1 and the sorted hashes as varint differences. */
   encode(w: ByteWriter): void {
     if (this.#registers !== null) {
       w.varint(0);
@@ -107,7 +98,8 @@ export class DistinctState {
   absorb(r: ByteReader): void {
     const sizePlusOne = r.varint();
     if (sizePlusOne === 0) {
-      absorbRegisters(this.#registers ?? this.#toRegisters(), r);
+      const registers = this.#registers ?? this.#toRegisters();
+      absorbRegisters(registers, rankMaxOf(registers), r);
       return;
     }
     const size = sizePlusOne - 1;
@@ -148,11 +140,11 @@ function distinctHashes(stateOf: (params: readonly number[]) => DistinctState): 
 }
 
 /**
- * Up to how many values `approx_distinct` of a precision is exact: as many hashes as surely take no more bytes than
- * the registers, 3 · 2^p / 32. That is 192 for p = 11, 1536 for p = 14, and 1 for p = 4.
+ * Up to how many values `approx_distinct` of a precision is exact: as many hashes as take little more than so few
+ * registers do, 2^p / 32. That is 64 for p = 11, 512 for p = 14, and 1 for p = 4 and 5.
  */
 export function exactUpToOf(precision: number): number {
-  return Math.floor(registerBytes(precision) / HASH_BYTES_MAX);
+  return Math.max(1, 2 ** precision / 32);
 }
 
 export const distinct = distinctHashes(([exactUpTo]) => new DistinctState(exactUpTo!));
