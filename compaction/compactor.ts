@@ -8,6 +8,7 @@
  */
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { CompareAndSet, DueEntry, FieldName, Watermark } from '../engine/store/tile-store.ts';
+import { DEPTH_MAX } from '../engine/tiles/grid.ts';
 import type { StateSnapshot } from '../engine/tiles/state-protocol.ts';
 import { COMPACTION_FIELDS, planCompaction, tailPartitions } from '../engine/tiles/state-update.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
@@ -33,8 +34,11 @@ export interface CompactionCounts {
   orphaned: number;
 }
 
-/** A plan needs at most one read per level of the tree, and one more for the watermarks. */
-const READS_MAX = 16;
+/**
+ * A plan needs one read for the watermarks, and at most one per level of the tree for each of what it does: folding,
+ * expiring and coarsening, and two more for the blocks these meet.
+ */
+const READS_MAX = 3 * DEPTH_MAX + 3;
 
 /** A state under way: what is to be read of it next. */
 interface Work {

@@ -64,62 +64,6 @@ class BitWriter {
   }
 }
 
-class BitReader {
-  readonly #bytes: Uint8Array;
-  #at: number;
-  /** The next bits, from the highest on. */
-  #window = 0;
-  #bits = 0;
-
-  constructor(bytes: Uint8Array, start: number) {
-    this.#bytes = bytes;
-    this.#at = start;
-  }
-
-  #fill(): void {
-    while (this.#bits <= 24) {
-      // Behind the end there are zeros: `close` tells.
-      const byte = this.#at < this.#bytes.length ? this.#bytes[this.#at]! : 0;
-      this.#at++;
-      this.#window |= byte << (24 - this.#bits);
-      this.#bits += 8;
-    }
-  }
-
-  rice(parameter: number): number {
-    let high = 0;
-    for (;;) {
-      this.#fill();
-      const ones = Math.clz32(~this.#window);
-      if (ones < this.#bits) {
-        high += ones;
-        this.#drop(ones + 1);
-        break;
-      }
-      high += this.#bits;
-      this.#drop(this.#bits);
-      if (this.#at > this.#bytes.length) throw new CorruptBytesError('registers end too early');
-    }
-    if (parameter === 0) return high;
-    this.#fill();
-    const low = this.#window >>> (32 - parameter);
-    this.#drop(parameter);
-    return high * 2 ** parameter + low;
-  }
-
-  #drop(bits: number): void {
-    // A shift by 32 would be none.
-    this.#window = bits === 32 ? 0 : this.#window << bits;
-    this.#bits -= bits;
-  }
-
-  /** @throws CorruptBytesError unless all bytes were read, and no more */
-  close(): void {
-    const read = this.#at - Math.floor(this.#bits / 8);
-    if (read !== this.#bytes.length) throw new CorruptBytesError('registers of another length');
-  }
-}
-
 const bitWriter = new BitWriter();
 
 /** How many registers have each rank; used within one call only. */
@@ -244,7 +188,7 @@ function absorbUnary(registers: Uint8Array, rankMax: number, bytes: Uint8Array):
   const n = bytes.length === 0 ? 0 : bytes[0]!;
   if (n > UNARY_RANKS_MAX || n >= bytes.length) throw new CorruptBytesError('registers end too early');
   for (let place = 0; place < n; place++) checkRank(bytes[1 + place]!, rankMax);
-  // `BitReader.rice`, written out: this is most of what a read of many blocks does.
+  // Bits are read in place, with no reader between: this is most of what a read of many blocks does.
   let at = 1 + n;
   let window = 0;
   let bits = 0;
@@ -273,17 +217,53 @@ function absorbSparse(registers: Uint8Array, rankMax: number, bytes: Uint8Array,
     filled |= (byte & 0x7f) << shift;
     if (byte < 0x80) break;
   }
-  const bits = new BitReader(bytes, at);
+  let window = 0;
+  let bits = 0;
   let next = 0;
   for (let i = 0; i < filled; i++) {
-    const register = next + bits.rice(parameter);
+    let gap = 0;
+    let rank = 1;
+    // Two numbers in turn, each in unary from here on: how many 2^parameter zeros, and the rank.
+    for (let inGap = true; ; ) {
+      for (; bits <= 24; bits += 8) {
+        const byte = at < bytes.length ? bytes[at]! : 0;
+        window |= byte << (24 - bits);
+        at++;
+      }
+      const ones = Math.clz32(~window);
+      if (ones >= bits) {
+        if (at > bytes.length) throw new CorruptBytesError('registers end too early');
+        if (inGap) gap += bits << parameter;
+        else rank += bits;
+        window = 0;
+        bits = 0;
+        continue;
+      }
+      window = ones === 31 ? 0 : window << (ones + 1);
+      bits -= ones + 1;
+      if (!inGap) {
+        rank += ones;
+        break;
+      }
+      gap += ones << parameter;
+      inGap = false;
+      if (parameter === 0) continue;
+      for (; bits <= 24; bits += 8) {
+        const byte = at < bytes.length ? bytes[at]! : 0;
+        window |= byte << (24 - bits);
+        at++;
+      }
+      gap += window >>> (32 - parameter);
+      window <<= parameter;
+      bits -= parameter;
+    }
+    const register = next + gap;
     if (register >= registers.length) throw new CorruptBytesError(`HyperLogLog register ${register}`);
-    const rank = 1 + bits.rice(0);
     checkRank(rank, rankMax);
     if (rank > registers[register]!) registers[register] = rank;
     next = register + 1;
   }
-  bits.close();
+  if (at - Math.floor(bits / 8) !== bytes.length) throw new CorruptBytesError('registers of another length');
 }
 
 function absorbPacked(registers: Uint8Array, rankMax: number, bytes: Uint8Array): void {

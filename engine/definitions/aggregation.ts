@@ -425,7 +425,7 @@ export const timeSinceFirst = ofEvents('time_since_first');
 /** Milliseconds from the last event, or the last whose column is not null, to the as-of time. Empty: null. */
 export const timeSinceLast = ofEvents('time_since_last');
 /**
- * Number of different values by a sketch of 2^precision registers: exact up to 3 · 2^precision / 32, beyond it with a
+ * Number of different values by a sketch of 2^precision registers: exact up to 2^precision / 32, beyond it with a
  * standard error of 1.04 / √2^precision. Empty: 0.
  *
  * @param options.precision 4 to 14. @default 11, a standard error of 2.3 % in 1.5 kB

@@ -27,8 +27,8 @@ function boundaryTimes(): number[] {
   return [...times];
 }
 
-test('every level splits into 32 and the lowest is one millisecond', () => {
-  for (let depth = 2; depth <= DEPTH_MAX; depth++) expect(spanMs(depth - 1)).toBe(32 * spanMs(depth));
+test('every level splits into 8 and the lowest is one millisecond', () => {
+  for (let depth = 2; depth <= DEPTH_MAX; depth++) expect(spanMs(depth - 1)).toBe(8 * spanMs(depth));
   expect(spanMs(DEPTH_MAX)).toBe(1);
 });
 
@@ -46,7 +46,7 @@ test('a bucket holds exactly the times of its interval', () => {
 test('a bucket lies inside one bucket of the level above', () => {
   for (const timeMs of boundaryTimes()) {
     for (let depth = 2; depth <= DEPTH_MAX; depth++) {
-      expect(Math.floor(bucketOf(depth, timeMs) / 32)).toBe(bucketOf(depth - 1, timeMs));
+      expect(Math.floor(bucketOf(depth, timeMs) / 8)).toBe(bucketOf(depth - 1, timeMs));
     }
   }
 });

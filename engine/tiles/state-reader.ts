@@ -67,8 +67,8 @@ interface IdRange {
 interface WideRange {
   readonly lo: number;
   readonly hi: number;
-  /** The newer of the two edges between which blocks are taken: toMs ≤ hi. */
-  readonly toMs: number;
+  /** The newer of the two edges between which blocks are taken: ≤ hi. */
+  readonly blocksToMs: number;
   readonly ids: IdRange | null;
 }
 
@@ -219,35 +219,36 @@ export class StateReader {
   }
 
   /**
-   * Adds to wide partials what `addRange` adds to narrow ones for lo ≤ time ≤ toMs: rows, and the blocks between the two
-   * edges, which must have been read (`forEachBlockBetween(lo − 1, toMs)`).
+   * Adds to wide partials what `addRange` adds to narrow ones for lo ≤ time < hi: rows, and the blocks between the two
+   * edges, which must have been read (`forEachBlockBetween(lo − 1, blocksToMs)`).
+   * @param blocksToMs the newer edge for the blocks: `hi`, or the ms before it, whose rows are then added one by one
    * @returns where a collapsed tile straddled `lo`: its start, from which everything was added; else `lo`
    */
-  addWide(lo: number, toMs: number, tie: TieLimit | null, into: PartialSet): number {
-    if (lo > toMs) return lo;
-    const tied = tie !== null && tie.timeMs === toMs ? { after: null, last: tie.last } : null;
-    const hi = tied === null ? toMs + 1 : toMs;
+  addWide(lo: number, hi: number, blocksToMs: number, into: PartialSet): number {
+    if (lo >= hi) return lo;
     this.#addRowsOf(this.head.tail, lo, hi, null, into);
-    if (tied !== null) this.#addRowsOf(this.head.tail, toMs, toMs + 1, tied, into);
-    forEachBlockBetween(lo - 1, toMs, (level, index) => {
+    forEachBlockBetween(lo - 1, blocksToMs, (level, index) => {
       const block = this.#fields.get(blockField(level, index));
       if (block === undefined) throw new Error(`block ${blockField(level, index)} was not read`);
       if (block !== null) into.absorb(block);
     });
-    let from = lo;
-    if (this.#rootNode !== null) {
-      const range = { lo, hi, toMs, ids: null };
-      from = Math.min(from, this.#addOutsideBlocks(this.#rootNode, 0, range, into));
-      const millisecond = { lo: toMs, hi: toMs + 1, toMs, ids: tied };
-      if (tied !== null) from = Math.min(from, this.#addOutsideBlocks(this.#rootNode, 0, millisecond, into));
-    }
+    if (this.#rootNode === null) return lo;
+    const from = this.#addOutsideBlocks(this.#rootNode, 0, { lo, hi, blocksToMs, ids: null }, into);
     this.#addRowsOf(this.head.tail, from, lo, null, into);
     return from;
   }
 
+  /** Adds to wide partials the rows of one millisecond with id ≤ `last`. */
+  addWideTie({ timeMs, last }: TieLimit, into: PartialSet): void {
+    const ids = { after: null, last };
+    this.#addRowsOf(this.head.tail, timeMs, timeMs + 1, ids, into);
+    if (this.#rootNode === null) return;
+    this.#addOutsideBlocks(this.#rootNode, 0, { lo: timeMs, hi: timeMs + 1, blocksToMs: timeMs, ids }, into);
+  }
+
   /** What lies in the range and in no block between its edges. @returns where it begins: `lo`, or earlier */
   #addOutsideBlocks(node: ParsedNode, depth: number, range: WideRange, into: PartialSet): number {
-    const { lo, hi, toMs, ids } = range;
+    const { lo, hi, blocksToMs, ids } = range;
     if (node.rows !== null) {
       this.#addRowsOf(node.rows, lo, hi, ids, into);
       return lo;
@@ -263,7 +264,7 @@ export class StateReader {
       const inside = lo <= startMs && endMs <= hi && ids === null;
       if (kind === INLINE) {
         this.#addRowsOf(this.#inlineRows(node, i), lo, hi, ids, into);
-      } else if (inside && endMs <= toMs) {
+      } else if (inside && endMs <= blocksToMs) {
         // A block between the edges has it.
       } else if (kind === NODE) {
         const child = this.#child(depth + 1, node.buckets[i]!);

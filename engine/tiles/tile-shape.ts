@@ -2,7 +2,7 @@
 export interface TileShape {
   /**
    * A leaf, or the inline rows of an inner node together, may weigh this many bytes (`rowWeightBytes`) before
-   * it splits or spills. Default 4096: with the ~25-byte rows of a card view some 200 rows.
+   * it splits or spills. Default 2048: with the ~25-byte rows of a card view some 80 rows.
    */
   readonly leafBytesMax: number;
   /** Rows the live tail may hold before a write folds it into the tree. Default 32. */

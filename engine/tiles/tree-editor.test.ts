@@ -12,16 +12,23 @@ import { allocateRows, type RowBlock, sortRows } from './row-block.ts';
 import type { TileShape } from './tile-shape.ts';
 import type { TileView } from './tile-view.ts';
 import { TreeEditor } from './tree-editor.ts';
+import { blockField, blockLevels } from './wide-blocks.ts';
 
 const storages = ['number'] as const;
 
-function viewWith(options: { hasLifetime: boolean; ordered?: boolean }): TileView {
-  const { hasLifetime, ordered = false } = options;
+function viewWith(options: { hasLifetime: boolean; ordered?: boolean; wide?: boolean }): TileView {
+  const { hasLifetime, ordered = false, wide: withWide = false } = options;
   const partials: PartialRequest[] = [
     { kind: 'row_count', column: null, need: 'value', params: [] },
     { kind: 'exact_sum', column: 'x', need: 'value', params: [] },
     { kind: 'last_n', column: 'x', need: 'value', params: [2] },
   ];
+  if (withWide) {
+    partials.push(
+      { kind: 'distinct', column: 'x', need: 'value', params: [5] },
+      { kind: 'largest_n', column: 'x', need: 'value', params: [20] },
+    );
+  }
   if (ordered) {
     partials.push(
       { kind: 'gaps', column: null, need: 'value', params: [] },
@@ -78,7 +85,8 @@ class StoredTree {
       [ROOT_FIELD, this.fields.get(ROOT_FIELD) ?? null],
     ]);
     for (let round = 0; ; round++) {
-      expect(round).toBeLessThanOrEqual(DEPTH_MAX + 1);
+      // One for each level, and one more for the blocks that are found to be needed with the last.
+      expect(round).toBeLessThanOrEqual(DEPTH_MAX + 2);
       const tree = new TreeEditor(this.view, this.shape, fetched);
       change(tree);
       if (tree.missing.size === 0) {
@@ -140,6 +148,19 @@ describe('insert', () => {
     tree.insert(Array.from({ length: 500 }, (_, id) => ({ timeMs: id * 40_000_000, id })));
     tree.insert([{ timeMs: 5, id: 1000 }]);
     expect(tree.fetched).toBeLessThanOrEqual(DEPTH_MAX + 1);
+  });
+
+  test('wide partials are in blocks, whose number does not depend on what is below them', () => {
+    const tree = new StoredTree(viewWith({ hasLifetime: false, wide: true }), shapeOf(4));
+    const of = (count: number) =>
+      Array.from({ length: count }, (_, i) => ({ timeMs: 5 * 2 ** 30 + i, id: i }));
+    expect(tree.insert(of(4)).blockCount).toBe(0);
+    const facts = tree.insert(at(0, 1, 2, 3, 4));
+    const { first, last } = blockLevels(1);
+    const own = [...tree.fields.keys()].filter((field) => field.startsWith('w'));
+    // One bucket of 2³⁰ ms has spilled, and below it whatever was needed to split five rows 1 ms apart.
+    for (let level = first; level <= last; level++) expect(own).toContain(blockField(level, 0));
+    expect(facts.blockCount).toBe(own.length);
   });
 
   test('contains finds every row that is held and nothing else', () => {
@@ -208,7 +229,7 @@ describe('coarsen', () => {
     expect(facts.collapsedRowCount).toBeGreaterThan(0);
     // Rows from the edge on are still rows.
     expect(heldIds(facts).filter((id) => id >= 32)).toEqual(events.slice(32).map(({ id }) => id));
-    const all = new PartialSet(tree.view.partials);
+    const all = new PartialSet(tree.view.narrow);
     all.addRows(rowsOf(events), 0, 64);
     expect(facts.tile).toEqual(all.encode());
   });
@@ -221,7 +242,7 @@ describe('coarsen', () => {
     const late = { timeMs: 5, id: 500 };
     const after = tree.insert([late]);
     expect(after.collapsedRowCount).toBe(before.collapsedRowCount + 1);
-    const all = new PartialSet(tree.view.partials);
+    const all = new PartialSet(tree.view.narrow);
     all.addRows(rowsOf([...events, late]), 0, 65);
     expect(after.tile).toEqual(all.encode());
   });
@@ -239,7 +260,8 @@ describe('coarsen', () => {
 test('no orphaned, no missing field and no row lost after any sequence of edits', () => {
   for (let seed = 1; seed <= 300; seed++) {
     const random = new SeededRandom(seed);
-    const view = viewWith({ hasLifetime: random.chance(0.5), ordered: seed % 2 === 0 });
+    const options = { hasLifetime: random.chance(0.5), ordered: seed % 2 === 0, wide: seed % 5 < 2 };
+    const view = viewWith(options);
     const tree = new StoredTree(view, shapeOf(random.pick([2, 3, 4, 10])));
     const scale = 2 ** random.between(3, 40);
     let events: Event[] = [];

@@ -142,7 +142,8 @@ export class TreeEditor {
     return changes;
   }
 
-  #load(depth: number, bucket: number): Loaded | null {
+  /** @param towards a time within the bucket: where the node is missing, its path on to there is asked for as well */
+  #load(depth: number, bucket: number, towards?: number): Loaded | null {
     const field = nodeField(depth, bucket);
     const known = this.#nodes.get(field);
     if (known !== undefined) {
@@ -152,6 +153,10 @@ export class TreeEditor {
     const bytes = this.#fetched.get(field);
     if (bytes === undefined) {
       this.#missing.add(field);
+      for (let below = depth + 1; towards !== undefined && below <= DEPTH_MAX; below++) {
+        const next = nodeField(below, bucketOf(below, towards));
+        if (!this.#fetched.has(next)) this.#missing.add(next);
+      }
       return null;
     }
     if (bytes === null) throw new Error(`node ${field} is named by its parent but absent`);
@@ -223,7 +228,7 @@ export class TreeEditor {
       this.#blocks.copyCollapsed(depth, bucket);
       return;
     }
-    const loaded = this.#load(depth, bucket);
+    const loaded = this.#load(depth, bucket, rows.times[0]!);
     if (loaded === null) return;
     const behind = !this.#view.ordered || this.#endsBefore(loaded.node, depth, rows);
     const node = this.#insertInto(loaded.node, depth, rows);
@@ -312,7 +317,7 @@ export class TreeEditor {
       const child = node.children.find((candidate) => candidate.bucket === bucket);
       if (child === undefined || child.kind === 'collapsed') return false;
       if (child.kind === 'inline') return findRow(child.rows, timeMs, idHi, idLo);
-      const loaded = this.#load(depth + 1, bucket);
+      const loaded = this.#load(depth + 1, bucket, timeMs);
       if (loaded === null) return false;
       node = loaded.node;
     }
@@ -402,7 +407,7 @@ export class TreeEditor {
         // It straddles the edge and cannot be cut: it stays until it has passed as a whole.
         kept.push(child);
       } else {
-        const loaded = this.#load(depth + 1, bucket);
+        const loaded = this.#load(depth + 1, bucket, lowMs);
         if (loaded === null) continue;
         const rest = this.#expireNode(loaded.node, depth + 1, lowMs);
         const rowCount = nodeRowCount(rest);

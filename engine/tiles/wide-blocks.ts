@@ -2,7 +2,7 @@
  * Where wide partials are kept: one field for each *block* of time, an aligned interval of 2^level ms.
  *
  * The children of an inner node that are not rows (`node`, `collapsed`) have, besides the narrow partials beside them in
- * the node, wide ones: block by block of 1, 2, 4, 8 and 16 children, and below the root of 32, merged over those of the
+ * the node, wide ones: block by block of 1, 2 and 4 children, and below the root of up to 32, merged over those of the
  * block's children that have any. A block without such children has no field. Inline rows are in no block: whoever
  * needs them has the node at hand.
  *
@@ -10,7 +10,7 @@
  * fan-out; they are the siblings of the nodes on the paths of its edges, so their names follow from the edges alone.
  */
 import type { FieldName } from '../store/tile-store.ts';
-import { SHIFTS } from './grid.ts';
+import { CHILDREN_BITS, SHIFTS } from './grid.ts';
 
 /** 2³⁵ ms, 1.09 years: longer stretches are made up of several of these. */
 export const BLOCK_LEVEL_MAX = SHIFTS[0]! + 5;
@@ -23,7 +23,7 @@ export function blockField(level: number, index: number): FieldName {
 /** The levels of the blocks over children at depth 1 ≤ depth: from the first to the last, both included. */
 export function blockLevels(depth: number): { readonly first: number; readonly last: number } {
   const first = SHIFTS[depth - 1]!;
-  return { first, last: depth === 1 ? BLOCK_LEVEL_MAX : first + 2 };
+  return { first, last: depth === 1 ? BLOCK_LEVEL_MAX : first + CHILDREN_BITS - 1 };
 }
 
 /** Index at `level` of the block that holds a block or bucket of the lower level `fromLevel`. */
@@ -53,4 +53,18 @@ export function forEachBlockBetween(
     right = rightAbove;
   }
   for (let index = left + 1; index < right; index++) visit(BLOCK_LEVEL_MAX, index);
+}
+
+/**
+ * Where the blocks between two times turn from the siblings of the older time's path to those of the newer one's: the
+ * start of the block that holds `toMs` and not `fromMs`, as large as there is. For older and older `fromMs` it falls.
+ */
+export function turnMs(fromMs: number, toMs: number): number {
+  let level = 0;
+  while (level < BLOCK_LEVEL_MAX) {
+    const span = 2 ** (level + 1);
+    if (Math.floor(fromMs / span) === Math.floor(toMs / span)) break;
+    level++;
+  }
+  return Math.floor(toMs / 2 ** level) * 2 ** level;
 }

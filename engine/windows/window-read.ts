@@ -26,6 +26,7 @@ import { PartialSet } from '../tiles/partial-set.ts';
 import { RecentIds } from '../tiles/recent-ids.ts';
 import type { RowBlock } from '../tiles/row-block.ts';
 import { type FieldBytes, StateReader, type TieLimit } from '../tiles/state-reader.ts';
+import { turnMs } from '../tiles/wide-blocks.ts';
 import { CalendarPeriods } from './calendar-period.ts';
 import { seriesLength } from './window-reach.ts';
 
@@ -97,6 +98,8 @@ export class WindowRead {
   /** Of the narrow partials, from one window to the next larger one; of the wide ones, for each window anew. */
   readonly #narrow: PartialSet;
   readonly #wide: PartialSet;
+  /** What a group's windows share of the wide ones. */
+  readonly #newer: PartialSet;
   readonly #states: readonly unknown[];
   readonly #tailStorages: ReturnType<typeof tailStorages>;
 
@@ -125,6 +128,7 @@ export class WindowRead {
     );
     this.#narrow = new PartialSet(view.narrow);
     this.#wide = new PartialSet(view.wide);
+    this.#newer = new PartialSet(view.wide);
     this.#states = [...this.#narrow.states, ...this.#wide.states];
     this.#tailStorages = tailStorages(view.storages);
   }
@@ -203,6 +207,7 @@ export class WindowRead {
     const toMs = atMs - group.offsetMs;
     const { lowMs } = reader.rootHeader;
     let hi = toMs + 1;
+    let newer: NewerSide | null = null;
     for (const { sizeMs, targets, wide } of sizesAt(group, toMs)) {
       const lifetime = sizeMs === Number.POSITIVE_INFINITY;
       const lo = lifetime ? 0 : Math.max(0, toMs - sizeMs + 1);
@@ -210,7 +215,10 @@ export class WindowRead {
       const placed = extra !== null && ordered && lo <= extra.times[0]! && extra.times[0]! < hi;
       if (placed) reader.addRangeWith(extra, lo, hi, tie, accumulator);
       else reader.addRange(lo, hi, tie, accumulator);
-      if (wide) this.#addWide(reader, lo, toMs, tie, extra);
+      if (wide) {
+        newer ??= new NewerSide(this.#newer, toMs, tie);
+        this.#addWide(reader, newer, lo, extra);
+      }
       if (lifetime) reader.addPrefix(accumulator, this.#wide);
       const fromIncludedMs = Math.min(lo, reader.widenedToMs ?? lo);
       if (extra !== null && !placed && fromIncludedMs <= extra.times[0]! && extra.times[0]! < hi) {
@@ -231,16 +239,19 @@ export class WindowRead {
     }
   }
 
-  /** Wide partials of one window: blocks are chosen for its two edges, so that nothing of a smaller one is of use. */
-  #addWide(
-    reader: StateReader,
-    lo: number,
-    toMs: number,
-    tie: TieLimit | null,
-    extra: RowBlock | null,
-  ): void {
+  /**
+   * Wide partials of one window. Its blocks are the siblings of its edges' paths; those of the new edge are shared with
+   * the smaller windows of the group, and merged once.
+   */
+  #addWide(reader: StateReader, newer: NewerSide, lo: number, extra: RowBlock | null): void {
+    const { toMs } = newer;
     this.#wide.clear();
-    const from = reader.addWide(lo, toMs, tie, this.#wide);
+    // Before time 0 there is nothing.
+    if (lo > toMs) return;
+    newer.reach(reader, turnMs(lo - 1, toMs));
+    this.#wide.absorb(newer.bytes);
+    const { fromMs } = newer;
+    const from = Math.min(fromMs, reader.addWide(lo, fromMs, fromMs, this.#wide));
     if (extra !== null && from <= extra.times[0]! && extra.times[0]! <= toMs) this.#wide.addRows(extra, 0, 1);
   }
 
@@ -299,6 +310,43 @@ export class WindowRead {
       return [key, operation.finalize(inner, type, params, window) ?? operation.empty];
     });
     return { value: new Map(entries.sort(byKey)), truncated };
+  }
+}
+
+/** Wide partials from the new edge of a group's windows back to where its path's blocks reach for the window at hand. */
+class NewerSide {
+  readonly toMs: number;
+  /** Everything from here to `toMs` is in. */
+  fromMs: number;
+  readonly #set: PartialSet;
+  readonly #tie: TieLimit | null;
+  #bytes: Uint8Array | null = null;
+
+  constructor(set: PartialSet, toMs: number, tie: TieLimit | null) {
+    this.toMs = toMs;
+    this.fromMs = toMs + 1;
+    this.#tie = tie !== null && tie.timeMs === toMs ? tie : null;
+    this.#set = set;
+    set.clear();
+  }
+
+  get bytes(): Uint8Array {
+    this.#bytes ??= this.#set.encode();
+    return this.#bytes;
+  }
+
+  /** @param turn see `turnMs` */
+  reach(reader: StateReader, turn: number): void {
+    if (turn >= this.fromMs) return;
+    this.#bytes = null;
+    if (this.fromMs > this.toMs) {
+      // The newest millisecond is in no block, so that a tie can cut it.
+      if (this.#tie !== null) reader.addWideTie(this.#tie, this.#set);
+      const hi = this.#tie === null ? this.toMs + 1 : this.toMs;
+      this.fromMs = reader.addWide(turn, hi, this.toMs, this.#set);
+    } else {
+      this.fromMs = reader.addWide(turn, this.fromMs, this.fromMs, this.#set);
+    }
   }
 }
 
