@@ -138,12 +138,26 @@ export function mergeRows(a: RowBlock, b: RowBlock, storages: readonly ColumnSto
   return merged;
 }
 
-/** Bytes a row takes at most, near enough to decide when a leaf is full. */
+/** Bytes of a text in UTF-8. A surrogate counts for half of its pair: there are no lone ones. */
+function utf8Bytes(text: string): number {
+  let bytes = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    bytes += unit < 0x80 ? 1 : unit < 0x800 || (unit & 0xf800) === 0xd800 ? 2 : 3;
+  }
+  return bytes;
+}
+
+/**
+ * Bytes a row takes at most, near enough to decide when a leaf is full: 4 for the time, 8 for the id, 8 for a number.
+ * What its neighbours save it, with ids and times close to its own, is left out: then the weight of a leaf is that of
+ * its rows however they are split.
+ */
 export function rowWeightBytes(rows: RowBlock, i: number): number {
   let bytes = 12;
   for (const column of rows.columns) {
     const value = column[i];
-    bytes += typeof value === 'string' ? 2 + 3 * value.length : 8;
+    bytes += typeof value === 'string' ? 2 + utf8Bytes(value) : 8;
   }
   return bytes;
 }
@@ -265,26 +279,99 @@ function readTexts(r: ByteReader, column: (string | null)[]): void {
   }
 }
 
-/** A row takes at least a byte for its time and eight for its id. */
-const ROW_BYTES_MIN = 9;
+// Encodings of the ids of a block.
+const IDS_FIXED = 0;
+const IDS_DIFFERENCES = 1;
+
+const TWO_32 = 2 ** 32;
+
+/** The high half of the integer 0 as an event id: see `event-id.ts`. */
+const ZERO_HI = 2 ** 31;
+
+/** Where two high halves are closer than this, the ids differ by less than 2⁵², which a zigzag varint can say. */
+const HI_DIFFERENCE_END = 2 ** 20;
+
+function zigzagBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value < 0 ? -2 * value - 1 : 2 * value; rest >= 0x80; rest = Math.floor(rest / 0x80))
+    bytes++;
+  return bytes;
+}
+
+/** Hashed texts lie all over the 64 bits; integers and log positions mostly follow each other closely. */
+function idsMode({ length, idHi, idLo }: RowBlock): number {
+  const bytesFixed = 8 * length;
+  let bytes = zigzagBytes(idHi[0]! - ZERO_HI) + 4;
+  for (let i = 1; i < length && bytes < bytesFixed; i++) {
+    const high = idHi[i]! - idHi[i - 1]!;
+    if (high >= HI_DIFFERENCE_END || high <= -HI_DIFFERENCE_END) return IDS_FIXED;
+    bytes += zigzagBytes(high * TWO_32 + (idLo[i]! - idLo[i - 1]!));
+  }
+  return bytes < bytesFixed ? IDS_DIFFERENCES : IDS_FIXED;
+}
+
+function writeIds(rows: RowBlock, w: ByteWriter): void {
+  const { length, idHi, idLo } = rows;
+  const mode = idsMode(rows);
+  w.u8(mode);
+  if (mode === IDS_FIXED) {
+    for (let i = 0; i < length; i++) {
+      w.u32(idHi[i]!);
+      w.u32(idLo[i]!);
+    }
+    return;
+  }
+  w.zigzag(idHi[0]! - ZERO_HI);
+  w.u32(idLo[0]!);
+  for (let i = 1; i < length; i++) w.zigzag((idHi[i]! - idHi[i - 1]!) * TWO_32 + (idLo[i]! - idLo[i - 1]!));
+}
+
+/** @param rows at least one */
+function readIds(r: ByteReader, { length, idHi, idLo }: RowBlock): void {
+  const mode = r.u8();
+  if (mode === IDS_FIXED) {
+    for (let i = 0; i < length; i++) {
+      idHi[i] = r.u32();
+      idLo[i] = r.u32();
+    }
+    return;
+  }
+  if (mode !== IDS_DIFFERENCES) throw new CorruptBytesError(`unknown encoding of ids ${mode}`);
+  let hi = r.zigzag() + ZERO_HI;
+  let lo = r.u32();
+  for (let i = 0; ; i++) {
+    if (hi < 0 || hi >= TWO_32)
+      throw new CorruptBytesError(`an event id beyond 64 bits before ${r.position}`);
+    idHi[i] = hi;
+    idLo[i] = lo;
+    if (i + 1 === length) return;
+    lo += r.zigzag();
+    if (lo < 0 || lo >= TWO_32) {
+      const carry = Math.floor(lo / TWO_32);
+      hi += carry;
+      lo -= carry * TWO_32;
+    }
+  }
+}
 
 /**
- * Layout: varint n · varint time₀ · (n − 1) varint time deltas · n × (u32 idHi, u32 idLo) · the columns in
- * order (`number`: mode byte, values; `long`: tag and value each; `text`: tag and value each).
+ * Layout: varint n · where n > 0: varint time₀ · (n − 1) varint time deltas · the ids · the columns in order.
+ *
+ * - ids: u8 0 · n × (u32 idHi, u32 idLo), or u8 1 · zigzag (idHi₀ − 2³¹) · u32 idLo₀ · (n − 1) × zigzag (id −
+ *   previous id, as 64-bit integers), whichever is smaller; 1 only where every difference is within ±2⁵².
+ * - `number`: mode byte, values; `long`: tag and value each; `text`: tag and value each.
  */
 export function encodeRows(rows: RowBlock, storages: readonly ColumnStorage[], w: ByteWriter): void {
   const n = rows.length;
   w.varint(n);
+  if (n === 0) return;
   let previousMs = 0;
   for (let i = 0; i < n; i++) {
     const timeMs = rows.times[i]!;
     w.varint(timeMs - previousMs);
     previousMs = timeMs;
   }
-  for (let i = 0; i < n; i++) {
-    w.u32(rows.idHi[i]!);
-    w.u32(rows.idLo[i]!);
-  }
+  writeIds(rows, w);
   for (let c = 0; c < storages.length; c++) {
     const column = rows.columns[c]!;
     if (storages[c] === 'number') writeNumbers(column as Float64Array, w);
@@ -295,17 +382,18 @@ export function encodeRows(rows: RowBlock, storages: readonly ColumnStorage[], w
 
 export function decodeRows(r: ByteReader, storages: readonly ColumnStorage[]): RowBlock {
   const n = r.varint();
-  if (n * ROW_BYTES_MIN > r.remaining) throw new CorruptBytesError(`${n} rows in ${r.remaining} bytes`);
+  if (n === 0) return emptyRows(storages);
+  // Of every row its time, its id and each of its values take a byte at least.
+  if (n * (2 + storages.length) > r.remaining) {
+    throw new CorruptBytesError(`${n} rows in ${r.remaining} bytes`);
+  }
   const rows = allocateRows(n, storages);
   let timeMs = 0;
   for (let i = 0; i < n; i++) {
     timeMs += r.varint();
     rows.times[i] = timeMs;
   }
-  for (let i = 0; i < n; i++) {
-    rows.idHi[i] = r.u32();
-    rows.idLo[i] = r.u32();
-  }
+  readIds(r, rows);
   for (let c = 0; c < storages.length; c++) {
     const column = rows.columns[c]!;
     if (storages[c] === 'number') readNumbers(r, column as Float64Array);
