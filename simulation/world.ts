@@ -20,7 +20,7 @@ import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import { isRight, show, showAnswer } from '../engine/testing/is-right.ts';
 import { boundsOf, type OracleEvent, oracleAnswer, windowsOf } from '../engine/testing/oracle.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
-import { allocateRows } from '../engine/tiles/row-block.ts';
+import { allocateRows, setValue } from '../engine/tiles/row-block.ts';
 import { newEdgeOffsetMs } from '../engine/windows/window-reach.ts';
 import { type AskedEvent, WindowRead, type WindowValue } from '../engine/windows/window-read.ts';
 import type { DeadLetter, DeadLetters } from '../ingest/dead-letter.ts';
@@ -498,7 +498,7 @@ class World {
     row.idHi[0] = event.id.hi;
     row.idLo[0] = event.id.lo;
     values.forEach((value, c) => {
-      row.columns[c]![0] = value === null ? Number.NaN : value;
+      setValue(row, c, 0, value);
     });
     return { row, id: event.id, dedupeId: event.id };
   }

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ByteReader, ByteWriter, CorruptBytesError } from '../bytes.ts';
 import { type EventId, integerEventId, positionEventId, textEventId } from '../event-id.ts';
+import { hash53 } from '../hash64.ts';
 import {
   allocateRows,
   type ColumnStorage,
@@ -13,6 +14,7 @@ import {
   type RowBlock,
   rowsWeightBytes,
   rowWeightBytes,
+  setValue,
   sliceRows,
   sortRows,
 } from './row-block.ts';
@@ -30,8 +32,7 @@ function block(
     rows.idHi[i] = 0x8000_0000;
     rows.idLo[i] = i;
     columns.forEach((column, c) => {
-      const value = column[i]!;
-      rows.columns[c]![i] = value === null && storages[c] === 'number' ? Number.NaN : value;
+      setValue(rows, c, i, column[i]!);
     });
   });
   return rows;
@@ -109,6 +110,27 @@ test('a column of longs comes back exactly, as a number where it is safe', () =>
 test('a column of texts comes back exactly', () => {
   const values = ['', 'a', null, '\u0000', '\ufeffbom', '読む', '😀', ' blank ', 'x'.repeat(1000)];
   expect(roundTrip(values, 'text').values).toEqual(values);
+});
+
+test('hashes of texts that are there take no bytes, and come back as they were', () => {
+  const storages: ColumnStorage[] = ['text', 'text_hash', 'number', 'text'];
+  const text = fc.option(
+    fc.oneof(fc.string({ unit: 'binary' }), fc.string(), fc.constantFrom('', 'a', 'm1', 'm2')),
+  );
+  fc.assert(
+    fc.property(fc.array(text, { minLength: 1, maxLength: 20 }), (texts) => {
+      const times = texts.map((_, i) => i);
+      const hashes = texts.map((of) => (of === null ? null : hash53(of)));
+      const rows = block(times, [texts, hashes, times, texts], storages);
+      const bytes = encoded(rows, storages);
+      expect(bytes).toEqual(
+        encoded(block(times, [texts, times, texts], ['text', 'number', 'text']), ['text', 'number', 'text']),
+      );
+      const r = new ByteReader(bytes);
+      expect(decodeRows(r, storages)).toEqual(rows);
+      expect(r.done).toBe(true);
+    }),
+  );
 });
 
 describe('ids come back exactly', () => {
@@ -220,7 +242,7 @@ describe('the weight of rows', () => {
       const rows = block([2 ** 28 - 1], [[1 / 3], [text]], storages);
       rows.idHi[0] = 1;
       // One byte each for the number of rows and the modes of ids and numbers.
-      expect(rowWeightBytes(rows, 0)).toBe(encoded(rows, storages).length - 3);
+      expect(rowWeightBytes(rows, storages, 0)).toBe(encoded(rows, storages).length - 3);
     });
   });
 
@@ -234,20 +256,23 @@ describe('the weight of rows', () => {
         );
         const at = cut % (texts.length + 1);
         const parts = [sliceRows(rows, 0, at), sliceRows(rows, at, texts.length)];
-        expect(rowsWeightBytes(rows)).toBe(parts.reduce((sum, part) => sum + rowsWeightBytes(part), 0));
+        expect(rowsWeightBytes(rows, storages)).toBe(
+          parts.reduce((sum, part) => sum + rowsWeightBytes(part, storages), 0),
+        );
       }),
     );
   });
 });
 
 describe('damaged bytes', () => {
-  const storages: ColumnStorage[] = ['number', 'long', 'text'];
+  const storages: ColumnStorage[] = ['number', 'long', 'text', 'text_hash'];
   const rows = block(
     [5, 5, 9],
     [
       [1.25, null, 3],
       [1, 2n ** 60n, null],
       ['ä', null, 'z'],
+      [hash53('ä'), null, hash53('z')],
     ],
     storages,
   );

@@ -7,8 +7,10 @@ import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts
  *   (ms), booleans (0 or 1) and 53-bit hashes of values that only need to be told apart.
  * - `long`: an array of safe integers as `number`, others as `bigint`; null is null.
  * - `text`: an array of strings; null is null.
+ * - `text_hash`: as `number`, the 53-bit hashes of the texts of the column just before it. Not among the bytes: computed
+ *   when the rows are read.
  */
-export type ColumnStorage = 'number' | 'long' | 'text';
+export type ColumnStorage = 'number' | 'long' | 'text' | 'text_hash';
 
 export type ColumnVector = Float64Array | (number | bigint | null)[] | (string | null)[];
 
@@ -30,6 +32,8 @@ export function emptyRows(storages: readonly ColumnStorage[]): RowBlock {
   return allocateRows(0, storages);
 }
 
+const holdsDoubles = (storage: ColumnStorage): boolean => storage === 'number' || storage === 'text_hash';
+
 /**
  * V8 keeps typed arrays of up to 64 bytes in its own heap. A larger one has memory of its own, which costs about a
  * microsecond to get and to give back: such rows share one buffer.
@@ -44,12 +48,12 @@ export function allocateRows(length: number, storages: readonly ColumnStorage[])
       idHi: new Uint32Array(length),
       idLo: new Uint32Array(length),
       columns: storages.map((storage) =>
-        storage === 'number' ? new Float64Array(length) : new Array(length).fill(null),
+        holdsDoubles(storage) ? new Float64Array(length) : new Array(length).fill(null),
       ),
     };
   }
   let doubles = 1;
-  for (const storage of storages) if (storage === 'number') doubles++;
+  for (const storage of storages) if (holdsDoubles(storage)) doubles++;
   const buffer = new ArrayBuffer(8 * length * (doubles + 1));
   let at = 0;
   const next = (): Float64Array => {
@@ -58,10 +62,16 @@ export function allocateRows(length: number, storages: readonly ColumnStorage[])
     return column;
   };
   const times = next();
-  const columns = storages.map((storage) => (storage === 'number' ? next() : new Array(length).fill(null)));
+  const columns = storages.map((storage) => (holdsDoubles(storage) ? next() : new Array(length).fill(null)));
   const idHi = new Uint32Array(buffer, at, length);
   const idLo = new Uint32Array(buffer, at + 4 * length, length);
   return { length, times, idHi, idLo, columns };
+}
+
+/** Sets the value of row `i` in column `c`. */
+export function setValue(rows: RowBlock, c: number, i: number, value: number | bigint | string | null): void {
+  const column = rows.columns[c]!;
+  column[i] = value === null && column instanceof Float64Array ? Number.NaN : value;
 }
 
 /** Negative, 0 or positive as row `i` of `a` comes before, equals or comes after row `j` of `b` (C3). */
@@ -153,18 +163,19 @@ function utf8Bytes(text: string): number {
  * What its neighbours save it, with ids and times close to its own, is left out: then the weight of a leaf is that of
  * its rows however they are split.
  */
-export function rowWeightBytes(rows: RowBlock, i: number): number {
+export function rowWeightBytes(rows: RowBlock, storages: readonly ColumnStorage[], i: number): number {
   let bytes = 12;
-  for (const column of rows.columns) {
-    const value = column[i];
+  for (let c = 0; c < storages.length; c++) {
+    if (storages[c] === 'text_hash') continue;
+    const value = rows.columns[c]![i];
     bytes += typeof value === 'string' ? 2 + utf8Bytes(value) : 8;
   }
   return bytes;
 }
 
-export function rowsWeightBytes(rows: RowBlock): number {
+export function rowsWeightBytes(rows: RowBlock, storages: readonly ColumnStorage[]): number {
   let bytes = 0;
-  for (let i = 0; i < rows.length; i++) bytes += rowWeightBytes(rows, i);
+  for (let i = 0; i < rows.length; i++) bytes += rowWeightBytes(rows, storages, i);
   return bytes;
 }
 
@@ -271,11 +282,14 @@ function writeTexts(column: readonly (string | null)[], w: ByteWriter): void {
   }
 }
 
-function readTexts(r: ByteReader, column: (string | null)[]): void {
+/** @param hashes the column of their hashes; null: there is none */
+function readTexts(r: ByteReader, column: (string | null)[], hashes: Float64Array | null): void {
   for (let i = 0; i < column.length; i++) {
     const tag = r.u8();
     if (tag > 1) throw new CorruptBytesError(`unknown text encoding ${tag}`);
-    column[i] = tag === 0 ? null : r.text();
+    const read = tag === 0 ? null : r.hashedText();
+    column[i] = read === null ? null : read.text;
+    if (hashes !== null) hashes[i] = read === null ? Number.NaN : read.hash;
   }
 }
 
@@ -359,7 +373,7 @@ function readIds(r: ByteReader, { length, idHi, idLo }: RowBlock): void {
  *
  * - ids: u8 0 · n × (u32 idHi, u32 idLo), or u8 1 · zigzag (idHi₀ − 2³¹) · u32 idLo₀ · (n − 1) × zigzag (id −
  *   previous id, as 64-bit integers), whichever is smaller; 1 only where every difference is within ±2⁵².
- * - `number`: mode byte, values; `long`: tag and value each; `text`: tag and value each.
+ * - `number`: mode byte, values; `long`: tag and value each; `text`: tag and value each; `text_hash`: nothing.
  */
 export function encodeRows(rows: RowBlock, storages: readonly ColumnStorage[], w: ByteWriter): void {
   const n = rows.length;
@@ -376,17 +390,17 @@ export function encodeRows(rows: RowBlock, storages: readonly ColumnStorage[], w
     const column = rows.columns[c]!;
     if (storages[c] === 'number') writeNumbers(column as Float64Array, w);
     else if (storages[c] === 'long') writeLongs(column as (number | bigint | null)[], w);
-    else writeTexts(column as (string | null)[], w);
+    else if (storages[c] === 'text') writeTexts(column as (string | null)[], w);
   }
 }
 
 export function decodeRows(r: ByteReader, storages: readonly ColumnStorage[]): RowBlock {
   const n = r.varint();
   if (n === 0) return emptyRows(storages);
-  // Of every row its time, its id and each of its values take a byte at least.
-  if (n * (2 + storages.length) > r.remaining) {
-    throw new CorruptBytesError(`${n} rows in ${r.remaining} bytes`);
-  }
+  // Of every row its time, its id and each value that is stored take a byte at least.
+  let rowBytesMin = 2;
+  for (const storage of storages) if (storage !== 'text_hash') rowBytesMin++;
+  if (n * rowBytesMin > r.remaining) throw new CorruptBytesError(`${n} rows in ${r.remaining} bytes`);
   const rows = allocateRows(n, storages);
   let timeMs = 0;
   for (let i = 0; i < n; i++) {
@@ -398,7 +412,10 @@ export function decodeRows(r: ByteReader, storages: readonly ColumnStorage[]): R
     const column = rows.columns[c]!;
     if (storages[c] === 'number') readNumbers(r, column as Float64Array);
     else if (storages[c] === 'long') readLongs(r, column as (number | bigint | null)[]);
-    else readTexts(r, column as (string | null)[]);
+    else if (storages[c] === 'text') {
+      const hashes = storages[c + 1] === 'text_hash' ? (rows.columns[c + 1] as Float64Array) : null;
+      readTexts(r, column as (string | null)[], hashes);
+    }
   }
   return rows;
 }

@@ -19,7 +19,7 @@ import { foldTail, placeRows } from './fold-tail.ts';
 import { IDS_FIELD, ROOT_FIELD } from './grid.ts';
 import { decodeHead, emptyHead, encodeHead, type Head, tailPartition, tailStorages } from './head.ts';
 import { RecentIds } from './recent-ids.ts';
-import { allocateRows, lowerBound, type RowBlock, sortRows } from './row-block.ts';
+import { allocateRows, lowerBound, type RowBlock, setValue, sortRows } from './row-block.ts';
 import {
   INGEST_FIELDS,
   type IngestCounts,
@@ -319,10 +319,7 @@ function incomingRows(
     block.times[i] = row.timeMs;
     block.idHi[i] = row.id.hi;
     block.idLo[i] = row.id.lo;
-    for (let c = 0; c < width; c++) {
-      const value = row.values[c]!;
-      block.columns[c]![i] = value === null && view.storages[c] === 'number' ? Number.NaN : value;
-    }
+    for (let c = 0; c < width; c++) setValue(block, c, i, row.values[c]!);
     block.columns[width]![i] = row.partition;
     block.columns[width + 1]![i] = row.offset;
   });

@@ -40,7 +40,7 @@ import { SeededRandom } from '../testing/random.ts';
 import { type RandomRepo, randomRepo } from '../testing/random-repo.ts';
 import { checkTree } from '../testing/tree-check.ts';
 import { TIME_END_MS } from '../tiles/grid.ts';
-import { allocateRows } from '../tiles/row-block.ts';
+import { allocateRows, setValue } from '../tiles/row-block.ts';
 import { PROTOCOL } from '../tiles/state-protocol.ts';
 import { type IncomingRow, mergesForGood } from '../tiles/state-update.ts';
 import type { TileShape } from '../tiles/tile-shape.ts';
@@ -473,7 +473,7 @@ class Case {
     row.idHi[0] = id.hi;
     row.idLo[0] = id.lo;
     values.forEach((value, c) => {
-      row.columns[c]![0] = value === null && view.storages[c] === 'number' ? Number.NaN : value;
+      setValue(row, c, 0, value);
     });
     return { asked: { row, id, dedupeId: unknown ? null : id }, id };
   }
