@@ -55,6 +55,8 @@ const START_MS = 1_700_000_000_000;
 const SHARDS = 2;
 const PARTITIONS_MAX = 4;
 const KEYS = ['a', 'b', 'c', ''] as const;
+/** By seed: so few that most repeats are told by their rows, and so many that none is. */
+const RECENT_IDS_MAX = [2, 8, 4_096] as const;
 /** A run that does not settle in this many steps is stuck. */
 const STEPS_MAX = 400_000;
 
@@ -231,7 +233,7 @@ class World {
       store,
       clock: this.#clock,
       shards: SHARDS,
-      shape: { leafBytesMax: 90, tailRowsMax: 3 },
+      shape: { leafBytesMax: 90, tailRowsMax: 3, recentIdsMax: RECENT_IDS_MAX[this.#seed % 3]! },
       pacing: { foldAfterMs: 2_000 },
       rules: mutatedRules(this.#mutation),
       newToken: (previous) =>

@@ -355,6 +355,7 @@ export function compileView(view: FeatureView): CompiledView {
     resolutionMs: view.resolutionMs,
     latenessMs: view.source.latenessMs,
     dedupeHorizonMs: view.source.dedupeHorizonMs,
+    hasEventIds: view.source.eventId !== null,
     keyOf: keyReader(view),
     project: projectorOf(view, columns),
   });

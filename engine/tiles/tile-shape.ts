@@ -8,6 +8,17 @@ export interface TileShape {
   readonly leafBytesMax: number;
   /** Rows the live tail may hold before a write folds it into the tree. Default 32. */
   readonly tailRowsMax: number;
+  /**
+   * Recent ids a state keeps after a write, where rows tell a repeat as well. Default 4096, which is reached at more
+   * than an event a second within a dedupe horizon of an hour. They are read and rewritten with every batch of their
+   * key, 20 kB (integers) to 40 kB (texts); fewer would have rows looked for in the tree more often: 4096 are the last
+   * 40 s at 100 events/s, and only events older than that are looked for.
+   */
+  readonly recentIdsMax?: number;
 }
 
-export const DEFAULT_TILE_SHAPE: TileShape = { leafBytesMax: 4096, tailRowsMax: 32 };
+export const DEFAULT_TILE_SHAPE: Required<TileShape> = {
+  leafBytesMax: 4096,
+  tailRowsMax: 32,
+  recentIdsMax: 4096,
+};
