@@ -138,6 +138,9 @@ describe('ARCHITECTURE', () => {
     expect(bounds.get('leaf, or inline rows of a node')).toContain(
       `${DEFAULT_TILE_SHAPE.leafBytesMax / 1024} kB`,
     );
+    expect(bounds.get('recent ids in a state')).toContain(
+      DEFAULT_TILE_SHAPE.recentIdsMax.toLocaleString('en'),
+    );
   });
 
   test('names the levels of the grid', () => {

@@ -4,6 +4,7 @@
  * Integers are LEB128 varints (7 bits per byte, low bits first) over the safe integers 0 ≤ v ≤ 2⁵³ − 1;
  * signed ones are zigzag-folded first, so their range is |v| ≤ 2⁵². Fixed-width numbers are little-endian.
  */
+import { type ReadText, readText } from './read-text.ts';
 
 /** zigzag(2⁵²) is the largest varint there is, and exact as a double. */
 const VARINT_MAX = 2 ** 53;
@@ -14,8 +15,6 @@ export class CorruptBytesError extends Error {
 }
 
 const textEncoder = new TextEncoder();
-/** `ignoreBOM`: a text that starts with U+FEFF must keep it. */
-const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export class ByteWriter {
   #bytes: Uint8Array;
@@ -202,9 +201,15 @@ export class ByteReader {
   }
 
   text(): string {
-    const bytes = this.blob();
+    return this.hashedText().text;
+  }
+
+  /** A text that can also tell its hash. */
+  hashedText(): ReadText {
+    const length = this.varint();
+    const at = this.#take(length);
     try {
-      return textDecoder.decode(bytes);
+      return readText(this.#bytes, at, at + length);
     } catch (error) {
       throw new CorruptBytesError(`text before ${this.#at} is not UTF-8`, { cause: error });
     }

@@ -13,7 +13,7 @@ import { ProjectionError } from '../engine/definitions/projection-error.ts';
 import type { FeatureReference, FeatureView, OnDemandFeature } from '../engine/definitions/types.ts';
 import type { EventId } from '../engine/event-id.ts';
 import type { FieldName, ReadRequest, ReadState, TileStore } from '../engine/store/tile-store.ts';
-import { allocateRows, type RowBlock } from '../engine/tiles/row-block.ts';
+import { allocateRows, type RowBlock, setValue } from '../engine/tiles/row-block.ts';
 import type { TieLimit } from '../engine/tiles/state-reader.ts';
 import { type AskedEvent, WindowRead } from '../engine/windows/window-read.ts';
 import { shardOf } from '../ingest/view-writer.ts';
@@ -232,7 +232,7 @@ function oneRow(
   row.idHi[0] = id.hi;
   row.idLo[0] = id.lo;
   values.forEach((value, c) => {
-    row.columns[c]![0] = value === null && view.storages[c] === 'number' ? Number.NaN : value;
+    setValue(row, c, 0, value);
   });
   return row;
 }

@@ -20,7 +20,7 @@ import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import { isRight, show, showAnswer } from '../engine/testing/is-right.ts';
 import { boundsOf, type OracleEvent, oracleAnswer, windowsOf } from '../engine/testing/oracle.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
-import { allocateRows } from '../engine/tiles/row-block.ts';
+import { allocateRows, setValue } from '../engine/tiles/row-block.ts';
 import { newEdgeOffsetMs } from '../engine/windows/window-reach.ts';
 import { type AskedEvent, WindowRead, type WindowValue } from '../engine/windows/window-read.ts';
 import type { DeadLetter, DeadLetters } from '../ingest/dead-letter.ts';
@@ -55,6 +55,8 @@ const START_MS = 1_700_000_000_000;
 const SHARDS = 2;
 const PARTITIONS_MAX = 4;
 const KEYS = ['a', 'b', 'c', ''] as const;
+/** By seed: so few that most repeats are told by their rows, and so many that none is. */
+const RECENT_IDS_MAX = [2, 8, 4_096] as const;
 /** A run that does not settle in this many steps is stuck. */
 const STEPS_MAX = 400_000;
 
@@ -231,7 +233,7 @@ class World {
       store,
       clock: this.#clock,
       shards: SHARDS,
-      shape: { leafBytesMax: 90, tailRowsMax: 3 },
+      shape: { leafBytesMax: 90, tailRowsMax: 3, recentIdsMax: RECENT_IDS_MAX[this.#seed % 3]! },
       pacing: { foldAfterMs: 2_000 },
       rules: mutatedRules(this.#mutation),
       newToken: (previous) =>
@@ -498,7 +500,7 @@ class World {
     row.idHi[0] = event.id.hi;
     row.idLo[0] = event.id.lo;
     values.forEach((value, c) => {
-      row.columns[c]![0] = value === null ? Number.NaN : value;
+      setValue(row, c, 0, value);
     });
     return { row, id: event.id, dedupeId: event.id };
   }

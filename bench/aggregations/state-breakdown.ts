@@ -4,7 +4,7 @@ import type { CompiledView } from '../../engine/definitions/compiled.ts';
 import type { FieldName } from '../../engine/store/tile-store.ts';
 import { IDS_FIELD, ROOT_FIELD } from '../../engine/tiles/grid.ts';
 import { decodeNode, decodeRootHeader, type TileNode } from '../../engine/tiles/node.ts';
-import { emptyRows, encodeRows, type RowBlock } from '../../engine/tiles/row-block.ts';
+import { encodeRows, type RowBlock } from '../../engine/tiles/row-block.ts';
 
 export interface Breakdown {
   /** The head and its token. */
@@ -101,15 +101,16 @@ function addRows(into: Breakdown, view: CompiledView, rows: RowBlock): number {
     );
     return w.length;
   };
-  const empty = emptyRows(storages);
   const all = bytesOf(
     rows,
     storages.map((_, c) => c),
   );
   const bare = bytesOf(rows, []);
-  let introduced = varintBytes(rows.length);
+  // How ids and numbers are encoded is a byte each.
+  const idMode = rows.length === 0 ? 0 : 1;
+  let introduced = varintBytes(rows.length) + idMode;
   [...into.columns.keys()].forEach((name, c) => {
-    const own = bytesOf(empty, [c]) - bytesOf(empty, []);
+    const own = rows.length > 0 && storages[c] === 'number' ? 1 : 0;
     into.columns.set(name, into.columns.get(name)! + bytesOf(rows, [c]) - bare - own);
     introduced += own;
   });
@@ -118,7 +119,7 @@ function addRows(into: Breakdown, view: CompiledView, rows: RowBlock): number {
     times += varintBytes(rows.times[i]! - (i === 0 ? 0 : rows.times[i - 1]!));
   }
   into.times += times;
-  into.rowIds += bare - varintBytes(rows.length) - times;
+  into.rowIds += bare - varintBytes(rows.length) - idMode - times;
   into.blocks += introduced;
   into.rowBlocks++;
   return all;

@@ -140,12 +140,11 @@ function storedColumns(
   partials: Iterable<PlannedPartial>,
   columns: ReadonlyMap<string, Column>,
 ): StoredColumn[] {
-  const stored = new Map<string, StoredColumn>();
+  const stored = new Map<string, Omit<StoredColumn, 'storage'>>();
   const store = (name: string | null | undefined, need: ColumnNeed): void => {
     if (name === null || name === undefined) return;
     const { type } = columns.get(name)!;
-    const storage = need === 'hash' ? 'number' : STORAGE[type];
-    stored.set(columnKey(name, need), Object.freeze({ name, type, need, storage }));
+    stored.set(columnKey(name, need), { name, type, need });
   };
   for (const { where, of } of partials) {
     store(where, 'value');
@@ -155,7 +154,14 @@ function storedColumns(
       store(orderBy, 'value');
     }
   }
-  return [...stored.keys()].sort(byText).map((key) => stored.get(key)!);
+  // A value comes before its hash, which the rows need not hold then.
+  const order = (a: Omit<StoredColumn, 'storage'>, b: Omit<StoredColumn, 'storage'>): number =>
+    byText(a.name, b.name) || byText(b.need, a.need);
+  return [...stored.values()].sort(order).map((column) => {
+    const { name, type, need } = column;
+    const beside = type === 'string' && stored.has(columnKey(name, 'value')) ? 'text_hash' : 'number';
+    return Object.freeze({ ...column, storage: need === 'hash' ? beside : STORAGE[type] });
+  });
 }
 
 const requestsOf = (of: PlannedPartial['of']): readonly PartialRequest[] => ('inner' in of ? of.inner : [of]);
@@ -195,7 +201,8 @@ class PartialMaker {
   column(name: string, need: ColumnNeed): PartialColumn {
     const column = this.#indexes.get(columnKey(name, need))!;
     const { storage, type } = this.#columns[column]!;
-    return { column, storage, type };
+    // Where a hash comes from is nothing to a partial.
+    return { column, storage: storage === 'text_hash' ? 'number' : storage, type };
   }
 }
 
@@ -353,6 +360,7 @@ export function compileView(view: FeatureView): CompiledView {
     resolutionMs: view.resolutionMs,
     latenessMs: view.source.latenessMs,
     dedupeHorizonMs: view.source.dedupeHorizonMs,
+    hasEventIds: view.source.eventId !== null,
     keyOf: keyReader(view),
     project: projectorOf(view, columns),
   });

@@ -692,12 +692,12 @@ describe('a compiled view', () => {
 
   it('stores only the columns its partials need, each as it is needed', () => {
     expect(compiled.columns.map(({ name, need, storage }) => [name, need, storage])).toEqual([
-      ['flag', 'hash', 'number'],
-      ['shop', 'hash', 'number'],
       ['amount', 'value', 'number'],
       ['flag', 'value', 'number'],
+      ['flag', 'hash', 'number'],
       ['id', 'value', 'long'],
       ['shop', 'value', 'text'],
+      ['shop', 'hash', 'text_hash'],
       ['tip', 'value', 'number'],
     ]);
     expect(compiled.storages).toEqual(compiled.columns.map(({ storage }) => storage));

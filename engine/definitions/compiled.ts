@@ -82,6 +82,8 @@ export interface CompiledView {
   readonly resolutionMs: number | null;
   readonly latenessMs: number;
   readonly dedupeHorizonMs: number;
+  /** Whether the source has event ids. */
+  readonly hasEventIds: boolean;
   /** The entity key as text, or null when the event has none. @throws ProjectionError where it is longer than 1024 bytes */
   keyOf(event: EventRow): string | null;
   /** Filter and projections: the values of `columns` as stored (hashes taken), or null when filtered out. @throws what the user's function threw, as ProjectionError */

@@ -254,7 +254,7 @@ describe('a projection', () => {
     );
     // Compiling runs them on made-up rows to see which columns they read.
     const before = [runs, idle];
-    expect(view.project(row({ code: 4 }))).toEqual([hash53('8'), 8]);
+    expect(view.project(row({ code: 4 }))).toEqual([8, hash53('8')]);
     expect([runs, idle]).toEqual([before[0]! + 1, before[1]]);
   });
 });

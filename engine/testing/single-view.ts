@@ -10,7 +10,7 @@ import { integerEventId } from '../event-id.ts';
 import { MemoryTileStore } from '../store/memory-tile-store.ts';
 import type { FieldName, Token } from '../store/tile-store.ts';
 
-import { allocateRows } from '../tiles/row-block.ts';
+import { allocateRows, setValue } from '../tiles/row-block.ts';
 import { PROTOCOL } from '../tiles/state-protocol.ts';
 import type { IncomingRow } from '../tiles/state-update.ts';
 
@@ -141,7 +141,7 @@ export class SingleView {
     row.idHi[0] = id.hi;
     row.idLo[0] = id.lo;
     values.forEach((value, c) => {
-      row.columns[c]![0] = value === null && storages[c] === 'number' ? Number.NaN : value;
+      setValue(row, c, 0, value);
     });
     return { row, id, dedupeId: id };
   }

@@ -102,8 +102,8 @@ export function checkTree(
   ): number => {
     depthMax = Math.max(depthMax, depth);
     if (node.kind === 'leaf') {
-      if (depth < DEPTH_MAX && rowsWeightBytes(node.rows) > shape.leafBytesMax)
-        throw new Error(`a leaf at depth ${depth} weighs ${rowsWeightBytes(node.rows)} bytes`);
+      if (depth < DEPTH_MAX && rowsWeightBytes(node.rows, view.storages) > shape.leafBytesMax)
+        throw new Error(`a leaf at depth ${depth} weighs ${rowsWeightBytes(node.rows, view.storages)} bytes`);
       if (depth > 0 && node.rows.length === 0) throw new Error('a leaf without rows has a field');
       takeRows(node.rows, depth, bucket);
       into.addRows(node.rows, 0, node.rows.length);
@@ -124,7 +124,7 @@ export function checkTree(
         throw new Error(`child ${child.bucket} lies outside node ${nodeField(depth, bucket)}`);
       if (child.kind === 'inline') {
         if (child.rows.length === 0) throw new Error('an inline child without rows');
-        inlineBytes += rowsWeightBytes(child.rows);
+        inlineBytes += rowsWeightBytes(child.rows, view.storages);
         takeRows(child.rows, depth + 1, child.bucket);
         into.addRows(child.rows, 0, child.rows.length);
         intoWide.addRows(child.rows, 0, child.rows.length);

@@ -2,16 +2,20 @@
  * Ids of the events a state has taken within the dedupe horizon, in a field of their own: folding and expiry
  * of rows do not touch them.
  *
- *     ids := varint fromMs · varint n · n × (varint time − previous time, u32 hi, u32 lo), ascending in time
+ *     ids := varint fromMs · varint newestMs + 1 (0: none) · rows without columns
  *            · varint m · m × (varint time, u32 hi, u32 lo, varint append time), ascending in append time
  *
- * The first list is complete for event times ≥ fromMs; an older event is looked for among the rows themselves.
- * The second holds events that were older than that, or not far from it, when they came, for a while of append time, as a repeat of
- * a delivery comes soon after it. It is used where rows do not tell: where they can be merged for good (lifetime
- * windows, coarsening), and where an event is known by a stamp and not by an id of its own.
+ * The rows are complete for event times ≥ fromMs; an older event is looked for among the rows of the state itself.
+ * fromMs is a dedupe horizon before the newest event. Where rows tell a repeat it is later if need be, so that the ids
+ * stay few however dense the key: even later than the newest event, when there are too many in its millisecond alone.
+ *
+ * The last list holds events that were older than the horizon, or not far from it, when they came, for a while of append
+ * time, as a repeat of a delivery comes soon after it. It is used where rows do not tell: where they can be merged for
+ * good (lifetime windows, coarsening), and where an event is known by a stamp and not by an id of its own.
  */
 import type { ByteReader, ByteWriter } from '../bytes.ts';
 import type { EventId } from '../event-id.ts';
+import { allocateRows, decodeRows, encodeRows } from './row-block.ts';
 
 /** Late ids kept at most: the newest by append time. */
 const LATE_MAX = 1024;
@@ -28,6 +32,7 @@ interface LateId {
 
 export class RecentIds {
   #fromMs: number;
+  #newestMs: number;
   #times: number[] = [];
   #hi: number[] = [];
   #lo: number[] = [];
@@ -36,24 +41,21 @@ export class RecentIds {
   #byLo: Map<number, number[]> | null = null;
   #asked = 0;
 
-  private constructor(fromMs: number) {
+  private constructor(fromMs: number, newestMs: number) {
     this.#fromMs = fromMs;
+    this.#newestMs = newestMs;
   }
 
   static empty(): RecentIds {
-    return new RecentIds(0);
+    return new RecentIds(0, -1);
   }
 
   static decode(r: ByteReader): RecentIds {
-    const ids = new RecentIds(r.varint());
-    const n = r.varint();
-    let timeMs = 0;
-    for (let i = 0; i < n; i++) {
-      timeMs += r.varint();
-      ids.#times.push(timeMs);
-      ids.#hi.push(r.u32());
-      ids.#lo.push(r.u32());
-    }
+    const ids = new RecentIds(r.varint(), r.varint() - 1);
+    const { times, idHi, idLo } = decodeRows(r, []);
+    ids.#times = Array.from(times);
+    ids.#hi = Array.from(idHi);
+    ids.#lo = Array.from(idLo);
     const m = r.varint();
     for (let i = 0; i < m; i++) {
       ids.#late.push({ timeMs: r.varint(), hi: r.u32(), lo: r.u32(), appendedMs: r.varint() });
@@ -66,11 +68,13 @@ export class RecentIds {
     return this.#fromMs;
   }
 
-  /** Newest event time among the ids; −1 when there are none. */
-  newestMs(): number {
-    let newest = -1;
-    for (const timeMs of this.#times) if (timeMs > newest) newest = timeMs;
-    return newest;
+  /** Newest event time that was ever added, also where its id is forgotten; −1 when there is none. */
+  get newestMs(): number {
+    return this.#newestMs;
+  }
+
+  get length(): number {
+    return this.#times.length;
   }
 
   /** Whether an event with this id and |Δ event time| ≤ horizonMs was taken. A read asks once: then a scan is cheaper. */
@@ -108,6 +112,7 @@ export class RecentIds {
     this.#times.push(timeMs);
     this.#hi.push(id.hi);
     this.#lo.push(id.lo);
+    this.#newestMs = Math.max(this.#newestMs, timeMs);
   }
 
   /** Remembers an id by its append time: for events older than `fromMs`. */
@@ -118,10 +123,17 @@ export class RecentIds {
   /**
    * Forgets ids with time < newest − horizonMs, and late ones appended more than 2 · horizonMs before
    * `appendedMs`, the append time of the oldest record at hand.
+   * @param idsMax ids to keep at most, the newest, each millisecond whole or not at all; those forgotten for it must be
+   *   told by their rows
    */
-  prune(horizonMs: number, appendedMs: number): void {
+  prune(horizonMs: number, appendedMs: number, idsMax: number): void {
     if (this.#late.length > 0) this.#pruneLate(horizonMs, appendedMs);
-    const fromMs = this.newestMs() - horizonMs;
+    this.#forgetBefore(this.#newestMs - horizonMs);
+    const surplus = this.#times.length - idsMax;
+    if (surplus > 0) this.#forgetBefore(Float64Array.from(this.#times).sort()[surplus - 1]! + 1);
+  }
+
+  #forgetBefore(fromMs: number): void {
     if (fromMs <= this.#fromMs) return;
     this.#fromMs = fromMs;
     if (!this.#times.some((timeMs) => timeMs < fromMs)) return;
@@ -148,14 +160,14 @@ export class RecentIds {
     // Events mostly come in order.
     if (order.some((i) => i > 0 && this.#compare(i - 1, i) > 0)) order.sort((i, j) => this.#compare(i, j));
     w.varint(this.#fromMs);
-    w.varint(order.length);
-    let previousMs = 0;
-    for (const i of order) {
-      w.varint(this.#times[i]! - previousMs);
-      w.u32(this.#hi[i]!);
-      w.u32(this.#lo[i]!);
-      previousMs = this.#times[i]!;
-    }
+    w.varint(this.#newestMs + 1);
+    const rows = allocateRows(order.length, []);
+    order.forEach((i, k) => {
+      rows.times[k] = this.#times[i]!;
+      rows.idHi[k] = this.#hi[i]!;
+      rows.idLo[k] = this.#lo[i]!;
+    });
+    encodeRows(rows, [], w);
     w.varint(this.#late.length);
     for (const { timeMs, hi, lo, appendedMs } of this.#late) {
       w.varint(timeMs);

@@ -1,6 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ByteReader, ByteWriter, CorruptBytesError } from '../bytes.ts';
+import { type EventId, integerEventId, positionEventId, textEventId } from '../event-id.ts';
+import { hash53 } from '../hash64.ts';
 import {
   allocateRows,
   type ColumnStorage,
@@ -10,6 +12,9 @@ import {
   lowerBound,
   mergeRows,
   type RowBlock,
+  rowsWeightBytes,
+  rowWeightBytes,
+  setValue,
   sliceRows,
   sortRows,
 } from './row-block.ts';
@@ -27,8 +32,7 @@ function block(
     rows.idHi[i] = 0x8000_0000;
     rows.idLo[i] = i;
     columns.forEach((column, c) => {
-      const value = column[i]!;
-      rows.columns[c]![i] = value === null && storages[c] === 'number' ? Number.NaN : value;
+      setValue(rows, c, i, column[i]!);
     });
   });
   return rows;
@@ -108,14 +112,167 @@ test('a column of texts comes back exactly', () => {
   expect(roundTrip(values, 'text').values).toEqual(values);
 });
 
+test('hashes of texts that are there take no bytes, and come back as they were', () => {
+  const storages: ColumnStorage[] = ['text', 'text_hash', 'number', 'text'];
+  const text = fc.option(
+    fc.oneof(fc.string({ unit: 'binary' }), fc.string(), fc.constantFrom('', 'a', 'm1', 'm2')),
+  );
+  fc.assert(
+    fc.property(fc.array(text, { minLength: 1, maxLength: 20 }), (texts) => {
+      const times = texts.map((_, i) => i);
+      const hashes = texts.map((of) => (of === null ? null : hash53(of)));
+      const rows = block(times, [texts, hashes, times, texts], storages);
+      const bytes = encoded(rows, storages);
+      expect(bytes).toEqual(
+        encoded(block(times, [texts, times, texts], ['text', 'number', 'text']), ['text', 'number', 'text']),
+      );
+      const r = new ByteReader(bytes);
+      expect(decodeRows(r, storages)).toEqual(rows);
+      expect(r.done).toBe(true);
+    }),
+  );
+});
+
+describe('ids come back exactly', () => {
+  const LONG_MIN = -(2n ** 63n);
+  const LONG_MAX = 2n ** 63n - 1n;
+
+  const withIds = (ids: readonly EventId[]): RowBlock => {
+    const rows = block(new Array(ids.length).fill(0), [], []);
+    ids.forEach(({ hi, lo }, i) => {
+      rows.idHi[i] = hi;
+      rows.idLo[i] = lo;
+    });
+    return rows;
+  };
+  /** Bytes of all ids, what says how they are encoded included. */
+  function idBytes(ids: readonly EventId[]): number {
+    const rows = withIds(ids);
+    const bytes = encoded(rows, []);
+    const r = new ByteReader(bytes);
+    const back = decodeRows(r, []);
+    expect(r.done).toBe(true);
+    expect(back.idHi).toEqual(rows.idHi);
+    expect(back.idLo).toEqual(rows.idLo);
+    const count = new ByteWriter();
+    count.varint(ids.length);
+    return bytes.length - count.length - ids.length;
+  }
+  const ofIntegers = (...values: (number | bigint)[]): number => idBytes(values.map(integerEventId));
+
+  test('where they lie closely, in the bytes of their differences', () => {
+    expect(ofIntegers(1_000_000_000)).toBe(1 + 5);
+    expect(ofIntegers(1_000_000_000, 1_000_000_063, 1_000_000_000)).toBe(1 + 5 + 1 + 1);
+    expect(ofIntegers(-1, 0, -1, 1)).toBe(1 + 5 + 3);
+    expect(ofIntegers(2n ** 62n, 2n ** 62n + 8_000n, 2n ** 62n + 1n)).toBe(1 + 9 + 2 + 2);
+    expect(idBytes(Array.from({ length: 100 }, (_, i) => positionEventId(4_095, 2 ** 52 - 100 + i)))).toBe(
+      1 + 9 + 99,
+    );
+  });
+
+  test('where they do not, in eight bytes each', () => {
+    const hashed = Array.from({ length: 50 }, (_, i) => textEventId(`event ${i}`));
+    expect(idBytes(hashed)).toBe(1 + 8 * 50);
+    expect(ofIntegers(LONG_MIN, LONG_MAX, LONG_MIN)).toBe(1 + 24);
+    expect(ofIntegers(0n, LONG_MAX)).toBe(1 + 16);
+  });
+
+  test('at the widest difference there is, and beyond', () => {
+    for (const start of [LONG_MIN, -(2n ** 52n), -1n, 0n, 1n, 2n ** 32n - 1n, LONG_MAX - 2n ** 53n]) {
+      for (const by of [2n ** 20n - 1n, 2n ** 20n, 2n ** 32n, 2n ** 51n, 2n ** 52n - 2n ** 32n, 2n ** 52n]) {
+        for (const more of [-1n, 0n, 1n, 2n ** 32n - 1n, 2n ** 32n]) {
+          // Close ones between them, so that differences pay.
+          const ids = [start, start + 1n, start + by + more, start + by + more + 1n, start, start + 2n];
+          ofIntegers(...ids, ...new Array(20).fill(start));
+        }
+      }
+    }
+  });
+
+  test('any mixture', () => {
+    const near = fc.bigInt({ min: -300n, max: 300n });
+    const base = fc.constantFrom(0n, LONG_MIN + 300n, LONG_MAX - 300n, 2n ** 53n, -(2n ** 32n), 2n ** 52n);
+    const close = fc.tuple(base, near).map(([from, by]) => integerEventId(from + by));
+    const hashed = fc.string().map(textEventId);
+    const any = fc.bigInt({ min: LONG_MIN, max: LONG_MAX }).map(integerEventId);
+    const safe = fc.maxSafeInteger().map(integerEventId);
+    const ids = [close, safe, any, hashed].map((id) => fc.array(id, { minLength: 1, maxLength: 12 }));
+    fc.assert(
+      fc.property(
+        fc.oneof(...ids, fc.array(fc.oneof(close, safe, any, hashed), { minLength: 1 })),
+        (some) => {
+          expect(idBytes(some)).toBeLessThanOrEqual(1 + 8 * some.length);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  test('differences that lead beyond 64 bits are refused', () => {
+    for (const [first, ...differences] of [
+      [2 ** 32 - 1 - 2 ** 31, 0, 1],
+      [-(2 ** 31), -1],
+      [2 ** 31 + 1],
+      [2 ** 52],
+      [-(2 ** 52)],
+      [0, 2 ** 52, ...new Array(3_000).fill(2 ** 52)],
+      [0, -(2 ** 52), ...new Array(3_000).fill(-(2 ** 52))],
+    ] as const) {
+      const w = new ByteWriter();
+      w.varint(1 + differences.length);
+      w.raw(new Uint8Array(1 + differences.length));
+      w.u8(1);
+      w.zigzag(first);
+      w.u32(first === 2 ** 32 - 1 - 2 ** 31 ? 2 ** 32 - 1 : 0);
+      for (const difference of differences) w.zigzag(difference);
+      expect(() => decodeRows(new ByteReader(w.finish()), [])).toThrow(/beyond 64 bits/);
+    }
+    const unknown = encoded(withIds([{ hi: 0, lo: 0 }]), []);
+    unknown[2] = 2;
+    expect(() => decodeRows(new ByteReader(unknown), [])).toThrow(CorruptBytesError);
+  });
+});
+
+describe('the weight of rows', () => {
+  const storages: ColumnStorage[] = ['number', 'text'];
+
+  test('is no less than their bytes, where ids are hashes and numbers as wide as they get', () => {
+    const texts = ['', 'abc', 'äöü', '読む', '😀', 'é'.repeat(60)];
+    texts.forEach((text) => {
+      const rows = block([2 ** 28 - 1], [[1 / 3], [text]], storages);
+      rows.idHi[0] = 1;
+      // One byte each for the number of rows and the modes of ids and numbers.
+      expect(rowWeightBytes(rows, storages, 0)).toBe(encoded(rows, storages).length - 3);
+    });
+  });
+
+  test('adds up', () => {
+    fc.assert(
+      fc.property(fc.array(fc.string({ unit: 'grapheme' })), fc.nat(), (texts, cut) => {
+        const rows = block(
+          texts.map((_, i) => i),
+          [texts.map((_, i) => i), texts],
+          storages,
+        );
+        const at = cut % (texts.length + 1);
+        const parts = [sliceRows(rows, 0, at), sliceRows(rows, at, texts.length)];
+        expect(rowsWeightBytes(rows, storages)).toBe(
+          parts.reduce((sum, part) => sum + rowsWeightBytes(part, storages), 0),
+        );
+      }),
+    );
+  });
+});
+
 describe('damaged bytes', () => {
-  const storages: ColumnStorage[] = ['number', 'long', 'text'];
+  const storages: ColumnStorage[] = ['number', 'long', 'text', 'text_hash'];
   const rows = block(
     [5, 5, 9],
     [
       [1.25, null, 3],
       [1, 2n ** 60n, null],
       ['ä', null, 'z'],
+      [hash53('ä'), null, hash53('z')],
     ],
     storages,
   );
@@ -163,8 +320,8 @@ describe('damaged bytes', () => {
     (storage) => {
       const value = storage === 'text' ? 'x' : 1;
       const one = encoded(block([1], [[value]], [storage]), [storage]);
-      // varint n, varint time, id: the column begins behind these ten bytes.
-      one[10] = 9;
+      // varint n, varint time, mode and five bytes of the id: the column begins behind these eight.
+      one[8] = 9;
       expect(() => decodeRows(new ByteReader(one), [storage])).toThrow(CorruptBytesError);
     },
   );

@@ -7,8 +7,10 @@ import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts
  *   (ms), booleans (0 or 1) and 53-bit hashes of values that only need to be told apart.
  * - `long`: an array of safe integers as `number`, others as `bigint`; null is null.
  * - `text`: an array of strings; null is null.
+ * - `text_hash`: as `number`, the 53-bit hashes of the texts of the column just before it. Not among the bytes: computed
+ *   when the rows are read.
  */
-export type ColumnStorage = 'number' | 'long' | 'text';
+export type ColumnStorage = 'number' | 'long' | 'text' | 'text_hash';
 
 export type ColumnVector = Float64Array | (number | bigint | null)[] | (string | null)[];
 
@@ -30,6 +32,8 @@ export function emptyRows(storages: readonly ColumnStorage[]): RowBlock {
   return allocateRows(0, storages);
 }
 
+const holdsDoubles = (storage: ColumnStorage): boolean => storage === 'number' || storage === 'text_hash';
+
 /**
  * V8 keeps typed arrays of up to 64 bytes in its own heap. A larger one has memory of its own, which costs about a
  * microsecond to get and to give back: such rows share one buffer.
@@ -44,12 +48,12 @@ export function allocateRows(length: number, storages: readonly ColumnStorage[])
       idHi: new Uint32Array(length),
       idLo: new Uint32Array(length),
       columns: storages.map((storage) =>
-        storage === 'number' ? new Float64Array(length) : new Array(length).fill(null),
+        holdsDoubles(storage) ? new Float64Array(length) : new Array(length).fill(null),
       ),
     };
   }
   let doubles = 1;
-  for (const storage of storages) if (storage === 'number') doubles++;
+  for (const storage of storages) if (holdsDoubles(storage)) doubles++;
   const buffer = new ArrayBuffer(8 * length * (doubles + 1));
   let at = 0;
   const next = (): Float64Array => {
@@ -58,10 +62,16 @@ export function allocateRows(length: number, storages: readonly ColumnStorage[])
     return column;
   };
   const times = next();
-  const columns = storages.map((storage) => (storage === 'number' ? next() : new Array(length).fill(null)));
+  const columns = storages.map((storage) => (holdsDoubles(storage) ? next() : new Array(length).fill(null)));
   const idHi = new Uint32Array(buffer, at, length);
   const idLo = new Uint32Array(buffer, at + 4 * length, length);
   return { length, times, idHi, idLo, columns };
+}
+
+/** Sets the value of row `i` in column `c`. */
+export function setValue(rows: RowBlock, c: number, i: number, value: number | bigint | string | null): void {
+  const column = rows.columns[c]!;
+  column[i] = value === null && column instanceof Float64Array ? Number.NaN : value;
 }
 
 /** Negative, 0 or positive as row `i` of `a` comes before, equals or comes after row `j` of `b` (C3). */
@@ -138,19 +148,34 @@ export function mergeRows(a: RowBlock, b: RowBlock, storages: readonly ColumnSto
   return merged;
 }
 
-/** Bytes a row takes at most, near enough to decide when a leaf is full. */
-export function rowWeightBytes(rows: RowBlock, i: number): number {
-  let bytes = 12;
-  for (const column of rows.columns) {
-    const value = column[i];
-    bytes += typeof value === 'string' ? 2 + 3 * value.length : 8;
+/** Bytes of a text in UTF-8. A surrogate counts for half of its pair: there are no lone ones. */
+function utf8Bytes(text: string): number {
+  let bytes = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    bytes += unit < 0x80 ? 1 : unit < 0x800 || (unit & 0xf800) === 0xd800 ? 2 : 3;
   }
   return bytes;
 }
 
-export function rowsWeightBytes(rows: RowBlock): number {
+/**
+ * Bytes a row takes at most, near enough to decide when a leaf is full: 4 for the time, 8 for the id, 8 for a number.
+ * What its neighbours save it, with ids and times close to its own, is left out: then the weight of a leaf is that of
+ * its rows however they are split.
+ */
+export function rowWeightBytes(rows: RowBlock, storages: readonly ColumnStorage[], i: number): number {
+  let bytes = 12;
+  for (let c = 0; c < storages.length; c++) {
+    if (storages[c] === 'text_hash') continue;
+    const value = rows.columns[c]![i];
+    bytes += typeof value === 'string' ? 2 + utf8Bytes(value) : 8;
+  }
+  return bytes;
+}
+
+export function rowsWeightBytes(rows: RowBlock, storages: readonly ColumnStorage[]): number {
   let bytes = 0;
-  for (let i = 0; i < rows.length; i++) bytes += rowWeightBytes(rows, i);
+  for (let i = 0; i < rows.length; i++) bytes += rowWeightBytes(rows, storages, i);
   return bytes;
 }
 
@@ -257,60 +282,140 @@ function writeTexts(column: readonly (string | null)[], w: ByteWriter): void {
   }
 }
 
-function readTexts(r: ByteReader, column: (string | null)[]): void {
+/** @param hashes the column of their hashes; null: there is none */
+function readTexts(r: ByteReader, column: (string | null)[], hashes: Float64Array | null): void {
   for (let i = 0; i < column.length; i++) {
     const tag = r.u8();
     if (tag > 1) throw new CorruptBytesError(`unknown text encoding ${tag}`);
-    column[i] = tag === 0 ? null : r.text();
+    const read = tag === 0 ? null : r.hashedText();
+    column[i] = read === null ? null : read.text;
+    if (hashes !== null) hashes[i] = read === null ? Number.NaN : read.hash;
   }
 }
 
-/** A row takes at least a byte for its time and eight for its id. */
-const ROW_BYTES_MIN = 9;
+// Encodings of the ids of a block.
+const IDS_FIXED = 0;
+const IDS_DIFFERENCES = 1;
+
+const TWO_32 = 2 ** 32;
+
+/** The high half of the integer 0 as an event id: see `event-id.ts`. */
+const ZERO_HI = 2 ** 31;
+
+/** Where two high halves are closer than this, the ids differ by less than 2⁵², which a zigzag varint can say. */
+const HI_DIFFERENCE_END = 2 ** 20;
+
+function zigzagBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value < 0 ? -2 * value - 1 : 2 * value; rest >= 0x80; rest = Math.floor(rest / 0x80))
+    bytes++;
+  return bytes;
+}
+
+/** Hashed texts lie all over the 64 bits; integers and log positions mostly follow each other closely. */
+function idsMode({ length, idHi, idLo }: RowBlock): number {
+  const bytesFixed = 8 * length;
+  let bytes = zigzagBytes(idHi[0]! - ZERO_HI) + 4;
+  for (let i = 1; i < length && bytes < bytesFixed; i++) {
+    const high = idHi[i]! - idHi[i - 1]!;
+    if (high >= HI_DIFFERENCE_END || high <= -HI_DIFFERENCE_END) return IDS_FIXED;
+    bytes += zigzagBytes(high * TWO_32 + (idLo[i]! - idLo[i - 1]!));
+  }
+  return bytes < bytesFixed ? IDS_DIFFERENCES : IDS_FIXED;
+}
+
+function writeIds(rows: RowBlock, w: ByteWriter): void {
+  const { length, idHi, idLo } = rows;
+  const mode = idsMode(rows);
+  w.u8(mode);
+  if (mode === IDS_FIXED) {
+    for (let i = 0; i < length; i++) {
+      w.u32(idHi[i]!);
+      w.u32(idLo[i]!);
+    }
+    return;
+  }
+  w.zigzag(idHi[0]! - ZERO_HI);
+  w.u32(idLo[0]!);
+  for (let i = 1; i < length; i++) w.zigzag((idHi[i]! - idHi[i - 1]!) * TWO_32 + (idLo[i]! - idLo[i - 1]!));
+}
+
+/** @param rows at least one */
+function readIds(r: ByteReader, { length, idHi, idLo }: RowBlock): void {
+  const mode = r.u8();
+  if (mode === IDS_FIXED) {
+    for (let i = 0; i < length; i++) {
+      idHi[i] = r.u32();
+      idLo[i] = r.u32();
+    }
+    return;
+  }
+  if (mode !== IDS_DIFFERENCES) throw new CorruptBytesError(`unknown encoding of ids ${mode}`);
+  let hi = r.zigzag() + ZERO_HI;
+  let lo = r.u32();
+  for (let i = 0; ; i++) {
+    if (hi < 0 || hi >= TWO_32)
+      throw new CorruptBytesError(`an event id beyond 64 bits before ${r.position}`);
+    idHi[i] = hi;
+    idLo[i] = lo;
+    if (i + 1 === length) return;
+    lo += r.zigzag();
+    if (lo < 0 || lo >= TWO_32) {
+      const carry = Math.floor(lo / TWO_32);
+      hi += carry;
+      lo -= carry * TWO_32;
+    }
+  }
+}
 
 /**
- * Layout: varint n · varint time₀ · (n − 1) varint time deltas · n × (u32 idHi, u32 idLo) · the columns in
- * order (`number`: mode byte, values; `long`: tag and value each; `text`: tag and value each).
+ * Layout: varint n · where n > 0: varint time₀ · (n − 1) varint time deltas · the ids · the columns in order.
+ *
+ * - ids: u8 0 · n × (u32 idHi, u32 idLo), or u8 1 · zigzag (idHi₀ − 2³¹) · u32 idLo₀ · (n − 1) × zigzag (id −
+ *   previous id, as 64-bit integers), whichever is smaller; 1 only where every difference is within ±2⁵².
+ * - `number`: mode byte, values; `long`: tag and value each; `text`: tag and value each; `text_hash`: nothing.
  */
 export function encodeRows(rows: RowBlock, storages: readonly ColumnStorage[], w: ByteWriter): void {
   const n = rows.length;
   w.varint(n);
+  if (n === 0) return;
   let previousMs = 0;
   for (let i = 0; i < n; i++) {
     const timeMs = rows.times[i]!;
     w.varint(timeMs - previousMs);
     previousMs = timeMs;
   }
-  for (let i = 0; i < n; i++) {
-    w.u32(rows.idHi[i]!);
-    w.u32(rows.idLo[i]!);
-  }
+  writeIds(rows, w);
   for (let c = 0; c < storages.length; c++) {
     const column = rows.columns[c]!;
     if (storages[c] === 'number') writeNumbers(column as Float64Array, w);
     else if (storages[c] === 'long') writeLongs(column as (number | bigint | null)[], w);
-    else writeTexts(column as (string | null)[], w);
+    else if (storages[c] === 'text') writeTexts(column as (string | null)[], w);
   }
 }
 
 export function decodeRows(r: ByteReader, storages: readonly ColumnStorage[]): RowBlock {
   const n = r.varint();
-  if (n * ROW_BYTES_MIN > r.remaining) throw new CorruptBytesError(`${n} rows in ${r.remaining} bytes`);
+  if (n === 0) return emptyRows(storages);
+  // Of every row its time, its id and each value that is stored take a byte at least.
+  let rowBytesMin = 2;
+  for (const storage of storages) if (storage !== 'text_hash') rowBytesMin++;
+  if (n * rowBytesMin > r.remaining) throw new CorruptBytesError(`${n} rows in ${r.remaining} bytes`);
   const rows = allocateRows(n, storages);
   let timeMs = 0;
   for (let i = 0; i < n; i++) {
     timeMs += r.varint();
     rows.times[i] = timeMs;
   }
-  for (let i = 0; i < n; i++) {
-    rows.idHi[i] = r.u32();
-    rows.idLo[i] = r.u32();
-  }
+  readIds(r, rows);
   for (let c = 0; c < storages.length; c++) {
     const column = rows.columns[c]!;
     if (storages[c] === 'number') readNumbers(r, column as Float64Array);
     else if (storages[c] === 'long') readLongs(r, column as (number | bigint | null)[]);
-    else readTexts(r, column as (string | null)[]);
+    else if (storages[c] === 'text') {
+      const hashes = storages[c + 1] === 'text_hash' ? (rows.columns[c + 1] as Float64Array) : null;
+      readTexts(r, column as (string | null)[], hashes);
+    }
   }
   return rows;
 }

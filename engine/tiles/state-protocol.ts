@@ -18,6 +18,8 @@ export interface StateView extends TileView {
   readonly resolutionMs: number | null;
   readonly latenessMs: number;
   readonly dedupeHorizonMs: number;
+  /** Whether a row says which event it is. Where a stamp does, the row's id is its position in the log. */
+  readonly hasEventIds: boolean;
 }
 
 /**

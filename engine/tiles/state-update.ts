@@ -16,10 +16,10 @@ import { ByteReader, ByteWriter } from '../bytes.ts';
 import type { EventId } from '../event-id.ts';
 import type { FieldName } from '../store/tile-store.ts';
 import { foldTail, placeRows } from './fold-tail.ts';
-import { IDS_FIELD, ROOT_FIELD } from './grid.ts';
+import { IDS_FIELD, pathFields, ROOT_FIELD } from './grid.ts';
 import { decodeHead, emptyHead, encodeHead, type Head, tailPartition, tailStorages } from './head.ts';
 import { RecentIds } from './recent-ids.ts';
-import { allocateRows, lowerBound, type RowBlock, sortRows } from './row-block.ts';
+import { allocateRows, lowerBound, type RowBlock, setValue, sortRows } from './row-block.ts';
 import {
   INGEST_FIELDS,
   type IngestCounts,
@@ -28,7 +28,7 @@ import {
   type StateView,
   type UpdatePlan,
 } from './state-protocol.ts';
-import type { TileShape } from './tile-shape.ts';
+import { DEFAULT_TILE_SHAPE, type TileShape } from './tile-shape.ts';
 import { TreeEditor } from './tree-editor.ts';
 
 /** An accepted event as a row of one view. */
@@ -91,9 +91,15 @@ export function planIngest(args: {
   let wanted: Set<FieldName> | null = null;
   let tree: TreeEditor | null = null;
   let idsChanged = false;
-  /** Where the ids will begin once this batch is in: an older event is told by its row. */
-  let idsFromMs = Math.max(ids.fromMs, ids.newestMs() - view.dedupeHorizonMs);
+  /** How far the dedupe horizon will reach back once this batch is in. */
+  let horizonFromMs = ids.newestMs - view.dedupeHorizonMs;
 
+  /** Whether an event of that time has no place among the ids: it is told by its row. */
+  const isForgotten = (timeMs: number): boolean => timeMs < Math.max(ids.fromMs, horizonFromMs);
+  const want = (fields: Iterable<FieldName>): void => {
+    wanted ??= new Set();
+    for (const field of fields) wanted.add(field);
+  };
   const takenBefore = (row: IncomingRow): boolean => {
     if (takenAt === null) {
       takenAt = new Map();
@@ -103,18 +109,21 @@ export function planIngest(args: {
   };
   const seenBefore = (row: IncomingRow, dedupeId: EventId): boolean => {
     if (ids.has(dedupeId, row.timeMs, view.dedupeHorizonMs)) return true;
-    if (row.timeMs >= idsFromMs) return false;
-    // Ids that old are forgotten; the event itself may still be there as a row.
+    if (!isForgotten(row.timeMs)) return false;
+    // Ids that old are not kept; the event itself may still be there as a row.
     if (tailContains(head.tail, row)) return true;
     if (takenBefore(row)) return true;
     if (state.head === null) return false;
     if (state.fields.has(ROOT_FIELD)) {
       tree ??= new TreeEditor(view, shape, state.fields);
+      const missing = tree.missing.size;
       const found = tree.contains(row.timeMs, row.id.hi, row.id.lo);
-      if (tree.missing.size > 0) wanted = new Set([...(wanted ?? []), ...tree.missing]);
+      // Its whole path at once: in the tree of a dense key it goes on for some levels, each a read otherwise.
+      if (tree.missing.size > missing) want(pathFields(row.timeMs));
+      if (tree.missing.size > 0) want(tree.missing);
       return found;
     }
-    wanted = new Set([...(wanted ?? []), ROOT_FIELD]);
+    want([ROOT_FIELD]);
     return false;
   };
 
@@ -129,17 +138,18 @@ export function planIngest(args: {
       taken.push(row);
       if (takenAt !== null) rememberAt(takenAt, row);
       if (row.dedupeId !== null && rules.dedupe) {
-        const forgotten = row.timeMs < idsFromMs;
-        if (!forgotten) {
+        // Half a horizon late: the next newer event may push the id out, and soon after the row may be merged. Not
+        // late is what is only older than the ids of a dense key: its row is there for as long as it is asked for.
+        const late = row.timeMs < Math.max(horizonFromMs, nowMs - view.dedupeHorizonMs / 2);
+        if (!isForgotten(row.timeMs)) {
           ids.add(row.dedupeId, row.timeMs);
-          idsFromMs = Math.max(idsFromMs, row.timeMs - view.dedupeHorizonMs);
+          horizonFromMs = Math.max(horizonFromMs, row.timeMs - view.dedupeHorizonMs);
+          idsChanged = true;
         }
-        // Half a horizon late: the next newer event may push the id out, and soon after the row may be merged.
-        const late = forgotten || row.timeMs < nowMs - view.dedupeHorizonMs / 2;
-        if (late && (mergesForGood(view) || !toldByRow(row, row.dedupeId))) {
+        if (late && (mergesForGood(view) || !view.hasEventIds)) {
           ids.addLate(row.dedupeId, row.timeMs, row.appendedMs);
+          idsChanged = true;
         }
-        idsChanged = true;
       }
     }
   }
@@ -165,7 +175,8 @@ export function planIngest(args: {
       (oldest, row) => Math.min(oldest, row.appendedMs),
       Number.POSITIVE_INFINITY,
     );
-    ids.prune(view.dedupeHorizonMs, appendedMs);
+    const { recentIdsMax = DEFAULT_TILE_SHAPE.recentIdsMax } = shape;
+    ids.prune(view.dedupeHorizonMs, appendedMs, view.hasEventIds ? recentIdsMax : Number.POSITIVE_INFINITY);
     writer.clear();
     ids.encode(writer);
     changes.set(IDS_FIELD, writer.finish());
@@ -249,7 +260,7 @@ export function planCompaction(args: {
   const counts: IngestCounts = { applied: 0, redelivered: 0, duplicate: 0, tooLate: 0 };
 
   const idBytes = state.fields.get(IDS_FIELD) ?? null;
-  const newestIdMs = idBytes === null ? -1 : RecentIds.decode(new ByteReader(idBytes)).newestMs();
+  const newestIdMs = idBytes === null ? -1 : RecentIds.decode(new ByteReader(idBytes)).newestMs;
   if (tree.empty && head.tail.length === 0 && newestIdMs + view.dedupeHorizonMs < lowMs) {
     if (idBytes !== null) changes.set(IDS_FIELD, null);
     return { kind: 'write', head: null, changes, dueMs: null, counts };
@@ -286,11 +297,6 @@ function nextDue(
   return Math.ceil(Math.max(dueMs, soonestMs));
 }
 
-/** Whether the row itself says which event it is. Where a stamp does, the row's id is its log position. */
-function toldByRow(row: IncomingRow, dedupeId: EventId): boolean {
-  return row.id.hi === dedupeId.hi && row.id.lo === dedupeId.lo;
-}
-
 function tailContains(tail: RowBlock, row: IncomingRow): boolean {
   for (let i = lowerBound(tail, row.timeMs); i < tail.length && tail.times[i] === row.timeMs; i++) {
     if (tail.idHi[i] === row.id.hi && tail.idLo[i] === row.id.lo) return true;
@@ -319,10 +325,7 @@ function incomingRows(
     block.times[i] = row.timeMs;
     block.idHi[i] = row.id.hi;
     block.idLo[i] = row.id.lo;
-    for (let c = 0; c < width; c++) {
-      const value = row.values[c]!;
-      block.columns[c]![i] = value === null && view.storages[c] === 'number' ? Number.NaN : value;
-    }
+    for (let c = 0; c < width; c++) setValue(block, c, i, row.values[c]!);
     block.columns[width]![i] = row.partition;
     block.columns[width + 1]![i] = row.offset;
   });

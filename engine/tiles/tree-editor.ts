@@ -262,7 +262,7 @@ export class TreeEditor {
 
   /** A node over sorted rows: a leaf while they fit, else an inner one. */
   #build(rows: RowBlock, depth: number): TileNode {
-    if (depth === DEPTH_MAX || rowsWeightBytes(rows) <= this.#shape.leafBytesMax)
+    if (depth === DEPTH_MAX || rowsWeightBytes(rows, this.#storages) <= this.#shape.leafBytesMax)
       return { kind: 'leaf', rows };
     const children: Child[] = [];
     for (let at = 0; at < rows.length; ) {
@@ -279,7 +279,7 @@ export class TreeEditor {
   #spill(children: Child[], depth: number): void {
     let total = 0;
     const weights = children.map((child) => {
-      const weight = child.kind === 'inline' ? rowsWeightBytes(child.rows) : 0;
+      const weight = child.kind === 'inline' ? rowsWeightBytes(child.rows, this.#storages) : 0;
       total += weight;
       return weight;
     });
@@ -495,7 +495,7 @@ export class TreeEditor {
         } else {
           const { rows } = child;
           const tile = this.#combine((set) => set.addRows(rows, 0, rows.length));
-          if (tile.length + this.#blocks.bytesOfOwn(rows) < rowsWeightBytes(rows)) {
+          if (tile.length + this.#blocks.bytesOfOwn(rows) < rowsWeightBytes(rows, this.#storages)) {
             node.children[i] = { kind: 'collapsed', bucket: child.bucket, rowCount: rows.length, tile };
             this.#blocks.addRows(node.children, depth + 1, child.bucket, rows, { isNew: true });
             this.#blocks.copyCollapsed(depth + 1, child.bucket);

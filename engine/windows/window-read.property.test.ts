@@ -40,10 +40,10 @@ import { SeededRandom } from '../testing/random.ts';
 import { type RandomRepo, randomRepo } from '../testing/random-repo.ts';
 import { checkTree } from '../testing/tree-check.ts';
 import { TIME_END_MS } from '../tiles/grid.ts';
-import { allocateRows } from '../tiles/row-block.ts';
+import { allocateRows, setValue } from '../tiles/row-block.ts';
 import { PROTOCOL } from '../tiles/state-protocol.ts';
 import { type IncomingRow, mergesForGood } from '../tiles/state-update.ts';
-import type { TileShape } from '../tiles/tile-shape.ts';
+import { DEFAULT_TILE_SHAPE, type TileShape } from '../tiles/tile-shape.ts';
 import { newEdgeOffsetMs, seriesLength } from './window-reach.ts';
 import { type AskedEvent, WindowRead, type WindowValue } from './window-read.ts';
 
@@ -111,6 +111,7 @@ class Case {
     this.#shape = {
       leafBytesMax: random.pick([60, 60, 90, 120, 250, 1_000, 4_096]),
       tailRowsMax: random.pick([1, 2, 3, 5, 10, 40]),
+      recentIdsMax: random.pick([0, 1, 2, 5, 20, DEFAULT_TILE_SHAPE.recentIdsMax]),
     };
     let tokens = 0;
     this.#writing = {
@@ -132,6 +133,7 @@ class Case {
   async run(): Promise<void> {
     const random = this.#random;
     for (const view of this.#repo.views) {
+      if (view.storages.includes('text_hash')) this.#coverage.meet('text kept, its hash computed');
       for (const { name, operation, type, window } of view.features) {
         this.#coverage.meet(`operation ${operation.name} of ${type ?? 'events'}`);
         this.#coverage.meet(window.kind);
@@ -473,7 +475,7 @@ class Case {
     row.idHi[0] = id.hi;
     row.idLo[0] = id.lo;
     values.forEach((value, c) => {
-      row.columns[c]![0] = value === null && view.storages[c] === 'number' ? Number.NaN : value;
+      setValue(row, c, 0, value);
     });
     return { asked: { row, id, dedupeId: unknown ? null : id }, id };
   }
@@ -636,6 +638,7 @@ describe('every value equals the oracle', () => {
         'condition',
         'secondary key',
         'both',
+        'text kept, its hash computed',
         'truncated',
         'present',
         'empty',
