@@ -4,7 +4,7 @@ import { Coverage, type CoverageCounts } from './coverage.ts';
 import { runCases, type SeedRange } from './run-cases.ts';
 
 /** Few enough for a progress line that moves, many enough for stores to be worth their opening. */
-export const PART_CASES = 128;
+export const PART_CASES = 64;
 
 export interface MatrixJob extends SeedRange {
   readonly kind: StoreKind;
@@ -34,6 +34,8 @@ if (process.send !== undefined) {
   process.on('message', (job: MatrixJob) => {
     runJob(job).then((report) => process.send!(report));
   });
+  // Ctrl-C reaches the whole group of processes; what is under way is to be finished and counted.
+  process.on('SIGINT', () => {});
   process.once('disconnect', async () => {
     for (const stores of opened.values()) await stores.close();
   });

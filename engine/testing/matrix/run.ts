@@ -22,6 +22,8 @@ against the oracle. A seed is a whole case; the same seed on the same store is t
   --workers N    processes (default: one per core)
   --help         this text
 
+Ctrl-C ends the run with its summary.
+
 One case again:  npm run test:matrix -- --store redis --seed 1000123 --cases 1`;
 
 const PROGRESS_EVERY_MS = 2_000;
@@ -88,6 +90,7 @@ class Run {
   readonly #coverages = new Map<StoreKind, Coverage>();
   readonly #failures: string[] = [];
   #progressMs = 0;
+  #stopped = false;
 
   constructor(options: Options) {
     this.#options = options;
@@ -98,6 +101,10 @@ class Run {
   /** @returns whether all was right */
   async run(): Promise<boolean> {
     const worker = fileURLToPath(new URL('./run-worker.ts', import.meta.url));
+    process.once('SIGINT', () => {
+      console.log('stopping when the cases under way are done');
+      this.#stopped = true;
+    });
     const workers = Array.from({ length: this.#options.workers }, () => fork(worker));
     await Promise.all(workers.map((child) => this.#feed(child)));
     this.#summarize();
@@ -107,8 +114,9 @@ class Run {
   #feed(child: ChildProcess): Promise<void> {
     return new Promise((resolve, reject) => {
       const next = (): void => {
-        const job = this.#jobs.next();
-        if (job.done === true || this.#failures.length >= FAILURES_SHOWN_MAX) child.disconnect();
+        const enough = this.#stopped || this.#failures.length >= FAILURES_SHOWN_MAX;
+        const job = enough ? null : this.#jobs.next();
+        if (job === null || job.done === true) child.disconnect();
         else child.send(job.value);
       };
       child.on('message', (report: MatrixReport) => {
