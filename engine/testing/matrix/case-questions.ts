@@ -2,6 +2,7 @@
  * The read path of one case: questions at random as-of times, mostly with an event exactly at an edge, about events
  * recorded or not, each value against the oracle.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { shardOf } from '../../../ingest/view-writer.ts';
 import type { ManualClock } from '../../clock.ts';
 import type { CompiledView } from '../../definitions/compiled.ts';
@@ -19,6 +20,7 @@ import {
   eventsOfKey,
   type OracleEvent,
   oracleAnswer,
+  valueOfAnswer,
   windowsOf,
 } from '../oracle.ts';
 import type { SeededRandom } from '../random.ts';
@@ -197,6 +199,9 @@ export class CaseQuestions {
         `${this.#where(answer, got)}: expected ${showAnswer(expected)}, got ${show(got.value)}`,
       );
     }
+    // Right, within the bound that the operation declares.
+    if (!isDeepStrictEqual(valueOfAnswer(expected), got.value))
+      coverage.meet(`approximate ${feature.operation.name}`);
     const counted = bounds.flatMap((within) => countedEvents(answer, feature.name, within));
     if (status !== 'coarse' && (status === 'empty') !== (counted.length === 0))
       throw new Mismatch(

@@ -20,6 +20,9 @@ import { CaseWriting, SHARDS } from './case-writing.ts';
 import { targetOf } from './cells.ts';
 import type { Coverage } from './coverage.ts';
 
+/** How the accuracy of an operation begins that is exact for few values only, and then within a bound. */
+const BOUNDED = /^exact (counts )?up to /;
+
 export class MatrixCase {
   readonly #random: SeededRandom;
   readonly #repo: RandomRepo;
@@ -101,6 +104,7 @@ export class MatrixCase {
 
   async #passPhases(): Promise<void> {
     const random = this.#random;
+    if (BOUNDED.test(this.#target.operation.accuracy) && random.chance(0.3)) await this.#sendMany();
     const nowMs = this.#clock.nowMs();
     // A few milliseconds apart, so that the shortest window holds them.
     const times = [2, 1, 0].map((agoMs) => this.#events.inBounds(nowMs - agoMs));
@@ -124,6 +128,17 @@ export class MatrixCase {
     await this.#askAimed(random.pick([lateMs, laterMs]));
     await this.#questions.ask(1);
     await this.#askAimed(laterMs);
+  }
+
+  /** More than are kept exactly, within the shortest window; fewer than a sketch of quantiles has buckets. */
+  async #sendMany(): Promise<void> {
+    const random = this.#random;
+    const nowMs = this.#clock.nowMs();
+    const count = random.between(140, 320);
+    await this.#sendAimed(
+      Array.from({ length: count }, () => this.#events.inBounds(nowMs - random.below(500))),
+    );
+    await this.#questions.ask(1);
   }
 
   /** Events of one key at these times, and whatever else has not been delivered. */
