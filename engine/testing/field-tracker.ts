@@ -1,24 +1,9 @@
 /** A tile store that remembers the fields of every state, which no store interface lists: for tests. */
-import type {
-  CompareAndSet,
-  DueEntry,
-  FieldName,
-  MoveWatermark,
-  ReadRequest,
-  ReadState,
-  StateAddress,
-  TileStore,
-  Watermark,
-  WatermarkName,
-} from '../store/tile-store.ts';
+import { ForwardingStore } from '../store/testing/forwarding-store.ts';
+import type { CompareAndSet, FieldName, StateAddress } from '../store/tile-store.ts';
 
-export class FieldTracker implements TileStore {
-  readonly #store: TileStore;
+export class FieldTracker extends ForwardingStore {
   readonly #states = new Map<string, Map<FieldName, Uint8Array>>();
-
-  constructor(store: TileStore) {
-    this.#store = store;
-  }
 
   /** The fields of each state of a view. */
   *statesOf(namespace: string): Iterable<ReadonlyMap<FieldName, Uint8Array>> {
@@ -30,8 +15,8 @@ export class FieldTracker implements TileStore {
     return this.#states.get(namespace + key) ?? new Map();
   }
 
-  async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
-    const won = await this.#store.compareAndSet(writes);
+  override async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
+    const won = await super.compareAndSet(writes);
     writes.forEach(({ address, next, changes }, i) => {
       if (!won[i]) return;
       const id = address.namespace + address.key;
@@ -45,37 +30,5 @@ export class FieldTracker implements TileStore {
       else throw new Error(`a state was ended and left the fields ${[...fields.keys()].join(', ')}`);
     });
     return won;
-  }
-
-  incarnation(shard: number): Promise<string> {
-    return this.#store.incarnation(shard);
-  }
-
-  read(requests: readonly ReadRequest[]): Promise<ReadState[]> {
-    return this.#store.read(requests);
-  }
-
-  readWatermarks(shard: number, names: readonly WatermarkName[]): Promise<(Watermark | null)[]> {
-    return this.#store.readWatermarks(shard, names);
-  }
-
-  moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
-    return this.#store.moveWatermarks(moves);
-  }
-
-  leaseDue(args: { shard: number; nowMs: number; leaseUntilMs: number; limit: number }): Promise<DueEntry[]> {
-    return this.#store.leaseDue(args);
-  }
-
-  dropDue(entries: readonly DueEntry[]): Promise<void> {
-    return this.#store.dropDue(entries);
-  }
-
-  countDue(shard: number, nowMs: number): Promise<number> {
-    return this.#store.countDue(shard, nowMs);
-  }
-
-  close(): Promise<void> {
-    return this.#store.close();
   }
 }

@@ -86,18 +86,27 @@ export function boundsOf(window: Exclude<Window, { kind: 'series' }>, atMs: numb
   }
 }
 
-function answerWithin(question: OracleQuestion, bounds: Bounds): OracleAnswer {
-  const { fromMs, toMs } = bounds;
-  const { view, feature, key, atMs, events, last } = question;
-  const { where, by } = view.definition.features[feature.name]!;
-  let counted = events
-    .filter((event) => (fromMs === null || fromMs < event.timeMs) && event.timeMs <= toMs)
-    .filter((event) => last === undefined || event.timeMs < atMs || compareEventIds(event.id, last) <= 0)
+/** Those with the entity key that the view's filter lets through: all that any window of the key can hold. */
+export function eventsOfKey(
+  view: CompiledView,
+  key: string,
+  events: readonly OracleEvent[],
+): readonly OracleEvent[] {
+  return events
     .filter((event) => view.definition.filter === null || view.definition.filter(event.row))
     .filter((event) => {
       const value = event.row[view.definition.keyColumn];
       return value !== null && String(value) === key;
-    })
+    });
+}
+
+function answerWithin(question: OracleQuestion, bounds: Bounds): OracleAnswer {
+  const { fromMs, toMs } = bounds;
+  const { view, feature, key, atMs, events, last } = question;
+  const { where, by } = view.definition.features[feature.name]!;
+  let counted = eventsOfKey(view, key, events)
+    .filter((event) => (fromMs === null || fromMs < event.timeMs) && event.timeMs <= toMs)
+    .filter((event) => last === undefined || event.timeMs < atMs || compareEventIds(event.id, last) <= 0)
     .filter(({ row }) => where === undefined || columnValueOf(view, row, where) === true)
     .sort((a, b) => a.timeMs - b.timeMs || compareEventIds(a.id, b.id));
   if (feature.window.kind === 'last_events') counted = counted.slice(-feature.window.count);
@@ -166,8 +175,27 @@ function periodName(
   }
 }
 
-/** By halving: the earliest time at which the calendar shows what it shows at `timeMs`. */
+/** Stretches of time within one period each, from its start, by what decides of it: halving formats dozens of dates. */
+const stretches = new Map<string, { readonly startMs: number; toMs: number }[]>();
+const STRETCHES_MAX = 32;
+
 function startOfPeriod(window: Extract<Window, { kind: 'calendar' }>, timeMs: number): number {
+  const { unit, timeZone, weekStart } = window;
+  const id = `${unit} ${timeZone} ${weekStart}`;
+  const known = stretches.get(id) ?? [];
+  stretches.set(id, known);
+  const within = known.find(({ startMs, toMs }) => startMs <= timeMs && timeMs <= toMs);
+  if (within !== undefined) return within.startMs;
+  const startMs = earliestOfPeriod(window, timeMs);
+  const begun = known.find((stretch) => stretch.startMs === startMs);
+  if (begun !== undefined) begun.toMs = timeMs;
+  else known.push({ startMs, toMs: timeMs });
+  if (known.length > STRETCHES_MAX) known.shift();
+  return startMs;
+}
+
+/** By halving: the earliest time at which the calendar shows what it shows at `timeMs`. */
+function earliestOfPeriod(window: Extract<Window, { kind: 'calendar' }>, timeMs: number): number {
   const name = periodName(window, timeMs);
   let before = timeMs - longestPeriodMs(window.unit);
   let within = timeMs;

@@ -21,9 +21,9 @@ import { featureView } from '../definitions/feature-view.ts';
 import { streamSource } from '../definitions/stream-source.ts';
 import type { Column, EventRow, Feature, Projection, Window } from '../definitions/types.ts';
 import { TIME_END_MS } from '../tiles/grid.ts';
-import { CALENDAR_UNITS, WEEK_STARTS } from '../windows/calendar-period.ts';
 import { hasLength } from '../windows/window-reach.ts';
 import type { SeededRandom } from './random.ts';
+import { randomWindow, randomWindowOfKind } from './random-windows.ts';
 
 export type IdKind = 'integer' | 'long' | 'string' | 'none';
 
@@ -38,6 +38,13 @@ export interface RandomRepo {
   readonly keys: readonly ColumnValue[];
   /** A row with this time and id; the rest is random. */
   row(random: SeededRandom, timeMs: number, id: ColumnValue): EventRow;
+}
+
+/** What one feature of a repo is to be, whatever the rest of it is. */
+export interface RepoTarget {
+  readonly operation: Operation;
+  readonly windowKind: Window['kind'];
+  readonly resolution: boolean;
 }
 
 const DAY_MS = 86_400_000;
@@ -55,69 +62,6 @@ function startOf(random: SeededRandom, scaleMs: number): number {
     random.between(1, 2_000) * 2 ** 30 - random.below(3),
     random.between(1, 2_000_000) * 2 ** 20,
   ]);
-}
-
-function windowSizeMs(random: SeededRandom, scaleMs: number): number {
-  const size = random.pick([
-    1_000,
-    1_001,
-    random.between(1_000, 5_000),
-    scaleMs * random.between(1, 6),
-    scaleMs * random.between(5, 60),
-    scaleMs * 10 + random.between(-1, 1),
-    2 ** random.between(10, 35),
-    2 ** random.between(10, 35) + random.between(-1, 1),
-    60_000,
-    3_600_000,
-    DAY_MS,
-    30 * DAY_MS,
-    365 * DAY_MS,
-    3 * 365 * DAY_MS,
-  ]);
-  return Math.max(1_000, Math.floor(size));
-}
-
-function windowOf(random: SeededRandom, scaleMs: number, withLifetime: boolean): Window {
-  const offsetMs = random.chance(0.7)
-    ? 0
-    : Math.floor(random.pick([1, 1_000, scaleMs, scaleMs * 7 + 1, DAY_MS]));
-  if (withLifetime && random.chance(0.3)) return { kind: 'lifetime', offsetMs };
-  const kind = random.below(10);
-  if (kind === 0) return seriesOf(random, scaleMs);
-  if (kind === 1) {
-    return {
-      kind: 'calendar',
-      unit: random.pick(CALENDAR_UNITS),
-      timeZone: random.pick(ZONES),
-      weekStart: random.pick(WEEK_STARTS),
-    };
-  }
-  if (kind === 2) {
-    const withinMs = random.chance(0.5) ? null : windowSizeMs(random, scaleMs);
-    return { kind: 'last_events', count: random.pick([1, 2, 3, 7, 20, 256]), withinMs };
-  }
-  return { kind: 'sliding', sizeMs: windowSizeMs(random, scaleMs), offsetMs };
-}
-
-/** With days that have 23 and 25 hours, no midnight or two, and clocks half an hour off. */
-const ZONES = [
-  'UTC',
-  'Europe/Berlin',
-  'America/New_York',
-  'America/Sao_Paulo',
-  'America/Havana',
-  'Asia/Kathmandu',
-];
-
-function seriesOf(random: SeededRandom, scaleMs: number): Window {
-  const sizeMs = windowSizeMs(random, scaleMs);
-  const stepMs = Math.max(1_000, Math.floor(sizeMs * random.pick([0.5, 1, 1, 2])));
-  const endMs = random.pick([0, 0, 1, Math.floor(scaleMs)]);
-  const startMs = endMs + sizeMs + random.below(6) * stepMs + random.below(stepMs);
-  // A window reaches 20 years at most.
-  return startMs > 20 * 365 * DAY_MS
-    ? { kind: 'sliding', sizeMs, offsetMs: 0 }
-    : { kind: 'series', startMs, endMs, sizeMs, stepMs };
 }
 
 /** Makes values of a column; one column keeps to one kind of values, as real ones do. */
@@ -280,8 +224,8 @@ function featureOf(
   columns: Readonly<Record<string, Column>>,
   window: Window,
   { scaleMs, resolution }: { readonly scaleMs: number; readonly resolution: number | null },
+  operation = random.pick([...operationRegistry.values()]),
 ): Feature | null {
-  const operation = random.pick([...operationRegistry.values()]);
   if (operation.sequence === true && (window.kind === 'lifetime' || resolution !== null)) return null;
   if (operation.needsLength === true && !hasLength(window)) return null;
   const ofTypes = (types: readonly ColumnType[]): string[] =>
@@ -317,8 +261,24 @@ function featureOf(
   };
 }
 
-/** @param name makes the views' namespaces differ between cases that share a store */
-export function randomRepo(random: SeededRandom, name: string): RandomRepo {
+/** A column of each list of types at least. */
+function addMissing(
+  random: SeededRandom,
+  needed: readonly (readonly ColumnType[] | null | undefined)[],
+  add: (type: ColumnType) => void,
+  present: () => readonly ColumnType[],
+): void {
+  for (const types of needed) {
+    if (types == null || present().some((type) => types.includes(type))) continue;
+    add(random.pick(types));
+  }
+}
+
+/**
+ * @param name makes the views' namespaces differ between cases that share a store
+ * @param target what the first feature of the first view is
+ */
+export function randomRepo(random: SeededRandom, name: string, target?: RepoTarget): RandomRepo {
   const scaleMs = random.pick([3, 50, 1_000, 20_000, 3_600_000, DAY_MS, 20 * DAY_MS]);
   const idKind = random.pick<IdKind>(['integer', 'long', 'string', 'none']);
   const keyType = random.pick(['string', 'integer', 'long'] as const);
@@ -330,12 +290,21 @@ export function randomRepo(random: SeededRandom, name: string): RandomRepo {
   };
   const generators: Record<string, Generator> = {};
   const values: Record<string, Column> = {};
+  const addColumn = (type: ColumnType, columnName: string): void => {
+    values[columnName] = { type, nullable: random.chance(0.4) };
+    generators[columnName] = generatorOf(random, type);
+  };
   for (let i = random.between(1, 5); i > 0; i--) {
     const type = random.chance(0.3) ? 'double' : random.pick(TYPES);
-    const column: Column = { type, nullable: random.chance(0.4) };
-    const columnName = `${type}_${i}`;
-    values[columnName] = column;
-    generators[columnName] = generatorOf(random, type);
+    addColumn(type, `${type}_${i}`);
+  }
+  if (target !== undefined) {
+    addMissing(
+      random,
+      [target.operation.accepts, target.operation.orderedBy],
+      (type) => addColumn(type, `${type}_0`),
+      () => Object.values(values).map(({ type }) => type),
+    );
   }
   Object.assign(columns, values);
   const horizonMs = Math.floor(random.pick([10_000, scaleMs * 10, scaleMs * 100]));
@@ -349,7 +318,9 @@ export function randomRepo(random: SeededRandom, name: string): RandomRepo {
     lateness: Math.floor(scaleMs * random.pick([0, 1, 5])),
   } as never);
   const card = entity('card');
-  const views = Array.from({ length: random.between(1, 2) }, (_, v) => {
+  // What a target asks for is in the first; a second one doubles the work.
+  const viewCount = target === undefined ? random.between(1, 2) : random.pick([1, 1, 1, 2]);
+  const views = Array.from({ length: viewCount }, (_, v) => {
     const project: Record<string, Projection<EventRow>> = {};
     for (let i = random.below(3); i > 0; i--) {
       const from = random.pick(Object.keys(values));
@@ -359,14 +330,22 @@ export function randomRepo(random: SeededRandom, name: string): RandomRepo {
     for (const [column, { type, nullable = false }] of Object.entries(project))
       all[column] = { type, nullable };
     const withLifetime = random.chance(0.35);
-    const resolution = random.chance(0.3)
+    const aim = v === 0 ? target : undefined;
+    const resolution = (aim === undefined ? random.chance(0.3) : aim.resolution)
       ? random.pick([2 ** random.between(5, 30), Math.ceil(scaleMs * random.pick([0.5, 1, 4]))])
       : null;
     const features: Record<string, Feature> = {};
     // Few windows and several features over each, as real views have.
     const windows = Array.from({ length: random.between(1, 3) }, () =>
-      windowOf(random, scaleMs, withLifetime),
+      randomWindow(random, scaleMs, withLifetime),
     );
+    if (aim !== undefined) {
+      const window = randomWindowOfKind(random, aim.windowKind, { scaleMs, resolutionMs: resolution });
+      const feature = featureOf(random, all, window, { scaleMs, resolution }, aim.operation);
+      if (feature === null) throw new Error(`${aim.operation.name} cannot be had over ${aim.windowKind}`);
+      features.aim = feature;
+      windows[0] = window;
+    }
     for (let i = 0; Object.keys(features).length < 5 && i < 12; i++) {
       const chosen = random.pick(windows);
       const window: Window =

@@ -1,4 +1,4 @@
-/** One view with its writer, compactor and reader over a store in memory: the engine without a log. For tests. */
+/** One view with its writer, compactor and reader over a store: the engine without a log. For tests. */
 import { Compactor } from '../../compaction/compactor.ts';
 import { type StateWriting, ViewWriter } from '../../ingest/view-writer.ts';
 import type { FeatureValue } from '../aggregators/partial-aggregate.ts';
@@ -8,7 +8,7 @@ import type { CompiledView } from '../definitions/compiled.ts';
 import type { EventRow, FeatureView } from '../definitions/types.ts';
 import { integerEventId } from '../event-id.ts';
 import { MemoryTileStore } from '../store/memory-tile-store.ts';
-import type { FieldName, Token } from '../store/tile-store.ts';
+import type { FieldName, TileStore, Token } from '../store/tile-store.ts';
 
 import { allocateRows, setValue } from '../tiles/row-block.ts';
 import { PROTOCOL } from '../tiles/state-protocol.ts';
@@ -40,11 +40,16 @@ export class SingleView {
   #offset = 0;
   #watermark: Token | null = null;
 
-  constructor(definition: unknown, options: { startMs: number; shape?: TileShape; foldAfterMs?: number }) {
+  /** @param options.store one in which nobody has written; by default in memory */
+  constructor(
+    definition: unknown,
+    options: { startMs: number; shape?: TileShape; foldAfterMs?: number; store?: TileStore },
+  ) {
     const random = new SeededRandom(1);
     this.view = [...compileRepo([definition as FeatureView]).views.values()][0]!;
     this.clock = new ManualClock(options.startMs);
-    this.tracker = new FieldTracker(new MemoryTileStore({ random: () => random.hex64(), historyLimit: 0 }));
+    const inMemory = (): TileStore => new MemoryTileStore({ random: () => random.hex64(), historyLimit: 0 });
+    this.tracker = new FieldTracker(options.store ?? inMemory());
     this.#writing = {
       store: this.tracker,
       clock: this.clock,

@@ -1,29 +1,13 @@
-/** Both sides of every edge, enumerated: of windows, of the tile grid, of days and of years. */
-import { describe, expect, test } from 'vitest';
-import {
-  count,
-  entity,
-  featureView,
-  integer,
-  last,
-  streamSource,
-  string,
-  sum,
-  timestamp,
-} from '../../index.ts';
-import type { EventRow } from '../definitions/types.ts';
+/**
+ * Both sides of every edge, enumerated, over every store and every form of a state: of windows, of the tile grid and of
+ * fixed spans of days. Edges of calendars and of equal times: calendar-edges.test.ts, tie-edges.test.ts.
+ */
+import { expect, test } from 'vitest';
+import { count, featureView, last, sum } from '../../index.ts';
+import { card, describeForms, event, source } from '../testing/edge-forms.ts';
 import { SingleView } from '../testing/single-view.ts';
 import { SHIFTS } from '../tiles/grid.ts';
 import type { Duration } from './duration.ts';
-
-const source = streamSource({
-  name: 'events',
-  columns: { id: integer(), at: timestamp(), card: string() },
-  eventTime: 'at',
-  eventId: 'id',
-  lateness: 0,
-});
-const card = entity('card');
 
 const DAY_MS = 86_400_000;
 
@@ -41,31 +25,13 @@ function viewOver(window: Duration, offset: Duration = 0): ReturnType<typeof fea
   }) as never;
 }
 
-let nextId = 1;
-const event = (timeMs: number): EventRow => ({ id: nextId++, at: timeMs, card: 'c' });
+describeForms((open) => {
+  const filled = (definition: unknown, times: readonly number[]): Promise<SingleView> =>
+    open(
+      definition,
+      times.map((timeMs) => event(timeMs)),
+    );
 
-/** The same events as rows of the tail, as one leaf, and as a tree as deep as it gets. */
-const FORMS = [
-  { form: 'in the tail', shape: { leafBytesMax: 4096, tailRowsMax: 10_000 }, folded: false },
-  { form: 'in a leaf', shape: { leafBytesMax: 1_000_000, tailRowsMax: 1 }, folded: true },
-  { form: 'in a deep tree', shape: { leafBytesMax: 60, tailRowsMax: 1 }, folded: true },
-] as const;
-
-async function filled(
-  definition: unknown,
-  times: readonly number[],
-  { shape, folded }: (typeof FORMS)[number],
-): Promise<SingleView> {
-  const state = new SingleView(definition, { startMs: Math.max(...times), shape, foldAfterMs: 0 });
-  await state.apply(times.map(event));
-  if (folded) {
-    state.clock.advanceTo(state.clock.nowMs() + 1);
-    expect(await state.compact()).toBe(1);
-  }
-  return state;
-}
-
-describe.each(FORMS)('$form', (form) => {
   test.each<[Duration, Duration]>([
     ['1s', 0],
     [1_001, 0],
@@ -85,7 +51,7 @@ describe.each(FORMS)('$form', (form) => {
         offsetMs: number;
       };
       const timeMs = Date.UTC(2018, 4, 23, 10);
-      const state = await filled(definition, [timeMs], form);
+      const state = await filled(definition, [timeMs]);
       for (const [atMs, expected] of [
         [timeMs + offsetMs - 1, 0],
         [timeMs + offsetMs, 1],
@@ -107,28 +73,35 @@ describe.each(FORMS)('$form', (form) => {
     for (const shift of SHIFTS) {
       const span = 2 ** shift;
       const boundary = Math.floor(Date.UTC(2020, 1, 29, 12) / span) * span;
-      const times = [-2 * span, -span - 1, -span, -span + 1, -1, 0, 1, span - 1, span, span + 1]
+      // Then a tile without events, and one more event.
+      const times = [-2 * span, -span - 1, -span, -span + 1, -1, 0, 1, span - 1, span, span + 1, 4 * span]
         .map((delta) => boundary + delta)
         .filter((timeMs, i, all) => all.indexOf(timeMs) === i);
       for (const sizeMs of [Math.max(1000, span), Math.max(1000, span) + 1, Math.max(1000, 2 * span - 1)]) {
-        const state = await filled(viewOver(sizeMs), times, form);
-        for (const timeMs of times) {
-          for (const atMs of [-1, 0, 1, sizeMs - 1, sizeMs, sizeMs + 1].map((delta) => timeMs + delta)) {
-            const inside = times.filter((t) => atMs - sizeMs < t && t <= atMs);
-            const { n, newest } = await state.values('c', atMs);
-            expect([n, newest], `2^${shift}, W ${sizeMs}, T boundary + ${atMs - boundary}`).toEqual([
-              inside.length,
-              inside.length === 0 ? null : Math.max(...inside),
-            ]);
-          }
-        }
+        const state = await filled(viewOver(sizeMs), times);
+        const around = [-1, 0, 1, sizeMs - 1, sizeMs, sizeMs + 1];
+        const questions = new Set([
+          ...times.flatMap((timeMs) => around.map((delta) => timeMs + delta)),
+          // Between two tiles, on both borders of the empty one and within it.
+          ...[2, 3].flatMap((tiles) => [-1, 0, 1].map((delta) => boundary + tiles * span + delta)),
+          boundary + Math.floor(2.5 * span),
+        ]);
+        const expectRight = async (atMs: number): Promise<void> => {
+          const inside = times.filter((t) => atMs - sizeMs < t && t <= atMs);
+          const { n, newest } = await state.values('c', atMs);
+          expect([n, newest], `2^${shift}, W ${sizeMs}, T boundary + ${atMs - boundary}`).toEqual([
+            inside.length,
+            inside.length === 0 ? null : Math.max(...inside),
+          ]);
+        };
+        await Promise.all([...questions].map(expectRight));
       }
     }
   });
 
   test('events far apart: every top level bucket of thirty years', async () => {
     const times = Array.from({ length: 900 }, (_, i) => i * 2 ** 30 + (i % 3) - 1).filter((t) => t >= 0);
-    const state = await filled(viewOver('3650d'), times, form);
+    const state = await filled(viewOver('3650d'), times);
     const sizeMs = 3650 * DAY_MS;
     for (const i of [0, 1, 2, 300, 450, 898]) {
       for (const atMs of [times[i]! - 1, times[i]!, times[i]! + sizeMs - 1, times[i]! + sizeMs]) {
@@ -141,21 +114,21 @@ describe.each(FORMS)('$form', (form) => {
 
   test('a day is 86,400 s also across a leap day, and a year is 365 of them', async () => {
     const leapDay = Date.UTC(2024, 1, 29);
-    const day = await filled(viewOver('1d'), [leapDay], form);
+    const day = await filled(viewOver('1d'), [leapDay]);
     expect((await day.values('c', Date.UTC(2024, 2, 1) - 1)).n).toBe(1);
     expect((await day.values('c', Date.UTC(2024, 2, 1))).n).toBe(0);
-    const year = await filled(viewOver('365d'), [leapDay], form);
+    const year = await filled(viewOver('365d'), [leapDay]);
     expect((await year.values('c', Date.UTC(2025, 1, 28) - 1)).n).toBe(1);
     expect((await year.values('c', Date.UTC(2025, 1, 28))).n).toBe(0);
   });
 
   test('the beginning of time: windows that reach back before 1970', async () => {
-    const state = await filled(viewOver('30d'), [0, 1, 500], form);
+    const state = await filled(viewOver('30d'), [0, 1, 500]);
     expect((await state.values('c', 0)).n).toBe(1);
     expect((await state.values('c', 499)).n).toBe(2);
     expect((await state.values('c', 30 * DAY_MS - 1)).n).toBe(3);
     expect((await state.values('c', 30 * DAY_MS)).n).toBe(2);
-    const delayed = await filled(viewOver('30d', '1d'), [0, 1], form);
+    const delayed = await filled(viewOver('30d', '1d'), [0, 1]);
     expect((await delayed.values('c', DAY_MS - 1)).n).toBe(0);
     expect((await delayed.values('c', DAY_MS)).n).toBe(1);
   });
@@ -176,7 +149,7 @@ describe.each(FORMS)('$form', (form) => {
       },
     });
     const times = Array.from({ length: 400 }, (_, i) => 1_700_000_000_000 + i * i * 30);
-    const state = await filled(definition, times, form);
+    const state = await filled(definition, times);
     const atMs = Math.max(...times);
     const within = (from: number, to: number): number => times.filter((t) => from < t && t <= to).length;
     expect(await state.values('c', atMs)).toEqual({

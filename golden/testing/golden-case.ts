@@ -6,7 +6,14 @@ import type { CompiledFeature, CompiledRepo, CompiledView } from '../../engine/d
 import { decodeEvent } from '../../engine/definitions/decode-event.ts';
 import type { Column, EventRow, Feature, Window } from '../../engine/definitions/types.ts';
 import { compareEventIds, type EventId } from '../../engine/event-id.ts';
-import { type OracleEvent, oracleAnswer, valueOfAnswer } from '../../engine/testing/oracle.ts';
+import {
+  type Bounds,
+  boundsOf,
+  type OracleEvent,
+  oracleAnswer,
+  valueOfAnswer,
+  windowsOf,
+} from '../../engine/testing/oracle.ts';
 import { type Duration, parseDurationMs } from '../../engine/windows/duration.ts';
 import { entity, featureService, featureView, streamSource } from '../../index.ts';
 import { type JsonValue, toJson } from '../../serve/json-value.ts';
@@ -23,6 +30,15 @@ export interface Said {
   readonly value: JsonValue;
   readonly status: string;
   readonly truncated: boolean;
+  /** Bounds in force: after < event time ≤ until. Left out where the file does not say. */
+  readonly window?: { readonly after: string | null; readonly until: string };
+}
+
+/** What metadata say of a feature. */
+interface FeatureMetadata {
+  readonly status: string;
+  readonly truncated?: true;
+  readonly window?: { readonly after: string | null; readonly until: string };
 }
 
 export type PushedEvent = Readonly<Record<string, unknown>>;
@@ -63,6 +79,12 @@ export class GoldenCase {
     return this.#view.features.map(({ window }) => window.kind);
   }
 
+  /** Of features with coarse values. */
+  get coarseWindows(): string[] {
+    const names = this.questions.flatMap(({ coarse }) => Object.keys(coarse));
+    return this.#view.features.filter(({ name }) => names.includes(name)).map(({ window }) => window.kind);
+  }
+
   /** In the order of the file. */
   get events(): PushedEvent[] {
     return this.chunks.flat();
@@ -84,32 +106,50 @@ export class GoldenCase {
     return { entities: { [this.#file.view.entity]: key }, at, ...asked, metadata: true };
   }
 
-  expectedOf({ expect, empty, truncated }: GoldenQuestion): Record<string, Said> {
-    return this.#record(Object.keys(expect), (name) => ({
-      value: expect[name]!,
-      status: empty.includes(name) ? 'empty' : 'present',
-      truncated: truncated.includes(name),
-    }));
+  /** Whether the file has values that reach back further once old events were given up. */
+  get mayBeCoarse(): boolean {
+    return this.questions.some(({ coarse }) => Object.keys(coarse).length > 0);
+  }
+
+  /** @param coarse features whose coarse values are expected in place of the exact ones */
+  expectedOf(question: GoldenQuestion, coarse: ReadonlySet<string> = new Set()): Record<string, Said> {
+    const { expect, empty, truncated, bounds } = question;
+    return this.#record(Object.keys(expect), (name) => {
+      const exact = bounds[name];
+      const reaching = coarse.has(name) ? question.coarse[name] : undefined;
+      if (reaching !== undefined) {
+        const window = { after: reaching.after, until: exact!.until };
+        return { value: reaching.value, status: 'coarse', truncated: truncated.includes(name), window };
+      }
+      return {
+        value: expect[name]!,
+        status: empty.includes(name) ? 'empty' : 'present',
+        truncated: truncated.includes(name),
+        ...(exact === undefined ? {} : { window: exact }),
+      };
+    });
   }
 
   /** What the body of an answer says of the features the question is about. */
   saidIn(
     body: {
       readonly features: Readonly<Record<string, JsonValue>>;
-      readonly metadata: {
-        readonly features: Readonly<Record<string, { readonly status: string; readonly truncated?: true }>>;
-      };
+      readonly metadata: { readonly features: Readonly<Record<string, FeatureMetadata>> };
     },
-    { expect }: GoldenQuestion,
+    { expect, bounds }: GoldenQuestion,
   ): Record<string, Said> {
     return this.#record(Object.keys(expect), (name) => {
-      const { status, truncated = false } = body.metadata.features[name]!;
-      return { value: body.features[name]!, status, truncated };
+      const { status, truncated = false, window } = body.metadata.features[name]!;
+      const said = { value: body.features[name]!, status, truncated };
+      return bounds[name] === undefined || window === undefined ? said : { ...said, window };
     });
   }
 
-  /** By the oracle, which knows nothing of what an engine leaves out: that is taken from the question. */
-  saidByOracle(question: GoldenQuestion): Record<string, Said> {
+  /**
+   * By the oracle, which knows nothing of what an engine leaves out: that is taken from the question, and so is how far
+   * back the coarse ones reach.
+   */
+  saidByOracle(question: GoldenQuestion, coarse: ReadonlySet<string> = new Set()): Record<string, Said> {
     const atMs = Date.parse(question.at);
     const asked = question.event === undefined ? null : this.#decode(this.#eventOf(question.event));
     const recorded = this.#accepted();
@@ -118,19 +158,36 @@ export class GoldenCase {
     const last = asked !== null && asked.timeMs === atMs ? { last: asked.id } : {};
     return this.#record(Object.keys(question.expect), (name) => {
       const feature = this.#view.features.find((feature) => feature.name === name)!;
+      const bounds = this.#boundsByOracle(question, feature, coarse.has(name));
+      const within = coarse.has(name) ? { bounds } : {};
       const ask = (view: CompiledView, of: CompiledFeature, column: string | null): JsonValue =>
         toJson(
           valueOfAnswer(
-            oracleAnswer({ view, feature: of, column, key: question.key, atMs, events, ...last }),
+            oracleAnswer({ view, feature: of, column, key: question.key, atMs, events, ...last, ...within }),
           ),
         );
       const counting = { ...feature, operation: operationRegistry.get('count')!, params: [], empty: 0 };
+      const holds = hasCount(ask(withoutOrder(this.#view, name), counting, null));
+      const window = { after: isoTime(bounds.fromMs), until: isoTime(bounds.toMs)! };
       return {
         value: ask(this.#view, feature, this.#view.definition.features[name]!.column),
-        status: hasCount(ask(withoutOrder(this.#view, name), counting, null)) ? 'present' : 'empty',
+        status: coarse.has(name) ? 'coarse' : holds ? 'present' : 'empty',
         truncated: question.truncated.includes(name),
+        ...(question.bounds[name] === undefined ? {} : { window }),
       };
     });
+  }
+
+  #boundsByOracle(
+    { at, coarse }: GoldenQuestion,
+    { name, window }: CompiledFeature,
+    isCoarse: boolean,
+  ): Bounds {
+    const atMs = Date.parse(at);
+    // Of a series the bounds in force are those of all its windows together.
+    const windows = window.kind === 'series' ? windowsOf(window, atMs) : [boundsOf(window, atMs)];
+    const { fromMs, toMs } = { fromMs: windows[0]!.fromMs, toMs: windows.at(-1)!.toMs };
+    return isCoarse ? { fromMs: Date.parse(coarse[name]!.after), toMs } : { fromMs, toMs };
   }
 
   /** Each event once. */
@@ -184,7 +241,7 @@ function definitionsOf(name: string, { source, view }: GoldenFile): readonly unk
     eventId: source.event_id,
     dedupeHorizon: source.dedupe_horizon as Duration,
   } as never);
-  const { filter } = view;
+  const { filter, resolution } = view;
   const defined = featureView({
     name,
     source: stream,
@@ -193,10 +250,14 @@ function definitionsOf(name: string, { source, view }: GoldenFile): readonly unk
       Object.entries(view.features).map(([of, feature]) => [of, featureOf(feature)]),
     ),
     ...(filter === undefined ? {} : { filter: (event: EventRow) => event[filter] === true }),
+    ...(resolution === undefined ? {} : { resolution: resolution as Duration }),
     asOfRetention: view.as_of_retention as Duration,
   } as never);
   return [featureService({ name, features: [defined] })];
 }
+
+const isoTime = (timeMs: number | null): string | null =>
+  timeMs === null ? null : new Date(timeMs).toISOString();
 
 /** `integer` or, where it may be null, `integer?`. */
 function columnOf(type: string): Column {

@@ -50,6 +50,8 @@ const question = z.strictObject({
   expect: z.record(text, z.json()),
   empty: z.array(text).default([]),
   truncated: z.array(text).default([]),
+  bounds: z.record(text, z.strictObject({ after: time.nullable(), until: time })).default({}),
+  coarse: z.record(text, z.strictObject({ after: time, value: z.json() })).default({}),
 });
 
 const file = z.strictObject({
@@ -64,6 +66,7 @@ const file = z.strictObject({
   view: z.strictObject({
     entity: text,
     filter: text.optional(),
+    resolution: duration.optional(),
     as_of_retention: duration.default('1d'),
     features: z.record(text, feature),
   }),
@@ -97,13 +100,24 @@ function readGoldenFile(name: string): GoldenFile {
   for (const feature of Object.keys(data.view.features)) {
     if (!expected.has(feature)) throw new Error(`golden/${name}: no question expects a value of ${feature}`);
   }
-  for (const { expect, empty, truncated } of data.questions) {
-    for (const feature of [...Object.keys(expect), ...empty, ...truncated]) {
+  for (const { expect, empty, truncated, bounds, coarse } of data.questions) {
+    const named = [
+      ...Object.keys(expect),
+      ...empty,
+      ...truncated,
+      ...Object.keys(bounds),
+      ...Object.keys(coarse),
+    ];
+    for (const feature of named) {
       if (!Object.hasOwn(data.view.features, feature))
         throw new Error(`golden/${name}: no feature ${feature}`);
       if (!Object.hasOwn(expect, feature))
         throw new Error(`golden/${name}: ${feature} has a status but no value`);
+      if (Object.hasOwn(coarse, feature) && !Object.hasOwn(bounds, feature))
+        throw new Error(`golden/${name}: ${feature} has coarse bounds but no exact ones`);
     }
+    if (Object.keys(coarse).length > 0 && data.view.resolution === undefined)
+      throw new Error(`golden/${name}: a view without a resolution has no coarse values`);
   }
   return data;
 }

@@ -1,0 +1,264 @@
+/**
+ * The read path of one case: questions at random as-of times, mostly with an event exactly at an edge, about events
+ * recorded or not, each value against the oracle.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { shardOf } from '../../../ingest/view-writer.ts';
+import type { ManualClock } from '../../clock.ts';
+import type { CompiledView } from '../../definitions/compiled.ts';
+import { compareEventIds, type EventId } from '../../event-id.ts';
+import type { TileStore } from '../../store/tile-store.ts';
+import { TIME_END_MS } from '../../tiles/grid.ts';
+import { allocateRows, setValue } from '../../tiles/row-block.ts';
+import { newEdgeOffsetMs, seriesLength } from '../../windows/window-reach.ts';
+import { type AskedEvent, WindowRead, type WindowValue } from '../../windows/window-read.ts';
+import { isRight, show, showAnswer } from '../is-right.ts';
+import {
+  type Bounds,
+  boundsOf,
+  columnValueOf,
+  eventsOfKey,
+  type OracleEvent,
+  oracleAnswer,
+  valueOfAnswer,
+  windowsOf,
+} from '../oracle.ts';
+import type { SeededRandom } from '../random.ts';
+import type { RandomRepo } from '../random-repo.ts';
+import type { CaseEvent, CaseEvents } from './case-events.ts';
+import { type CaseWriting, SHARDS } from './case-writing.ts';
+import type { WindowKind } from './cells.ts';
+import type { Coverage } from './coverage.ts';
+import { Mismatch } from './mismatch.ts';
+import { tailOf } from './state-phases.ts';
+
+interface Asked {
+  readonly event: CaseEvent;
+  readonly recorded: boolean;
+}
+
+/** What the values of one answer have in common. */
+interface Answer {
+  readonly view: CompiledView;
+  readonly key: string;
+  readonly atMs: number;
+  /** All that may count, the event asked about included. */
+  readonly events: readonly OracleEvent[];
+  readonly last: EventId | undefined;
+  /** Names of the rows in the head. */
+  readonly tail: ReadonlySet<string>;
+}
+
+interface CaseQuestionsArgs {
+  readonly random: SeededRandom;
+  readonly repo: RandomRepo;
+  readonly clock: ManualClock;
+  readonly events: CaseEvents;
+  readonly writing: CaseWriting;
+  readonly store: TileStore;
+  readonly coverage: Coverage;
+}
+
+export class CaseQuestions {
+  readonly #args: CaseQuestionsArgs;
+
+  constructor(args: CaseQuestionsArgs) {
+    this.#args = args;
+  }
+
+  /** @param times questions to each view */
+  async ask(times: number): Promise<void> {
+    const { random, repo, clock, writing } = this.#args;
+    const applied = [...writing.applied.values()];
+    for (const view of repo.views) {
+      for (let i = 0; i < times; i++) {
+        const asked = random.chance(0.35) ? this.#askedEvent(view) : null;
+        const atMs =
+          asked !== null && random.chance(0.7) ? asked.event.timeMs : this.#someTime(view, applied);
+        if (atMs < clock.nowMs() - view.asOfRetentionMs) continue;
+        const key =
+          asked !== null && random.chance(0.8) ? view.keyOf(asked.event.row) : String(random.pick(repo.keys));
+        if (key !== null) await this.#compareView(view, key, atMs, applied, asked);
+      }
+    }
+  }
+
+  /** One question to a view, about a key whose event at this time is just within its window of the kind. */
+  async askOf(
+    view: CompiledView,
+    kind: WindowKind,
+    { key, timeMs }: { key: string; timeMs: number },
+  ): Promise<void> {
+    const { random, clock, writing } = this.#args;
+    const { window } = view.features.find((feature) => feature.window.kind === kind)!;
+    const offsetMs = window.kind === 'series' ? window.endMs : newEdgeOffsetMs(window);
+    const atMs = timeMs + offsetMs + random.pick([0, 0, 1]);
+    if (atMs < clock.nowMs() - view.asOfRetentionMs || atMs >= TIME_END_MS) return;
+    await this.#compareView(view, key, atMs, [...writing.applied.values()], null);
+  }
+
+  /** Mostly an as-of time at which an event stands exactly at an edge of a window, or a millisecond beside it. */
+  #someTime(view: CompiledView, events: readonly OracleEvent[]): number {
+    const { random, clock, repo } = this.#args;
+    const nowMs = clock.nowMs();
+    const oldestMs = Math.max(0, nowMs - view.asOfRetentionMs);
+    const clamp = (timeMs: number): number => Math.max(oldestMs, Math.min(timeMs, TIME_END_MS - 1));
+    if (events.length === 0 || random.chance(0.1)) return nowMs;
+    if (random.chance(0.1)) return clamp(random.between(oldestMs, nowMs + 2 * Math.ceil(repo.scaleMs)));
+    for (let attempt = 0; attempt < 8; attempt++) {
+      const { timeMs } = random.pick(events);
+      const { window } = random.pick(view.features);
+      // At the old edge of the window, or of one of a series, or at the new edge.
+      const size = 'sizeMs' in window && random.chance(0.6) ? window.sizeMs : 0;
+      const step = window.kind === 'series' ? random.below(seriesLength(window)) * window.stepMs : 0;
+      const offset = window.kind === 'series' ? window.endMs + step : newEdgeOffsetMs(window);
+      const atMs = timeMs + offset + size + random.between(-1, 1);
+      if (atMs >= oldestMs && atMs < TIME_END_MS) return atMs;
+    }
+    return clamp(nowMs - random.below(3));
+  }
+
+  /** An event to ask about, recorded or not. */
+  #askedEvent(view: CompiledView): Asked {
+    const { random, repo, clock, events, writing } = this.#args;
+    if (random.chance(0.6)) {
+      // Of what is merged for good nobody can say whether it was recorded; nor is it asked for any more.
+      const oldestMs = clock.nowMs() - view.asOfRetentionMs;
+      const recorded = [...writing.applied.keys()].filter(({ timeMs }) => timeMs >= oldestMs);
+      if (recorded.length > 0 && repo.idKind !== 'none') {
+        return { event: random.pick(recorded), recorded: true };
+      }
+    }
+    const near = events.produced.at(-1);
+    const timeMs = near !== undefined && random.chance(0.5) ? near.timeMs : events.someTime();
+    return { event: events.make(timeMs), recorded: false };
+  }
+
+  async #compareView(
+    view: CompiledView,
+    key: string,
+    atMs: number,
+    applied: readonly OracleEvent[],
+    asked: Asked | null,
+  ): Promise<void> {
+    const { random, store, coverage } = this.#args;
+    const features = random.chance(0.7) ? view.features : view.features.filter(() => random.chance(0.6));
+    const read = new WindowRead(view, features);
+    const question = asked === null ? null : this.#question(view, key, asked.event);
+    const askedTimeMs = question?.asked == null ? null : asked!.event.timeMs;
+    const tie =
+      question !== null && asked!.event.timeMs === atMs ? { timeMs: atMs, last: question.id } : null;
+    const fields = read.fields(atMs, askedTimeMs);
+    const address = { namespace: view.namespace, key, shard: shardOf(key, SHARDS) };
+    const [state] = await store.read([{ address, fields }]);
+    const bytes = new Map(fields.map((field, f) => [field, state!.fields[f]!]));
+    const values = read.evaluate({ head: state!.head, bytes, atMs, asked: question?.asked ?? null, tie });
+    if (values.length !== features.length) throw new Mismatch('a feature has no value');
+    const counted: readonly OracleEvent[] =
+      question === null || asked!.recorded
+        ? applied
+        : [...applied, { timeMs: asked!.event.timeMs, id: question.id, row: asked!.event.row }];
+    if (asked !== null) coverage.meet(asked.recorded ? 'asked, recorded' : 'asked, not recorded');
+    const events = eventsOfKey(view, key, counted);
+    const answer = { view, key, atMs, events, last: tie?.last, tail: tailOf(view, state!.head) };
+    for (const value of values) this.#compareValue(answer, value);
+  }
+
+  /** As serve/feature-reader.ts does it. */
+  #question(view: CompiledView, key: string, event: CaseEvent): { asked: AskedEvent | null; id: EventId } {
+    const { repo, events } = this.#args;
+    const unknown = repo.idKind === 'none';
+    const id = unknown ? { hi: 0xffff_ffff, lo: 0xffff_ffff } : events.idOf(event, 0, 0);
+    if (view.keyOf(event.row) !== key) return { asked: null, id };
+    const values = view.project(event.row);
+    if (values === null) return { asked: null, id };
+    const row = allocateRows(1, view.storages);
+    row.times[0] = event.timeMs;
+    row.idHi[0] = id.hi;
+    row.idLo[0] = id.lo;
+    values.forEach((value, c) => {
+      setValue(row, c, 0, value);
+    });
+    return { asked: { row, id, dedupeId: unknown ? null : id }, id };
+  }
+
+  #compareValue(answer: Answer, got: WindowValue): void {
+    const { coverage, writing } = this.#args;
+    const { view, key, atMs, events, last, tail } = answer;
+    const { feature, status } = got;
+    const { column } = view.definition.features[feature.name]!;
+    const bounds = (got.elements ?? [got]).map((element, i) => this.#boundsOf(answer, element, i));
+    const expected = oracleAnswer({
+      ...{ view, feature, column, key, atMs, events },
+      ...(last === undefined ? {} : { last }),
+      bounds: got.elements === undefined ? bounds[0]! : bounds,
+    });
+    coverage.values++;
+    if (!isRight({ feature, expected, got: got.value, atMs })) {
+      throw new Mismatch(
+        `${this.#where(answer, got)}: expected ${showAnswer(expected)}, got ${show(got.value)}`,
+      );
+    }
+    // Right, within the bound that the operation declares.
+    if (!isDeepStrictEqual(valueOfAnswer(expected), got.value))
+      coverage.meet(`approximate ${feature.operation.name}`);
+    const counted = bounds.flatMap((within) => countedEvents(answer, feature.name, within));
+    if (status !== 'coarse' && (status === 'empty') !== (counted.length === 0))
+      throw new Mismatch(
+        `${this.#where(answer, got)}: the status with ${counted.length} events in the window`,
+      );
+    const phase = writing.phases.phaseOf(view, key, tail, counted);
+    if (phase !== null) coverage.meetCell(feature, view.resolutionMs !== null, phase);
+    coverage.meet(status);
+    if (got.truncated) coverage.meet('truncated');
+  }
+
+  /** The bounds a value says it has, if it may have them. */
+  #boundsOf(answer: Answer, value: WindowValue, element: number): Bounds {
+    const { view, atMs } = answer;
+    const { feature, status, fromMs, toMs } = value;
+    const { window } = feature;
+    const right = window.kind === 'series' ? windowsOf(window, atMs)[element]! : boundsOf(window, atMs);
+    if (toMs !== right.toMs) throw new Mismatch(`${this.#where(answer, value)}: the new edge moved`);
+    if (status !== 'coarse') {
+      if (fromMs !== right.fromMs) throw new Mismatch(`${this.#where(answer, value)}: the old edge moved`);
+    } else if (window.kind === 'lifetime') {
+      throw new Mismatch(`${this.#where(answer, value)}: a lifetime window has an old edge`);
+    } else if (window.kind === 'last_events') {
+      this.#args.coverage.meet('last events incomplete');
+    } else {
+      this.#args.coverage.meet('coarse value');
+      const errorMs = right.fromMs! - fromMs!;
+      if (view.resolutionMs === null || errorMs <= 0 || errorMs > view.resolutionMs)
+        throw new Mismatch(`${this.#where(answer, value)}: the old edge is off by ${errorMs} ms`);
+    }
+    return { fromMs, toMs };
+  }
+
+  #where({ view, key, atMs, last }: Answer, { feature, status }: WindowValue): string {
+    return (
+      `${view.name}.${feature.name} (${feature.operation.name} of ${feature.type}) of key '${key}' at ` +
+      `now ${atMs - this.#args.clock.nowMs()} ms, window ${JSON.stringify(feature.window)}, status ${status}` +
+      `${last === undefined ? '' : ', for an event'}`
+    );
+  }
+}
+
+/** Events in the window that count for the feature. */
+function countedEvents(answer: Answer, feature: string, { fromMs, toMs }: Bounds): readonly OracleEvent[] {
+  const { view, atMs, events, last } = answer;
+  const { where, by, window } = view.definition.features[feature]!;
+  let counted = events.filter(
+    ({ timeMs, id, row }) =>
+      (fromMs === null || fromMs < timeMs) &&
+      timeMs <= toMs &&
+      (last === undefined || timeMs < atMs || compareEventIds(id, last) <= 0) &&
+      (where === undefined || columnValueOf(view, row, where) === true),
+  );
+  if (window.kind === 'last_events') {
+    counted = counted.sort((a, b) => a.timeMs - b.timeMs || compareEventIds(a.id, b.id)).slice(-window.count);
+  }
+  return by === undefined
+    ? counted
+    : counted.filter(({ row }) => columnValueOf(view, row, by.column) !== null);
+}
