@@ -37,26 +37,28 @@ const source = streamSource({
 });
 
 /** What a view keeps: each holds the one before. */
-export const VARIANTS = ['amount', 'merchant', 'sketches'] as const;
+export const VARIANTS = ['amount', 'merchant', 'sketches', 'sets'] as const;
 export type Variant = (typeof VARIANTS)[number];
 
 export const VARIANT_TEXT: Readonly<Record<Variant, string>> = {
   amount: 'count, sum, mean and max of the amount',
   merchant: 'these, and the last merchant: rows hold id, amount and merchant',
-  sketches: 'count, sum, mean, max; distinctCount, percentile, topKFrequent and approxDistinctCount',
+  sketches: 'count, sum, mean, max; percentile, topKFrequent and approxDistinctCount',
+  sets: 'these, and distinctCount, exact up to 1024 merchants',
 };
 
 const plain = () => ({ n: count(), sum: sum('amount'), mean: mean('amount'), max: max('amount') });
+const sketches = () => ({
+  ...plain(),
+  p95: percentile('amount', 95),
+  top: topKFrequent('merchant', 5),
+  approx: approxDistinctCount('merchant'),
+});
 const aggregations = {
   amount: plain,
   merchant: () => ({ ...plain(), last: last('merchant') }),
-  sketches: () => ({
-    ...plain(),
-    distinct: distinctCount('merchant'),
-    p95: percentile('amount', 95),
-    top: topKFrequent('merchant', 5),
-    approx: approxDistinctCount('merchant'),
-  }),
+  sketches,
+  sets: () => ({ ...sketches(), distinct: distinctCount('merchant') }),
 } as const;
 
 /** A service of one view: every aggregation of the variant over every window. */
