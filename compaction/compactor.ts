@@ -31,10 +31,15 @@ export interface CompactionCounts {
   conflicts: number;
   /** Due entries of views that are no longer defined: removed from the index. */
   orphaned: number;
+  /** By view: how many of the states rewritten were coarsened for their bound. */
+  readonly coarsened: Map<CompiledView, number>;
 }
 
-/** A plan needs at most one read per level of the tree, and one more for the watermarks. */
-const READS_MAX = 16;
+/**
+ * A plan needs at most one read per level of the tree, and one more for the watermarks; past its bound as many again
+ * and a few more, a hundred nodes at a time.
+ */
+const READS_MAX = 40;
 
 /** A state under way: what is to be read of it next. */
 interface Work {
@@ -66,7 +71,13 @@ export class Compactor {
   /** Compacts up to one batch of due states of a shard; all counts are 0 when none was due. */
   async step(shard: number): Promise<CompactionCounts> {
     const { store, clock } = this.#writing;
-    const counts: CompactionCounts = { compacted: 0, ended: 0, conflicts: 0, orphaned: 0 };
+    const counts: CompactionCounts = {
+      compacted: 0,
+      ended: 0,
+      conflicts: 0,
+      orphaned: 0,
+      coarsened: new Map(),
+    };
     const nowMs = clock.nowMs();
     const leaseUntilMs = nowMs + this.#options.leaseMs;
     const entries = await store.leaseDue({ shard, nowMs, leaseUntilMs, limit: this.#options.batchSize });
@@ -102,6 +113,7 @@ export class Compactor {
     const states = await this.#read(pending);
     const again: Work[] = [];
     const writes: CompareAndSet[] = [];
+    const coarsened: (CompiledView | null)[] = [];
     const nowMs = clock.nowMs();
     pending.forEach((item, i) => {
       const state = states[i]!;
@@ -119,6 +131,7 @@ export class Compactor {
         return;
       }
       const { head, changes, dueMs } = plan;
+      coarsened.push(plan.coarsened ? view : null);
       writes.push({
         address: entry.address,
         expected: state.token,
@@ -132,6 +145,8 @@ export class Compactor {
       if (!ok) counts.conflicts++;
       else if (writes[i]!.next === null) counts.ended++;
       else counts.compacted++;
+      const view = coarsened[i]!;
+      if (ok && view !== null) counts.coarsened.set(view, (counts.coarsened.get(view) ?? 0) + 1);
     });
     return again;
   }

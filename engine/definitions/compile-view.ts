@@ -23,7 +23,7 @@ import { keyReader, projectorOf } from './project-event.ts';
 import type { Column, Feature, FeatureView } from './types.ts';
 
 /** Raise when the meaning of stored bytes changes without any definition changing. */
-const STATE_FORMAT = 2;
+const STATE_FORMAT = 3;
 
 const STORAGE: Readonly<Record<ColumnType, ColumnStorage>> = {
   string: 'text',
@@ -346,6 +346,7 @@ export function compileView(view: FeatureView): CompiledView {
     keepsForever: windows.some((window) => reachMs(window) === Number.POSITIVE_INFINITY),
     asOfRetentionMs: view.asOfRetentionMs,
     resolutionMs: view.resolutionMs,
+    maxStateBytes: view.maxStateBytes,
     latenessMs: view.source.latenessMs,
     dedupeHorizonMs: view.source.dedupeHorizonMs,
     keyOf: keyReader(view),

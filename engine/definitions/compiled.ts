@@ -77,6 +77,7 @@ export interface CompiledView {
   readonly keepsForever: boolean;
   readonly asOfRetentionMs: number;
   readonly resolutionMs: number | null;
+  readonly maxStateBytes: number;
   readonly latenessMs: number;
   readonly dedupeHorizonMs: number;
   /** The entity key as text, or null when the event has none. @throws ProjectionError where it is longer than 1024 bytes */

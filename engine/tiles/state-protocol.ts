@@ -16,6 +16,7 @@ export interface StateView extends TileView {
   readonly keepsForever: boolean;
   readonly asOfRetentionMs: number;
   readonly resolutionMs: number | null;
+  readonly maxStateBytes: number;
   readonly latenessMs: number;
   readonly dedupeHorizonMs: number;
 }
@@ -100,6 +101,8 @@ export type UpdatePlan =
       readonly changes: ReadonlyMap<FieldName, Uint8Array | null>;
       /** The state's new time in the due index; null: it stays as it is. */
       readonly dueMs: number | null;
+      /** Whether rows or tiles were given up because the state had come to its bound. */
+      readonly coarsened: boolean;
       readonly counts: IngestCounts;
     };
 

@@ -14,7 +14,7 @@ import type { FieldName } from '../store/tile-store.ts';
 import { bucketOf, NEWEST_FIELD, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
 import { decodeHead, emptyHead, type Head } from './head.ts';
 import { decodeNewestRows, type NewestRows, rowsThatMeet } from './newest-rows.ts';
-import { decodeRootHeader, type Root } from './node.ts';
+import { decodeRootHeader, emptyRootHeader, type Root } from './node.ts';
 import type { PartialSet } from './partial-set.ts';
 import {
   type ColumnStorage,
@@ -90,7 +90,7 @@ export class StateReader {
     this.head = head === null ? emptyHead(tail) : decodeHead(new ByteReader(head), tail);
     const root = fields.get(ROOT_FIELD) ?? null;
     if (root === null) {
-      this.rootHeader = { lowMs: 0, coarseBeforeMs: 0, prefixRowCount: 0, prefix: null };
+      this.rootHeader = emptyRootHeader();
       this.#rootNode = null;
     } else {
       const reader = new ByteReader(root);
@@ -163,6 +163,23 @@ export class StateReader {
         bytes === null ? [] : decodeNewestRows(new ByteReader(bytes), this.#view.newestRows, this.#storages);
     }
     return this.#parsedNewest;
+  }
+
+  /**
+   * The stretch startMs ≤ time < endMs of the collapsed tile that a time lies in, whose rows cannot be told apart any
+   * more; null where it lies in none. The path of the time must have been read.
+   */
+  collapsedAt(timeMs: number): { readonly startMs: number; readonly endMs: number } | null {
+    let node = this.#rootNode;
+    for (let depth = 1; node !== null && node.rows === null; depth++) {
+      const bucket = bucketOf(depth, timeMs);
+      const at = node.buckets.indexOf(bucket);
+      if (at < 0 || node.kinds[at] === INLINE) return null;
+      const span = spanMs(depth);
+      if (node.kinds[at] === COLLAPSED) return { startMs: bucket * span, endMs: (bucket + 1) * span };
+      node = this.#child(depth, bucket);
+    }
+    return null;
   }
 
   /** Adds the prefix: everything older than the root's lowMs. */
@@ -258,7 +275,7 @@ export class StateReader {
         this.rowCount += node.rowCounts[i]!;
         this.widenedToMs = this.widenedToMs === null ? startMs : Math.min(this.widenedToMs, startMs);
       }
-      // A collapsed tile across the new edge belongs to the newer stretch and was counted there.
+      // One across `hi` belongs to the newer stretch and was counted there: a window's new edge is never within one.
     }
   }
 

@@ -19,7 +19,15 @@ import { foldTail, placeRows } from './fold-tail.ts';
 import { IDS_FIELD, ROOT_FIELD } from './grid.ts';
 import { decodeHead, emptyHead, encodeHead, type Head, tailPartition, tailStorages } from './head.ts';
 import { RecentIds } from './recent-ids.ts';
-import { allocateRows, lowerBound, type RowBlock, sortRows } from './row-block.ts';
+import { allocateRows, lowerBound, type RowBlock, rowsWeightBytes, sortRows } from './row-block.ts';
+import {
+  type Bounded,
+  type BoundShares,
+  boundedChanges,
+  COMPACTION_SHARES,
+  INGEST_SHARES,
+  isAlwaysCrowded,
+} from './state-bound.ts';
 import {
   INGEST_FIELDS,
   type IngestCounts,
@@ -29,7 +37,7 @@ import {
   type UpdatePlan,
 } from './state-protocol.ts';
 import type { TileShape } from './tile-shape.ts';
-import { TreeEditor } from './tree-editor.ts';
+import { fieldSizeBytes, TreeEditor } from './tree-editor.ts';
 
 /** An accepted event as a row of one view. */
 export interface IncomingRow {
@@ -136,7 +144,8 @@ export function planIngest(args: {
         }
         // Half a horizon late: the next newer event may push the id out, and soon after the row may be merged.
         const late = forgotten || row.timeMs < nowMs - view.dedupeHorizonMs / 2;
-        if (late && (mergesForGood(view) || !toldByRow(row, row.dedupeId))) {
+        const merging = mergesForGood(view) || head.crowded || isAlwaysCrowded(view);
+        if (late && (merging || !toldByRow(row, row.dedupeId))) {
           ids.addLate(row.dedupeId, row.timeMs, row.appendedMs);
         }
         idsChanged = true;
@@ -153,12 +162,7 @@ export function planIngest(args: {
   const changes = new Map<FieldName, Uint8Array | null>();
   const placed = placeRows({ view, shape, rules, state, head, rows: incomingRows(taken, view, storages) });
   if (placed.kind === 'read') return placed;
-  if (placed.tree !== null) for (const [field, bytes] of placed.tree.changes()) changes.set(field, bytes);
   head.tail = placed.tail;
-
-  const foldMs = nowMs + pacing.foldAfterMs;
-  const dueMs = head.dueMs === null || head.dueMs > foldMs ? foldMs : null;
-  if (dueMs !== null) head.dueMs = dueMs;
   if (idsChanged) {
     // From the oldest record at hand: a chunk may come again, and its repeats must then be told again.
     const appendedMs = incoming.reduce(
@@ -170,9 +174,42 @@ export function planIngest(args: {
     ids.encode(writer);
     changes.set(IDS_FIELD, writer.finish());
   }
+  let bounded: Bounded | null = null;
+  if (placed.tree !== null) {
+    bounded = bound(
+      { view, state, head, idBytes: changes.get(IDS_FIELD) ?? idBytes, tree: placed.tree, nowMs },
+      INGEST_SHARES,
+    );
+    if (bounded === null) {
+      const fields = [...INGEST_FIELDS, ...state.fields.keys(), ...placed.tree.missing];
+      return { kind: 'read', fields, watermarks: true };
+    }
+    for (const [field, bytes] of bounded.changes) changes.set(field, bytes);
+    head.crowded = bounded.crowded;
+  }
+  const soonMs = bounded?.due ? nowMs : nowMs + pacing.foldAfterMs;
+  const dueMs = head.dueMs === null || head.dueMs > soonMs ? soonMs : null;
+  if (dueMs !== null) head.dueMs = dueMs;
   writer.clear();
   encodeHead(head, storages, writer);
-  return { kind: 'write', head: writer.finish(), changes, dueMs, counts };
+  const coarsened = bounded?.coarsened ?? false;
+  return { kind: 'write', head: writer.finish(), changes, dueMs, coarsened, counts };
+}
+
+function bound(
+  args: {
+    view: StateView;
+    state: StateSnapshot;
+    head: Head;
+    idBytes: Uint8Array | null;
+    tree: TreeEditor;
+    nowMs: number;
+  },
+  shares: BoundShares,
+): Bounded | null {
+  const { view, state, head, idBytes, tree, nowMs } = args;
+  const otherBytes = fieldSizeBytes(idBytes) + rowsWeightBytes(head.tail);
+  return boundedChanges({ view, tree, otherBytes, fieldsRead: state.fields.size, nowMs, shares });
 }
 
 /** Whether compaction ever gives up rows that a window still counts. */
@@ -245,21 +282,29 @@ export function planCompaction(args: {
     const fields = [...COMPACTION_FIELDS, ...state.fields.keys(), ...tree.missing];
     return { kind: 'read', fields, watermarks: true };
   }
-  const changes = tree.changes();
+  const idBytes = state.fields.get(IDS_FIELD) ?? null;
+  const bounded = bound({ view, state, head, idBytes, tree, nowMs }, COMPACTION_SHARES);
+  if (bounded === null) {
+    const fields = [...COMPACTION_FIELDS, ...state.fields.keys(), ...tree.missing];
+    return { kind: 'read', fields, watermarks: true };
+  }
+  const { changes, coarsened } = bounded;
   const counts: IngestCounts = { applied: 0, redelivered: 0, duplicate: 0, tooLate: 0 };
 
-  const idBytes = state.fields.get(IDS_FIELD) ?? null;
   const newestIdMs = idBytes === null ? -1 : RecentIds.decode(new ByteReader(idBytes)).newestMs();
   if (tree.empty && head.tail.length === 0 && newestIdMs + view.dedupeHorizonMs < lowMs) {
     if (idBytes !== null) changes.set(IDS_FIELD, null);
-    return { kind: 'write', head: null, changes, dueMs: null, counts };
+    return { kind: 'write', head: null, changes, dueMs: null, coarsened, counts };
   }
 
-  const nextDueMs = nextDue(view, pacing, head, tree, newestIdMs, nowMs);
+  head.crowded = bounded.crowded;
+  // Whoever compacts until nothing is due comes to an end: it is now only after there was something to give up.
+  const again = bounded.due && coarsened;
+  const nextDueMs = again ? nowMs : nextDue(view, pacing, head, tree, newestIdMs, nowMs);
   head.dueMs = nextDueMs;
   writer.clear();
   encodeHead(head, storages, writer);
-  return { kind: 'write', head: writer.finish(), changes, dueMs: nextDueMs, counts };
+  return { kind: 'write', head: writer.finish(), changes, dueMs: nextDueMs, coarsened, counts };
 }
 
 /** What is left is kept for ever, and the next event makes the state due by itself. */

@@ -44,6 +44,46 @@ import type { TileView } from './tile-view.ts';
 const writer = new ByteWriter(4096);
 const scratch = new ByteWriter(4096);
 
+/** What a field takes in a store besides its bytes: its name, and what the store keeps per field. */
+const FIELD_OVERHEAD_BYTES = 64;
+
+/** How a field counts towards the bound of a state; 0 where it is absent. */
+export function fieldSizeBytes(bytes: Uint8Array | null | undefined): number {
+  return bytes == null ? 0 : bytes.length + FIELD_OVERHEAD_BYTES;
+}
+
+/** How far to collapse in one go: see `TreeEditor.collapse`. */
+export interface CollapseOrder {
+  /** Nodes that end at or before this were visited before, ms. */
+  readonly fromMs: number;
+  /** Only nodes that end at or before this are collapsed, ms. */
+  readonly beforeMs: number;
+  /** Enough when fields of this many bytes are gone. */
+  readonly freeBytes: number;
+  /** Further nodes that may be asked for at once. */
+  readonly askMax: number;
+  /** Where a node would have to be read that was not, and no more may be: the end. */
+  readonly mayAsk: boolean;
+}
+
+export interface Collapsed {
+  /** `fieldSizeBytes` of the fields that are gone. */
+  freedBytes: number;
+  /** That of the nodes between `fromMs` and `toMs` that are left. */
+  keptBytes: number;
+  /** How far it came, ms; `beforeMs` where it came to the end. */
+  toMs: number;
+  /** Whether it ended early. */
+  stopped: boolean;
+}
+
+/** Nodes to ask for at least in one read, where there are so many. */
+const ASKED_MIN = 64;
+
+interface CollapseRun extends CollapseOrder, Collapsed {
+  asked: number;
+}
+
 interface Loaded {
   readonly depth: number;
   readonly bucket: number;
@@ -63,6 +103,8 @@ export class TreeEditor {
   /** null: the view has none, or they were not read. */
   readonly #newest: NewestRows[] | null;
   #newestChanged = false;
+  /** `root.fieldBytes` as it was read; where there was no root, what it would have been. */
+  readonly #fieldBytesRead: number;
 
   /** @param fetched every field read so far, null where absent; must contain ROOT_FIELD */
   constructor(view: TileView, shape: TileShape, fetched: ReadonlyMap<FieldName, Uint8Array | null>) {
@@ -75,6 +117,7 @@ export class TreeEditor {
     this.root =
       bytes === null ? emptyRoot(this.#storages) : decodeRoot(new ByteReader(bytes), this.#storages);
     this.#newest = this.#readNewest();
+    this.#fieldBytesRead = bytes === null ? fieldSizeBytes(fetched.get(NEWEST_FIELD)) : this.root.fieldBytes;
   }
 
   #readNewest(): NewestRows[] | null {
@@ -111,6 +154,7 @@ export class TreeEditor {
   changes(): Map<FieldName, Uint8Array | null> {
     if (this.#missing.size > 0) throw new Error('changes of an incomplete edit');
     const changes = new Map<FieldName, Uint8Array | null>();
+    let fieldBytes = this.#fieldBytesRead;
     for (const field of this.#changed) {
       const loaded = this.#nodes.get(field);
       if (loaded === undefined) throw new Error(`changed field ${field} is not loaded`);
@@ -128,6 +172,11 @@ export class TreeEditor {
       encodeNewestRows(this.#newest, this.#storages, writer);
       changes.set(NEWEST_FIELD, none ? null : writer.finish());
     }
+    // Every field that changes was read, or is new.
+    for (const [field, bytes] of changes) {
+      fieldBytes += fieldSizeBytes(bytes) - fieldSizeBytes(this.#fetched.get(field));
+    }
+    this.root.fieldBytes = Math.max(0, fieldBytes);
     if (this.#treeIsEmpty) {
       changes.set(ROOT_FIELD, null);
     } else {
@@ -179,10 +228,29 @@ export class TreeEditor {
       addNewestRows(newest, rows, this.#view.newestRows[i]!, this.#storages);
       this.#newestChanged = true;
     });
-    const live = lowerBound(rows, this.root.lowMs);
+    const live = lowerBound(
+      rows,
+      rows.length > 0 && rows.times[0]! < this.root.lowMs ? this.#heldFromMs() : 0,
+    );
     if (live > 0) this.#addToPrefix((set) => set.addRows(rows, 0, live), live);
     if (live < rows.length)
       this.root.node = this.#insertInto(this.root.node, 0, sliceRows(rows, live, rows.length));
+  }
+
+  /** `lowMs`, or the start of a collapsed tile across it: what falls into its stretch belongs into the tile. */
+  #heldFromMs(): number {
+    const { lowMs } = this.root;
+    let node = this.root.node;
+    for (let depth = 1; node.kind === 'inner'; depth++) {
+      const bucket = bucketOf(depth, lowMs);
+      const child = node.children.find((candidate) => candidate.bucket === bucket);
+      if (child === undefined || child.kind === 'inline') return lowMs;
+      if (child.kind === 'collapsed') return bucket * spanMs(depth);
+      const loaded = this.#load(depth, bucket);
+      if (loaded === null) return lowMs;
+      node = loaded.node;
+    }
+    return lowMs;
   }
 
   #insertInto(node: TileNode, depth: number, rows: RowBlock): TileNode {
@@ -215,6 +283,8 @@ export class TreeEditor {
     child.rowCount += rows.length;
     if (child.kind === 'collapsed') {
       child.tile = this.#extend(child.tile, rows);
+      const endMs = (bucket + 1) * spanMs(depth);
+      if (this.#view.ordered && endMs > this.root.unorderedBeforeMs) this.root.unorderedBeforeMs = endMs;
       return;
     }
     const loaded = this.#load(depth, bucket);
@@ -405,6 +475,94 @@ export class TreeEditor {
       }
     }
     this.#delete(depth, bucket);
+  }
+
+  // ---- collapse
+
+  /** Nodes of other fields that were looked into so far. */
+  get loadedNodes(): number {
+    return this.#nodes.size;
+  }
+
+  /** Whether some node has a field of its own that `collapse` could free. */
+  get collapsible(): boolean {
+    const { node } = this.root;
+    return node.kind === 'inner' && node.children.some(({ kind }) => kind === 'node');
+  }
+
+  /**
+   * Gives up the rows, or the tiles, of nodes that have no node below them, from the oldest on: the tile that their
+   * parent has is all that is left. What a node then is for its parent, the next time will treat alike.
+   */
+  collapse(order: CollapseOrder): Collapsed {
+    const run: CollapseRun = {
+      ...order,
+      freedBytes: 0,
+      keptBytes: 0,
+      toMs: order.fromMs,
+      stopped: false,
+      asked: 0,
+    };
+    if (this.root.node.kind === 'inner') this.#collapseIn(this.root.node, 0, run);
+    const { freedBytes, keptBytes, stopped } = run;
+    return { freedBytes, keptBytes, stopped, toMs: stopped ? run.toMs : order.beforeMs };
+  }
+
+  /** Returns whether a child was replaced. */
+  #collapseIn(node: Extract<TileNode, { kind: 'inner' }>, depth: number, run: CollapseRun): boolean {
+    const span = spanMs(depth + 1);
+    let changed = false;
+    for (let i = 0; i < node.children.length && !run.stopped; i++) {
+      const child = node.children[i]!;
+      const startMs = child.bucket * span;
+      const endMs = startMs + span;
+      if (child.kind !== 'node' || endMs <= run.fromMs) continue;
+      if (startMs >= run.beforeMs) break;
+      if (run.freedBytes >= run.freeBytes || (!run.mayAsk && !this.#has(depth + 1, child.bucket))) {
+        run.stopped = true;
+        break;
+      }
+      const loaded = this.#loadToCollapse(depth + 1, child, run);
+      if (loaded === null) continue;
+      const sizeBytes = this.#sizeBytes(loaded);
+      // Of a node across `lowMs` rows are gone that its tile would stand for; it goes as a whole before long.
+      const whole = endMs <= run.beforeMs && startMs >= this.root.lowMs;
+      if (loaded.node.kind === 'inner' && loaded.node.children.some(({ kind }) => kind === 'node')) {
+        if (this.#collapseIn(loaded.node, depth + 1, run)) this.#put(depth + 1, child.bucket, loaded.node);
+        if (whole && !run.stopped) run.keptBytes += sizeBytes;
+      } else if (whole) {
+        const { bucket, rowCount, tile } = child;
+        this.#delete(depth + 1, bucket);
+        node.children[i] = { kind: 'collapsed', bucket, rowCount, tile };
+        run.freedBytes += sizeBytes;
+        changed = true;
+      }
+      if (endMs <= run.beforeMs && !run.stopped) run.toMs = endMs;
+    }
+    return changed;
+  }
+
+  #has(depth: number, bucket: number): boolean {
+    const field = nodeField(depth, bucket);
+    return this.#nodes.has(field) || this.#fetched.has(field);
+  }
+
+  #loadToCollapse(depth: number, { bucket }: Child, run: CollapseRun): Loaded | null {
+    const loaded = this.#load(depth, bucket);
+    if (loaded === null) {
+      // Its size is not known yet: about half a leaf, but a read should bring many.
+      run.freedBytes += Math.min(this.#shape.leafBytesMax / 2, run.freeBytes / ASKED_MIN);
+      if (++run.asked >= run.askMax) run.stopped = true;
+    }
+    return loaded;
+  }
+
+  #sizeBytes({ depth, bucket, node }: Loaded): number {
+    const field = nodeField(depth, bucket);
+    if (!this.#changed.has(field)) return fieldSizeBytes(this.#fetched.get(field));
+    writer.clear();
+    encodeNode(node, this.#storages, writer, scratch);
+    return fieldSizeBytes(writer.finish());
   }
 
   // ---- coarsen
