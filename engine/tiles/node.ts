@@ -14,7 +14,7 @@
  *     child := varint bucket − previous bucket · u8 kind · varint row count · varint length · length bytes
  *              (inline: rows; node, collapsed: the partials in the view's order)
  *     root  := u8 VERSION · varint lowMs · varint coarseBeforeMs · varint fieldBytes · varint collapsedToMs
- *              · varint keptBytes · varint unorderedBeforeMs · varint prefix row count
+ *              · varint keptBytes · u8 keptDepth · u8 mergeDepth · varint unorderedBeforeMs · varint prefix row count
  *              · varint length, prefix partials (length 0: none) · node
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
@@ -40,6 +40,10 @@ export interface Root {
   collapsedToMs: number;
   /** Size of the nodes it has left behind on its way there. */
   keptBytes: number;
+  /** Depth of the deepest of these; 0: there are none. */
+  keptDepth: number;
+  /** Nodes from this depth on are merged on the way where only tiles are left in them; 0: none are. */
+  mergeDepth: number;
   /**
    * A collapsed tile before this took in late rows, which ordered partials could not put in their place: what they say
    * of such a stretch is not exact.
@@ -68,6 +72,8 @@ export function emptyRootHeader(): Omit<Root, 'node'> {
     fieldBytes: 0,
     collapsedToMs: 0,
     keptBytes: 0,
+    keptDepth: 0,
+    mergeDepth: 0,
     unorderedBeforeMs: 0,
     prefixRowCount: 0,
     prefix: null,
@@ -139,6 +145,8 @@ export function encodeRoot(
   w.varint(root.fieldBytes);
   w.varint(root.collapsedToMs);
   w.varint(root.keptBytes);
+  w.u8(root.keptDepth);
+  w.u8(root.mergeDepth);
   w.varint(root.unorderedBeforeMs);
   w.varint(root.prefixRowCount);
   if (root.prefix === null) w.varint(0);
@@ -156,6 +164,8 @@ export function decodeRootHeader(r: ByteReader): Omit<Root, 'node'> {
   const fieldBytes = r.varint();
   const collapsedToMs = r.varint();
   const keptBytes = r.varint();
+  const keptDepth = r.u8();
+  const mergeDepth = r.u8();
   const unorderedBeforeMs = r.varint();
   const prefixRowCount = r.varint();
   const prefix = r.blob();
@@ -165,6 +175,8 @@ export function decodeRootHeader(r: ByteReader): Omit<Root, 'node'> {
     fieldBytes,
     collapsedToMs,
     keptBytes,
+    keptDepth,
+    mergeDepth,
     unorderedBeforeMs,
     prefixRowCount,
     prefix: prefix.length === 0 ? null : prefix.slice(),

@@ -1,12 +1,11 @@
 /**
  * The bound of one state: past it rows are given up for tiles, the oldest first.
  *
- * A state is collapsed in *passes* over its tree, from the oldest node to the newest. A pass replaces every node that
- * has no further node below it by its tile, which is in its parent already; so the first pass gives up the rows of the
- * leaves, a second one merges the tiles of each lowest node that is left, and so on. The error of an old edge thus
- * grows alike everywhere, instead of without bound at the oldest end. Where a pass stands is in the root
- * (`collapsedToMs`), so that each write goes on a little further; it begins again at the oldest once it has come to
- * its end, as far as what it left behind is worth it.
+ * A state is collapsed in *passes* over its tree, from the oldest node to the newest. The first replaces every leaf by
+ * its tile, which is in its parent already. What a pass leaves behind are nodes full of tiles; when these have come to
+ * a share of the bound, another pass merges the deepest of them as well, and so on: the error of old edges grows alike
+ * everywhere, instead of without bound at the oldest end, and no further than it must. Where a pass stands is in the
+ * root (`collapsedToMs`), so that each write goes on a little further.
  *
  * A pass goes up to the oldest time that a new edge can still lie at, less what the dedupe needs of rows. Only where
  * that does not do (a key that is dense within its as-of retention) it goes on towards now: new edges that fall into
@@ -132,13 +131,16 @@ function collapse(args: {
     // What was left behind is merged further before anything nearer to now is touched, if that helps.
     if (beforeMs === undefined || (beforeMs !== limits[0] && root.keptBytes > keptBytesMax)) {
       if (!tree.collapsible) break;
+      root.mergeDepth = root.keptDepth > 0 ? root.keptDepth : 1;
       root.collapsedToMs = 0;
       root.keptBytes = 0;
+      root.keptDepth = 0;
       beforeMs = limits.find((limitMs) => limitMs > 0)!;
     }
     const done = tree.collapse({
       fromMs: root.collapsedToMs,
       beforeMs,
+      mergeDepth: root.mergeDepth,
       freeBytes: args.freeBytes - freedBytes,
       askMax: ASK_MAX,
       mayAsk,
@@ -147,6 +149,7 @@ function collapse(args: {
     freedBytes += done.freedBytes;
     root.collapsedToMs = done.toMs;
     root.keptBytes += done.keptBytes;
+    root.keptDepth = Math.max(root.keptDepth, done.keptDepth);
     if (done.stopped) break;
   }
   return freedBytes;

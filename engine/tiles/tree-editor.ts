@@ -58,6 +58,8 @@ export interface CollapseOrder {
   readonly fromMs: number;
   /** Only nodes that end at or before this are collapsed, ms. */
   readonly beforeMs: number;
+  /** Nodes from this depth on go also where only tiles are left in them; 0: only nodes that have rows. */
+  readonly mergeDepth: number;
   /** Enough when fields of this many bytes are gone. */
   readonly freeBytes: number;
   /** Further nodes that may be asked for at once. */
@@ -71,6 +73,8 @@ export interface Collapsed {
   freedBytes: number;
   /** That of the nodes between `fromMs` and `toMs` that are left. */
   keptBytes: number;
+  /** Depth of the deepest of these; 0: there are none. */
+  keptDepth: number;
   /** How far it came, ms; `beforeMs` where it came to the end. */
   toMs: number;
   /** Whether it ended early. */
@@ -83,6 +87,8 @@ const ASKED_MIN = 64;
 interface CollapseRun extends CollapseOrder, Collapsed {
   asked: number;
 }
+
+type InnerNode = Extract<TileNode, { kind: 'inner' }>;
 
 interface Loaded {
   readonly depth: number;
@@ -486,30 +492,30 @@ export class TreeEditor {
 
   /** Whether some node has a field of its own that `collapse` could free. */
   get collapsible(): boolean {
-    const { node } = this.root;
-    return node.kind === 'inner' && node.children.some(({ kind }) => kind === 'node');
+    return hasChild(this.root.node, 'node');
   }
 
   /**
-   * Gives up the rows, or the tiles, of nodes that have no node below them, from the oldest on: the tile that their
-   * parent has is all that is left. What a node then is for its parent, the next time will treat alike.
+   * Gives up the rows, and from `mergeDepth` on the tiles, of nodes that have no node below them, from the oldest on:
+   * the tile that their parent has is all that is left.
    */
   collapse(order: CollapseOrder): Collapsed {
     const run: CollapseRun = {
       ...order,
       freedBytes: 0,
       keptBytes: 0,
+      keptDepth: 0,
       toMs: order.fromMs,
       stopped: false,
       asked: 0,
     };
     if (this.root.node.kind === 'inner') this.#collapseIn(this.root.node, 0, run);
-    const { freedBytes, keptBytes, stopped } = run;
-    return { freedBytes, keptBytes, stopped, toMs: stopped ? run.toMs : order.beforeMs };
+    const { freedBytes, keptBytes, keptDepth, stopped } = run;
+    return { freedBytes, keptBytes, keptDepth, stopped, toMs: stopped ? run.toMs : order.beforeMs };
   }
 
   /** Returns whether a child was replaced. */
-  #collapseIn(node: Extract<TileNode, { kind: 'inner' }>, depth: number, run: CollapseRun): boolean {
+  #collapseIn(node: InnerNode, depth: number, run: CollapseRun): boolean {
     const span = spanMs(depth + 1);
     let changed = false;
     for (let i = 0; i < node.children.length && !run.stopped; i++) {
@@ -527,15 +533,22 @@ export class TreeEditor {
       const sizeBytes = this.#sizeBytes(loaded);
       // Of a node across `lowMs` rows are gone that its tile would stand for; it goes as a whole before long.
       const whole = endMs <= run.beforeMs && startMs >= this.root.lowMs;
-      if (loaded.node.kind === 'inner' && loaded.node.children.some(({ kind }) => kind === 'node')) {
-        if (this.#collapseIn(loaded.node, depth + 1, run)) this.#put(depth + 1, child.bucket, loaded.node);
-        if (whole && !run.stopped) run.keptBytes += sizeBytes;
-      } else if (whole) {
+      let kept = true;
+      if (hasChild(loaded.node, 'node')) {
+        if (this.#collapseIn(loaded.node as InnerNode, depth + 1, run)) {
+          this.#put(depth + 1, child.bucket, loaded.node);
+        }
+      } else if (whole && (!hasChild(loaded.node, 'collapsed') || isMerged(run, depth + 1))) {
         const { bucket, rowCount, tile } = child;
         this.#delete(depth + 1, bucket);
         node.children[i] = { kind: 'collapsed', bucket, rowCount, tile };
         run.freedBytes += sizeBytes;
         changed = true;
+        kept = false;
+      }
+      if (kept && whole && !run.stopped) {
+        run.keptBytes += sizeBytes;
+        run.keptDepth = Math.max(run.keptDepth, depth + 1);
       }
       if (endMs <= run.beforeMs && !run.stopped) run.toMs = endMs;
     }
@@ -619,6 +632,14 @@ export class TreeEditor {
     }
     return changed;
   }
+}
+
+function hasChild(node: TileNode, kind: Child['kind']): boolean {
+  return node.kind === 'inner' && node.children.some((child) => child.kind === kind);
+}
+
+function isMerged({ mergeDepth }: CollapseOrder, depth: number): boolean {
+  return mergeDepth > 0 && depth >= mergeDepth;
 }
 
 function findRow(rows: RowBlock, timeMs: number, idHi: number, idLo: number): boolean {
