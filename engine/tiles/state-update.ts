@@ -56,7 +56,9 @@ export interface IncomingRow {
 const writer = new ByteWriter(1024);
 
 /** How far before now a row can still count: a coarse window reaches up to the resolution beyond its old edge. */
-function retentionMs(view: StateView): number {
+export function retentionMs(
+  view: Pick<StateView, 'asOfRetentionMs' | 'longestWindowMs' | 'lifetimeOffsetMs' | 'resolutionMs'>,
+): number {
   const edgesMs = view.asOfRetentionMs + Math.max(view.longestWindowMs, view.lifetimeOffsetMs);
   return edgesMs + (view.resolutionMs ?? 0);
 }
