@@ -94,12 +94,13 @@ function windowFor(view: CompiledView, rate: number): string | null {
     else high = middle;
   }
   if (low === 0) {
-    const day = formatDuration(view.asOfRetentionMs);
-    return view.asOfRetentionMs === 0 ? null : `an asOfRetention shorter than ${day}`;
+    return view.asOfRetentionMs === 0
+      ? null
+      : `an asOfRetention of less than ${formatDuration(view.asOfRetentionMs)}`;
   }
   const hours = low >= 48 ? low - (low % 24) : low;
   const bytes = bytesAt({ ...view, longestWindowMs: hours * HOUR_MS }, rate);
-  return `windows of at most ${formatDuration(hours * HOUR_MS)} take ${shortBytes(bytes)}`;
+  return `windows that reach back ${formatDuration(hours * HOUR_MS)} at most take ${shortBytes(bytes)}`;
 }
 
 function shortNumber(value: number): string {
