@@ -5,8 +5,14 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { DEFAULTS } from './cli/settings.ts';
 import { operationRegistry } from './engine/aggregators/operation-registry.ts';
-import { GROUPS_MAX, LAST_EVENTS_MAX } from './engine/definitions/check-view.ts';
+import {
+  GROUPS_MAX,
+  LAST_EVENTS_MAX,
+  STATE_BYTES_MAX,
+  STATE_BYTES_MIN,
+} from './engine/definitions/check-view.ts';
 import { ENTITY_KEY_MAX_BYTES } from './engine/definitions/entity-key.ts';
+import { DEFAULT_MAX_STATE_BYTES } from './engine/definitions/feature-view.ts';
 import { SHIFTS } from './engine/tiles/grid.ts';
 import { DEFAULT_TILE_SHAPE } from './engine/tiles/tile-shape.ts';
 
@@ -130,6 +136,9 @@ describe('ARCHITECTURE', () => {
     );
     expect(bounds.get('chunk of a consumer')).toContain(
       `${DEFAULT_CONSUMER_OPTIONS.chunkBytes / 1024 ** 2} MiB`,
+    );
+    expect(bounds.get('state of a key')).toContain(
+      `${STATE_BYTES_MIN / 2 ** 10} KiB to ${STATE_BYTES_MAX / 2 ** 30} GiB, ${DEFAULT_MAX_STATE_BYTES / 2 ** 20} MiB by default`,
     );
     expect(bounds.get('values of a secondary key')).toBe(GROUPS_MAX.toLocaleString('en'));
     expect(bounds.get('last events')).toBe(`${LAST_EVENTS_MAX}`);

@@ -3,7 +3,14 @@ import { Command, Option } from 'commander';
 import { CliError } from './cli-error.ts';
 import { loadConfig } from './config.ts';
 import { packageVersion } from './package-root.ts';
-import { collectPair, parseSpeed, parseTimeMs, wholeNumber } from './parse-options.ts';
+import {
+  collectPair,
+  collectRate,
+  DEFAULT_RATES,
+  parseSpeed,
+  parseTimeMs,
+  wholeNumber,
+} from './parse-options.ts';
 import { addSchemasCommand } from './schemas-command.ts';
 import { CONFIG_FILE_ENV, type Command as CommandName, type Config, SETTINGS } from './settings.ts';
 
@@ -119,11 +126,16 @@ export function buildProgram(): Command {
     });
 
   withSettings(program.command('validate'), 'validate')
-    .description('check a feature repo and print what it defines')
+    .description('check a feature repo and print what it defines, and what its state will take')
+    .addOption(
+      new Option('--rate <n>', 'events per key and day that state sizes are estimated for; once for each')
+        .argParser(collectRate)
+        .default([], DEFAULT_RATES.join(', ')),
+    )
     .action(async (options) => {
       const config = configOf(options);
       const { validate } = await import('./validate.ts');
-      await validate(config);
+      await validate(config, options.rate.length === 0 ? DEFAULT_RATES : options.rate);
     });
 
   addSchemasCommand(program, (command) => withSettings(command, 'schemas'), configOf);

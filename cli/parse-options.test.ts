@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { requestValue } from './get.ts';
-import { collectPair, parseSpeed, parseTimeMs, wholeNumber } from './parse-options.ts';
+import { collectPair, collectRate, parseSpeed, parseTimeMs, wholeNumber } from './parse-options.ts';
 
 describe('options of commands', () => {
   it('collect pairs; the value may be empty or hold an equals sign', () => {
@@ -25,6 +25,13 @@ describe('options of commands', () => {
     expect(parseSpeed('max')).toBe(Number.POSITIVE_INFINITY);
     expect(parseSpeed('0.5')).toBe(0.5);
     for (const text of ['0', '-1', 'fast', '', '1e3']) expect(() => parseSpeed(text)).toThrow(/max/);
+  });
+
+  it('collect rates', () => {
+    expect(collectRate('0.5', [])).toEqual([0.5]);
+    expect(collectRate('10000', [1])).toEqual([1, 10_000]);
+    for (const text of ['0', '-1', '1e3', 'x', '1000000001'])
+      expect(() => collectRate(text, [])).toThrow(/per key/);
   });
 
   it('take whole numbers within their bounds', () => {

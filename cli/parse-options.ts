@@ -40,3 +40,14 @@ export function wholeNumber(max: number): (text: string) => number {
     return value;
   };
 }
+
+/** Events per key and day, where none are given. */
+export const DEFAULT_RATES: readonly number[] = [1, 10, 100, 1_000, 10_000];
+
+/** A number of (0, 1e9], collected over repetitions. */
+export function collectRate(text: string, earlier: readonly number[]): readonly number[] {
+  const rate = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
+  if (rate <= 0 || rate > 1e9)
+    throw new InvalidArgumentError('It must be a number of events per key and day, above 0 and up to 1e9.');
+  return [...earlier, rate];
+}

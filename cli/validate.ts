@@ -2,14 +2,17 @@
 import type { CompiledFeature, CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
 import type { Column } from '../engine/definitions/types.ts';
 import { formatDuration } from '../engine/windows/duration.ts';
+import { formatByteSize } from './byte-size.ts';
+import { describeStateSizes } from './describe-state-sizes.ts';
 import { describeWindow } from './describe-window.ts';
 import { loadFeatureRepo } from './load-features.ts';
 import type { Config } from './settings.ts';
 import { textTable } from './text-table.ts';
 
-export async function validate(config: Config): Promise<void> {
+/** @param rates events per key and day that states are estimated for */
+export async function validate(config: Config, rates: readonly number[]): Promise<void> {
   const repo = await loadFeatureRepo(config.features);
-  process.stdout.write(`${config.features} is valid\n\n${describeRepo(repo)}\n`);
+  process.stdout.write(`${config.features} is valid\n\n${describeRepo(repo, rates)}\n`);
 }
 
 const describeType = ({ type, nullable }: Column): string => (nullable ? `${type}?` : type);
@@ -29,24 +32,26 @@ function describeFeature(view: CompiledView, feature: CompiledFeature): string[]
   ];
 }
 
-function describeView(view: CompiledView): string {
+function describeView(view: CompiledView, rates: readonly number[]): string {
   const { version, resolutionMs } = view.definition;
   const stored = view.columns.map(({ name, type }) => `${name} ${type}`).join(', ') || 'none';
   const lines = [
     `view ${view.name}: ${view.source.name} by ${view.entity.name}`,
     `  namespace ${view.namespace}, version ${version}, as-of retention ${formatDuration(view.asOfRetentionMs)}, ` +
-      `${resolutionMs === null ? 'exact' : `resolution ${formatDuration(resolutionMs)}`}`,
+      `${resolutionMs === null ? 'exact' : `resolution ${formatDuration(resolutionMs)}`}, ` +
+      `at most ${formatByteSize(view.maxStateBytes)} per key`,
     `  stored columns: ${stored}`,
     textTable(
       view.features.map((feature) => describeFeature(view, feature)),
       '  ',
     ),
+    ...describeStateSizes(view, rates),
   ];
   return lines.join('\n');
 }
 
 /** The repo as text: sources, views with their state's identity, services with what a request must give. */
-export function describeRepo(repo: CompiledRepo): string {
+export function describeRepo(repo: CompiledRepo, rates: readonly number[]): string {
   const sources = [...repo.sources.values()].map(({ name, definition }) => {
     const columns = Object.entries(definition.columns).map(
       ([column, type]) => `${column} ${describeType(type)}`,
@@ -67,5 +72,7 @@ export function describeRepo(repo: CompiledRepo): string {
       `  features: ${service.output.map(({ name }) => name).join(', ')}`,
     ].join('\n');
   });
-  return [...sources, ...[...repo.views.values()].map(describeView), ...services].join('\n\n');
+  return [...sources, ...[...repo.views.values()].map((view) => describeView(view, rates)), ...services].join(
+    '\n\n',
+  );
 }

@@ -32,13 +32,17 @@ export interface CompactionCounts {
   conflicts: number;
   /** Due entries of views that are no longer defined: removed from the index. */
   orphaned: number;
+  /** By view: how many of the states rewritten were coarsened for their bound. */
+  readonly coarsened: Map<CompiledView, number>;
 }
 
 /**
+/**
  * A plan needs one read for the watermarks, and at most one per level of the tree for each of what it does: folding,
- * expiring and coarsening, and two more for the blocks these meet.
+ * expiring and coarsening, and a few more for the blocks these meet; past its bound as many again, some hundred nodes at a
+ * time.
  */
-const READS_MAX = 3 * DEPTH_MAX + 3;
+const READS_MAX = 6 * DEPTH_MAX;
 
 /** A state under way: what is to be read of it next. */
 interface Work {
@@ -70,7 +74,13 @@ export class Compactor {
   /** Compacts up to one batch of due states of a shard; all counts are 0 when none was due. */
   async step(shard: number): Promise<CompactionCounts> {
     const { store, clock } = this.#writing;
-    const counts: CompactionCounts = { compacted: 0, ended: 0, conflicts: 0, orphaned: 0 };
+    const counts: CompactionCounts = {
+      compacted: 0,
+      ended: 0,
+      conflicts: 0,
+      orphaned: 0,
+      coarsened: new Map(),
+    };
     const nowMs = clock.nowMs();
     const leaseUntilMs = nowMs + this.#options.leaseMs;
     const entries = await store.leaseDue({ shard, nowMs, leaseUntilMs, limit: this.#options.batchSize });
@@ -106,6 +116,7 @@ export class Compactor {
     const states = await this.#read(pending);
     const again: Work[] = [];
     const writes: CompareAndSet[] = [];
+    const coarsened: (CompiledView | null)[] = [];
     const nowMs = clock.nowMs();
     pending.forEach((item, i) => {
       const state = states[i]!;
@@ -123,6 +134,7 @@ export class Compactor {
         return;
       }
       const { head, changes, dueMs } = plan;
+      coarsened.push(plan.coarsened ? view : null);
       writes.push({
         address: entry.address,
         expected: state.token,
@@ -136,6 +148,8 @@ export class Compactor {
       if (!ok) counts.conflicts++;
       else if (writes[i]!.next === null) counts.ended++;
       else counts.compacted++;
+      const view = coarsened[i]!;
+      if (ok && view !== null) counts.coarsened.set(view, (counts.coarsened.get(view) ?? 0) + 1);
     });
     return again;
   }

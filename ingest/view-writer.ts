@@ -57,6 +57,8 @@ interface Pending {
 export interface WriteCounts extends IngestCounts {
   /** Writes that lost their compare-and-set and were done again. */
   conflicts: number;
+  /** Writes that coarsened their state, as it had come to its bound. */
+  coarsened: number;
 }
 
 export class ViewWriter {
@@ -70,7 +72,14 @@ export class ViewWriter {
 
   /** Applies rows by entity key; resolves when all are in the store. Safe to repeat after a failure. */
   async apply(rowsByKey: ReadonlyMap<string, readonly IncomingRow[]>): Promise<WriteCounts> {
-    const counts: WriteCounts = { applied: 0, redelivered: 0, duplicate: 0, tooLate: 0, conflicts: 0 };
+    const counts: WriteCounts = {
+      applied: 0,
+      redelivered: 0,
+      duplicate: 0,
+      tooLate: 0,
+      conflicts: 0,
+      coarsened: 0,
+    };
     const { shards } = this.#writing;
     let pending: Pending[] = [];
     for (const [key, incoming] of rowsByKey) {
@@ -95,7 +104,7 @@ export class ViewWriter {
     const again: Pending[] = [];
     const writers: Pending[] = [];
     const writes: CompareAndSet[] = [];
-    const planned: IngestCounts[] = [];
+    const planned: { readonly counts: IngestCounts; readonly coarsened: boolean }[] = [];
     const nowMs = clock.nowMs();
     pending.forEach((item, i) => {
       const state = snapshots[i]!;
@@ -128,14 +137,15 @@ export class ViewWriter {
           ...(dueMs === null ? {} : { dueMs }),
         });
         writers.push(item);
-        planned.push(plan.counts);
+        planned.push(plan);
       }
     });
     if (writes.length > 0) {
       const won = await store.compareAndSet(writes);
       won.forEach((ok, i) => {
         if (ok) {
-          addCounts(counts, planned[i]!);
+          addCounts(counts, planned[i]!.counts);
+          if (planned[i]!.coarsened) counts.coarsened++;
         } else {
           counts.conflicts++;
           again.push({ ...writers[i]!, fields: INGEST_FIELDS, watermarks: false });

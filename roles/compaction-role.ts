@@ -83,7 +83,10 @@ export class CompactionRole {
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
-  #count({ compacted, ended, conflicts, orphaned }: CompactionCounts): void {
+  #count({ compacted, ended, conflicts, orphaned, coarsened }: CompactionCounts): void {
+    for (const [view, n] of coarsened) {
+      this.#options.metrics.count('millrace_states_coarsened_total', { view: view.name }, n);
+    }
     for (const [outcome, n] of Object.entries({ compacted, ended, conflict: conflicts, orphaned })) {
       this.#options.metrics.count('millrace_compaction_states_total', { outcome }, n);
     }

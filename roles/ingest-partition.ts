@@ -106,12 +106,13 @@ export class IngestPartition {
   }: Parameters<ConstructorParameters<typeof PartitionLanes>[0]['observer']['chunkApplied']>[0]): void {
     const { listener, metrics } = this.#options;
     listener.applied?.({ views, partition, nextOffset, maxEventTimeMs, appendedMs });
-    for (const [view, { applied, redelivered, duplicate, tooLate, conflicts }] of counts) {
+    for (const [view, { applied, redelivered, duplicate, tooLate, conflicts, coarsened }] of counts) {
       const outcomes = { applied, redelivered, duplicate, too_late: tooLate };
       for (const [outcome, n] of Object.entries(outcomes)) {
         metrics.count('millrace_events_applied_total', { view: view.name, outcome }, n);
       }
       metrics.count('millrace_write_conflicts_total', { view: view.name }, conflicts);
+      metrics.count('millrace_states_coarsened_total', { view: view.name }, coarsened);
     }
     for (const { reason } of deadLetters) {
       metrics.count('millrace_dead_letters_total', { source: this.source.name, reason });

@@ -127,6 +127,7 @@ function viewOf(view: CompiledView) {
     filtered: definition.filter !== null,
     projected: Object.keys(definition.project),
     resolution_ms: view.resolutionMs,
+    max_state_bytes: view.maxStateBytes,
     as_of_retention_ms: view.asOfRetentionMs,
     features: view.features.map((feature) => aggregateOf(view, feature)),
     ...descriptionOf(definition),

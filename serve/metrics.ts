@@ -103,6 +103,13 @@ export const METRICS = [
     meaning: 'Writes of states that lost their compare-and-set and were done again.',
   },
   {
+    name: 'millrace_states_coarsened_total',
+    type: 'counter',
+    unit: 'writes',
+    labels: ['view'],
+    meaning: 'Writes that coarsened the oldest of a state, as it had come to its `maxStateBytes`.',
+  },
+  {
     name: 'millrace_dead_letters_total',
     type: 'counter',
     unit: 'events',

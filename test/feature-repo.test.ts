@@ -23,6 +23,16 @@ describe('millrace validate', () => {
     expect(stdout).toMatch(/request data: bonus integer/);
   });
 
+  it('estimates the state of a key for the rates asked for, and warns past the bound', async () => {
+    const args = ['validate', '--features', fixture('counter')];
+    expect((await millrace(args)).stdout).toMatch(/^ {4}10k +\d+k .* [KM]iB/m);
+    const { code, stdout } = await millrace([...args, '--rate', '5', '--rate', '1000000']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^ {4}5 /m);
+    expect(stdout).toMatch(/^ {2}! with 1.0M events a day a key takes .* past its maxStateBytes of 8MiB/m);
+    expect((await millrace([...args, '--rate', '0'])).stderr).toContain('events per key and day');
+  });
+
   it('names every problem and exits with 1', async () => {
     const { code, stderr } = await millrace(['validate', '--features', fixture('broken')]);
     expect(code).toBe(1);

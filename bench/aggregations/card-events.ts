@@ -69,7 +69,14 @@ export function serviceOf(variant: Variant): { view: CompiledView; service: Comp
       features[`${name}_${window}`] = aggregation.over(window);
     }
   }
-  const view = featureView({ name: `card_${variant}`, source, entity: entity('card'), features });
+  const view = featureView({
+    name: `card_${variant}`,
+    source,
+    entity: entity('card'),
+    features,
+    // What exactness costs is what is measured.
+    maxStateBytes: 2 ** 30,
+  });
   const service = featureService({ name: `card_${variant}_service`, features: [view] });
   const repo: CompiledRepo = compileRepo([view, service]);
   return { view: [...repo.views.values()][0]!, service: [...repo.services.values()][0]! };

@@ -93,6 +93,7 @@ describe('definitions', () => {
       keyColumn: 'card',
       filter: null,
       resolutionMs: null,
+      maxStateBytes: 8 * 2 ** 20,
       asOfRetentionMs: 86_400_000,
       version: 1,
     });

@@ -26,6 +26,10 @@ import type { Column } from './types.ts';
 
 export const WINDOW_MIN_MS = 1000;
 
+/** Room for the root, a path of nodes and a tail, whatever the windows. */
+export const STATE_BYTES_MIN = 64 * 2 ** 10;
+export const STATE_BYTES_MAX = 2 ** 30;
+
 const KEY_TYPES: readonly unknown[] = ['string', 'integer', 'long'];
 
 /** Source and projected columns by name, or null where the source's cannot be read. */
@@ -56,6 +60,16 @@ export function checkView(view: Loose, problems: ProblemList): void {
   checkColumnsRead(view, report);
   if (view.resolutionMs !== null) checkDuration(view.resolutionMs, 'resolution', 1, report);
   checkDuration(view.asOfRetentionMs, 'asOfRetention', 0, report);
+  const { maxStateBytes } = view;
+  if (
+    !Number.isSafeInteger(maxStateBytes) ||
+    (maxStateBytes as number) < STATE_BYTES_MIN ||
+    (maxStateBytes as number) > STATE_BYTES_MAX
+  ) {
+    report(
+      `maxStateBytes must be a whole number from ${STATE_BYTES_MIN} to ${STATE_BYTES_MAX}, not ${show(maxStateBytes)}`,
+    );
+  }
   if (!Number.isSafeInteger(view.version) || (view.version as number) < 1) {
     report(`version must be a positive integer, not ${show(view.version)}`);
   }

@@ -358,6 +358,7 @@ export function compileView(view: FeatureView): CompiledView {
     keepsForever: windows.some((window) => reachMs(window) === Number.POSITIVE_INFINITY),
     asOfRetentionMs: view.asOfRetentionMs,
     resolutionMs: view.resolutionMs,
+    maxStateBytes: view.maxStateBytes,
     latenessMs: view.source.latenessMs,
     dedupeHorizonMs: view.source.dedupeHorizonMs,
     hasEventIds: view.source.eventId !== null,

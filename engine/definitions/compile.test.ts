@@ -271,6 +271,14 @@ describe('a repo that cannot work is refused', () => {
       { resolutionMs: 1000, features: { x: changes('shop').over('1d') } },
       /feature x: changes takes no view with a resolution/,
     ],
+    [
+      'a maxStateBytes that is too small',
+      { maxStateBytes: 65_535 },
+      /maxStateBytes must be .* 65536 .* not 65535/,
+    ],
+    ['a maxStateBytes that is too large', { maxStateBytes: 2 ** 30 + 1 }, /maxStateBytes must be/],
+    ['a maxStateBytes that is not whole', { maxStateBytes: 1e6 + 0.5 }, /maxStateBytes must be/],
+    ['a maxStateBytes that is text', { maxStateBytes: '8MiB' }, /maxStateBytes must be/],
     ['a negative asOfRetention', { asOfRetentionMs: -1 }, /asOfRetention is -1ms/],
     ['version 0', { version: 0 }, /version must be a positive integer, not 0/],
     ['a version that is not whole', { version: 1.5 }, /version must be a positive integer/],
@@ -591,6 +599,7 @@ describe('definitions that were not made by the builders', () => {
       'params',
       'view',
       'resolutionMs',
+      'maxStateBytes',
       'version',
     ];
     const odd = fc.letrec<{ definition: unknown; value: unknown }>((tie) => ({
@@ -905,6 +914,10 @@ describe('the identity of a view', () => {
     ['type of the event id', { source: plainSource({ columns: { ...swipes.columns, id: string() } }) }],
   ])('changes with %s', (_, changes) => {
     expect(changed(changes)).not.toBe(namespace);
+  });
+
+  it('does not depend on maxStateBytes: a state goes on under another bound', () => {
+    expect(changed({ maxStateBytes: 2 ** 20 })).toBe(changed({}));
   });
 
   it('tells apart two views that differ only in their filter functions', () => {

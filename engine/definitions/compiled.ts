@@ -80,6 +80,7 @@ export interface CompiledView {
   readonly keepsForever: boolean;
   readonly asOfRetentionMs: number;
   readonly resolutionMs: number | null;
+  readonly maxStateBytes: number;
   readonly latenessMs: number;
   readonly dedupeHorizonMs: number;
   /** Whether the source has event ids. */

@@ -17,6 +17,7 @@ import type {
 import type { AcceptedBy, OperationName, OrderedBy, ValueOfOperation, WithDefault } from './value-types.ts';
 
 export const DEFAULT_AS_OF_RETENTION: Duration = '1d';
+export const DEFAULT_MAX_STATE_BYTES = 8 * 2 ** 20;
 
 /** Types a key column may have: keys are compared as text, which other types do not have exactly one of. */
 type KeyType = 'string' | 'integer' | 'long';
@@ -129,6 +130,11 @@ export interface FeatureViewOptions<
   readonly features: Fs & FeatureProblems<ViewColumns<C, T, Nullable>, Fs>;
   /** Allowed error of a window's old edge. @default exact */
   readonly resolution?: Duration;
+  /**
+   * Size of one key's state, bytes, 64 KiB to 1 GiB. Past it the oldest rows are merged into tiles, so that old edges
+   * of windows become coarse there, and the metadata names the bounds. May be changed at any time. @default 8 MiB
+   */
+  readonly maxStateBytes?: number;
   /** How far back `at` may lie. @default '1d' */
   readonly asOfRetention?: Duration;
   /** Raise when `filter` or a projection changes its meaning: state is rebuilt. @default 1 */
@@ -144,6 +150,7 @@ const KNOWN = [
   'project',
   'features',
   'resolution',
+  'maxStateBytes',
   'asOfRetention',
   'version',
   ...DESCRIBED_OPTIONS,
@@ -198,6 +205,7 @@ export function featureView<
     project: frozenProjections(options.project ?? {}),
     features: frozenCopy(options.features) as Fs,
     resolutionMs: options.resolution === undefined ? null : durationMsOrAsIs(options.resolution),
+    maxStateBytes: options.maxStateBytes ?? DEFAULT_MAX_STATE_BYTES,
     asOfRetentionMs: durationMsOrAsIs(options.asOfRetention ?? DEFAULT_AS_OF_RETENTION),
     version: options.version ?? 1,
     ...described(options),

@@ -121,6 +121,8 @@ export interface FeatureView<Fs = Readonly<Record<string, Feature>>> extends Des
   readonly features: Fs;
   /** Allowed error of a window's old edge, ms; null: exact. */
   readonly resolutionMs: number | null;
+  /** Size of one key's state, bytes, past which the oldest of it is coarsened. Default 8 MiB. */
+  readonly maxStateBytes: number;
   /** How far back `at` may lie. Default 1 day. */
   readonly asOfRetentionMs: number;
   /** Raise when `filter` or a projection changes its meaning. Default 1. */

@@ -5,6 +5,7 @@
  */
 import { ByteReader } from '../bytes.ts';
 import type { FieldName } from '../store/tile-store.ts';
+import { fieldSizeBytes } from '../tiles/field-size.ts';
 import {
   bucketOf,
   DEPTH_MAX,
@@ -14,7 +15,7 @@ import {
   ROOT_FIELD,
   spanMs,
 } from '../tiles/grid.ts';
-import { decodeNode, decodeRoot, type TileNode } from '../tiles/node.ts';
+import { decodeNode, decodeRoot, decodeRootHeader, type TileNode } from '../tiles/node.ts';
 import { PartialSet } from '../tiles/partial-set.ts';
 import { compareRows, type RowBlock, rowsWeightBytes } from '../tiles/row-block.ts';
 import type { TileShape } from '../tiles/tile-shape.ts';
@@ -172,6 +173,14 @@ export function checkTree(
     for (const { times, length } of blocks) {
       if (length > 0 && times[0]! < root.lowMs) throw new Error('a row older than lowMs is still held');
     }
+  }
+  if (rootBytes !== undefined) {
+    let fieldBytes = 0;
+    for (const [field, bytes] of fields) {
+      if (field !== ROOT_FIELD && field !== IDS_FIELD) fieldBytes += fieldSizeBytes(bytes);
+    }
+    const known = decodeRootHeader(new ByteReader(rootBytes)).fieldBytes;
+    if (known !== fieldBytes) throw new Error(`fields of ${fieldBytes} bytes, the root says ${known}`);
   }
   for (const field of fields.keys()) {
     if (field !== NEWEST_FIELD && !reachable.has(field))

@@ -8,6 +8,7 @@
  */
 import { CorruptBytesError } from '../bytes.ts';
 import type { FieldName } from '../store/tile-store.ts';
+import { fieldSizeBytes } from './field-size.ts';
 import { bucketOf, nodeField, spanMs } from './grid.ts';
 import type { Child, TileNode } from './node.ts';
 import { PartialSet } from './partial-set.ts';
@@ -79,12 +80,19 @@ export class BlockEditor {
     return 2 * set.encode().length;
   }
 
-  /** The child is a collapsed one whose rows have changed, or has become one. */
-  copyCollapsed(depth: number, bucket: number): void {
-    if (!this.used) return;
+  /**
+   * The child is a collapsed one whose rows have changed, or has become one.
+   * @returns size of the copy; 0 where the block must be read first
+   */
+  copyCollapsed(depth: number, bucket: number, { isNew }: { readonly isNew: boolean }): number {
+    if (!this.used) return 0;
     const { first } = blockLevels(depth);
-    if (this.#load(first, bucket, true) === null) return;
-    this.#copies.set(nodeField(depth, bucket), blockField(first, bucket));
+    const set = this.#load(first, bucket, true);
+    const copy = nodeField(depth, bucket);
+    if (!isNew) this.#note(copy);
+    if (set === null) return 0;
+    this.#copies.set(copy, blockField(first, bucket));
+    return fieldSizeBytes(set.encode());
   }
 
   /** A collapsed child goes after all. */
@@ -128,14 +136,33 @@ export class BlockEditor {
     if (block !== null) into.absorb(block.encode());
   }
 
-  /** Deletes the blocks within a node that goes. */
-  deleteWithin(children: readonly Child[], depth: number): void {
-    if (!this.used) return;
+  /** Field of the block of one child alone. */
+  fieldOf(depth: number, bucket: number): FieldName {
+    return blockField(blockLevels(depth).first, bucket);
+  }
+
+  /** Fields of all blocks over the children of a node, each once. */
+  fieldsWithin(children: readonly Child[], depth: number): FieldName[] {
+    const fields = new Set<FieldName>();
     const { first, last } = blockLevels(depth);
     for (const { kind, bucket } of children) {
       if (kind === 'inline') continue;
-      for (let level = first; level <= last; level++) this.#delete(level, blockAbove(first, bucket, level));
+      for (let level = first; level <= last; level++) {
+        fields.add(blockField(level, blockAbove(first, bucket, level)));
+      }
     }
+    return [...fields];
+  }
+
+  /** Deletes the blocks within a node that goes. Returns their size. */
+  deleteWithin(children: readonly Child[], depth: number): number {
+    if (!this.used) return 0;
+    let bytes = 0;
+    for (const field of this.fieldsWithin(children, depth)) {
+      this.#deleteField(field);
+      bytes += fieldSizeBytes(this.#fetched.get(field));
+    }
+    return bytes;
   }
 
   #addHalves(set: PartialSet, children: readonly Child[], depth: number, level: number, index: number): void {
@@ -180,14 +207,24 @@ export class BlockEditor {
     const set = new PartialSet(this.#partials);
     fill(set);
     const field = blockField(level, index);
+    this.#note(field);
     this.#blocks.set(field, set);
     this.#changed.add(field);
   }
 
   #delete(level: number, index: number): void {
-    const field = blockField(level, index);
+    this.#deleteField(blockField(level, index));
+  }
+
+  #deleteField(field: FieldName): void {
+    this.#note(field);
     this.#blocks.set(field, null);
     this.#changed.add(field);
+  }
+
+  /** What is written anew or goes is read first, for its size: `Root.fieldBytes`. */
+  #note(field: FieldName): void {
+    if (!this.#fetched.has(field) && !this.#blocks.has(field)) this.#missing.add(field);
   }
 }
 

@@ -33,6 +33,7 @@ function head(): Head {
       [4, new Set([0, 2 ** 52])],
     ]),
     newestFolded: { timeMs: 1_699_999_999_999, id: { hi: 0xffff_ffff, lo: 1 } },
+    crowded: true,
     tail,
   };
 }

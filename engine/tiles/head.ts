@@ -3,7 +3,7 @@
  *
  *     head := u8 VERSION · varint dueMs + 1 (0: none) · varint n, n × (varint partition, varint floor)
  *             · varint n, n × (varint partition, varint m, m × varint offset − previous offset) (early)
- *             · u8 0 | u8 1 varint time, u32 id hi, u32 id lo (newest folded)
+ *             · u8 flags (1: newest folded, 2: crowded) · if newest folded: varint time, u32 id hi, u32 id lo
  *             · rows (the tail; the view's columns, then partition and offset as two number columns)
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
@@ -22,11 +22,18 @@ export interface Head {
   early: ReadonlyMap<number, ReadonlySet<number>>;
   /** The newest row, in the total order, that was ever put into the tree; kept for views with ordered partials. */
   newestFolded: { readonly timeMs: number; readonly id: EventId } | null;
+  /**
+   * Whether the tree has come near the state's bound, so that rows may be given up before long. An event that comes
+   * late then leaves its id behind: its row may soon not tell a repeat any more.
+   */
+  crowded: boolean;
   /** The newest rows, sorted. Their last two columns are log partition and offset: see `tailStorages`. */
   tail: RowBlock;
 }
 
-const VERSION = 2;
+const VERSION = 3;
+const FOLDED = 1;
+const CROWDED = 2;
 const NO_EARLY: Head['early'] = new Map();
 
 const storagesOfTails = new WeakMap<readonly ColumnStorage[], readonly ColumnStorage[]>();
@@ -42,7 +49,14 @@ export function tailStorages(storages: readonly ColumnStorage[]): readonly Colum
 }
 
 export function emptyHead(tail: readonly ColumnStorage[]): Head {
-  return { dueMs: null, floors: new Map(), early: NO_EARLY, newestFolded: null, tail: emptyRows(tail) };
+  return {
+    dueMs: null,
+    floors: new Map(),
+    early: NO_EARLY,
+    newestFolded: null,
+    crowded: false,
+    tail: emptyRows(tail),
+  };
 }
 
 export function tailPartition(tail: RowBlock, i: number): number {
@@ -71,7 +85,7 @@ export function encodeHead(head: Head, tail: readonly ColumnStorage[], w: ByteWr
       previous = offset;
     }
   }
-  w.u8(head.newestFolded === null ? 0 : 1);
+  w.u8((head.newestFolded === null ? 0 : FOLDED) + (head.crowded ? CROWDED : 0));
   if (head.newestFolded !== null) {
     w.varint(head.newestFolded.timeMs);
     w.u32(head.newestFolded.id.hi);
@@ -89,10 +103,18 @@ export function decodeHead(r: ByteReader, tail: readonly ColumnStorage[]): Head 
   const n = r.varint();
   for (let i = 0; i < n; i++) floors.set(r.varint(), r.varint());
   const early = decodeEarly(r);
-  const folded = r.u8();
-  if (folded > 1) throw new CorruptBytesError(`${folded} where a head says whether rows were folded`);
-  const newestFolded = folded === 0 ? null : { timeMs: r.varint(), id: { hi: r.u32(), lo: r.u32() } };
-  return { dueMs: due === 0 ? null : due - 1, floors, early, newestFolded, tail: decodeRows(r, tail) };
+  const flags = r.u8();
+  if (flags > FOLDED + CROWDED) throw new CorruptBytesError(`unknown flags ${flags} in a head`);
+  const newestFolded =
+    (flags & FOLDED) === 0 ? null : { timeMs: r.varint(), id: { hi: r.u32(), lo: r.u32() } };
+  return {
+    dueMs: due === 0 ? null : due - 1,
+    floors,
+    early,
+    newestFolded,
+    crowded: (flags & CROWDED) !== 0,
+    tail: decodeRows(r, tail),
+  };
 }
 
 function decodeEarly(r: ByteReader): Head['early'] {

@@ -35,7 +35,7 @@ export interface NewestRows {
 }
 
 /** How many rows are kept: for as-of times with some events behind them. */
-function keptRows({ count }: NewestRowsSpec): number {
+export function keptRows({ count }: NewestRowsSpec): number {
   return Math.max(2 * count, count + 32);
 }
 

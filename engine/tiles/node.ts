@@ -5,14 +5,16 @@
  *
  * - `inline`: few rows, kept here; no partial aggregate is needed, it is computed from the rows;
  * - `node`: more rows, in a field of its own; its partial aggregates (a tile) are kept here;
- * - `collapsed`: its rows are gone (coarsened); only its tile is left.
+ * - `collapsed`: its rows are gone (coarsened to the view's resolution, or given up past the state's bound); only its
+ *   tile is left.
  *
  * A child that is not listed has no rows, so an absent field is never ambiguous.
  *
  *     node  := u8 LEAF rows | u8 INNER varint n, n × child
  *     child := varint bucket − previous bucket · u8 kind · varint row count · varint length · length bytes
  *              (inline: rows; node, collapsed: the partials in the view's order)
- *     root  := u8 VERSION · varint lowMs · varint coarseBeforeMs · varint prefix row count
+ *     root  := u8 VERSION · varint lowMs · varint coarseBeforeMs · varint fieldBytes · varint collapsedToMs
+ *              · varint keptBytes · u8 keptDepth · u8 mergeDepth · varint unorderedBeforeMs · varint prefix row count
  *              · varint length, prefix partials (length 0: none) · node
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
@@ -32,24 +34,49 @@ export interface Root {
   lowMs: number;
   /** Nodes that end at or before this were coarsened to the view's resolution. */
   coarseBeforeMs: number;
+  /** Size of the state's other fields but for its recent ids, as `fieldSizeBytes` counts it: kept up by every write. */
+  fieldBytes: number;
+  /** How far collapsing past the state's bound has come, from the oldest node on: see `state-bound.ts`. */
+  collapsedToMs: number;
+  /** Size of the nodes it has left behind on its way there. */
+  keptBytes: number;
+  /** Depth of the deepest of these; 0: there are none. */
+  keptDepth: number;
+  /** Nodes from this depth on are merged on the way where only tiles are left in them; 0: none are. */
+  mergeDepth: number;
+  /**
+   * A collapsed tile before this took in late rows, which ordered partials could not put in their place: what they say
+   * of such a stretch is not exact.
+   */
+  unorderedBeforeMs: number;
   /** Everything older than lowMs, for lifetime windows. */
   prefixRowCount: number;
   prefix: Uint8Array | null;
   node: TileNode;
 }
 
-const VERSION = 1;
+const VERSION = 3;
 const LEAF = 0;
 const INNER = 1;
 const CHILD_KINDS = ['inline', 'node', 'collapsed'] as const;
 
 export function emptyRoot(storages: readonly ColumnStorage[]): Root {
+  return { ...emptyRootHeader(), node: { kind: 'leaf', rows: emptyRows(storages) } };
+}
+
+/** The root's own fields in a state that has none yet. */
+export function emptyRootHeader(): Omit<Root, 'node'> {
   return {
     lowMs: 0,
     coarseBeforeMs: 0,
+    fieldBytes: 0,
+    collapsedToMs: 0,
+    keptBytes: 0,
+    keptDepth: 0,
+    mergeDepth: 0,
+    unorderedBeforeMs: 0,
     prefixRowCount: 0,
     prefix: null,
-    node: { kind: 'leaf', rows: emptyRows(storages) },
   };
 }
 
@@ -115,6 +142,12 @@ export function encodeRoot(
   w.u8(VERSION);
   w.varint(root.lowMs);
   w.varint(root.coarseBeforeMs);
+  w.varint(root.fieldBytes);
+  w.varint(root.collapsedToMs);
+  w.varint(root.keptBytes);
+  w.u8(root.keptDepth);
+  w.u8(root.mergeDepth);
+  w.varint(root.unorderedBeforeMs);
   w.varint(root.prefixRowCount);
   if (root.prefix === null) w.varint(0);
   else w.blob(root.prefix);
@@ -128,9 +161,26 @@ export function decodeRootHeader(r: ByteReader): Omit<Root, 'node'> {
     throw new CorruptBytesError(`root of version ${version}, this build reads ${VERSION}`);
   const lowMs = r.varint();
   const coarseBeforeMs = r.varint();
+  const fieldBytes = r.varint();
+  const collapsedToMs = r.varint();
+  const keptBytes = r.varint();
+  const keptDepth = r.u8();
+  const mergeDepth = r.u8();
+  const unorderedBeforeMs = r.varint();
   const prefixRowCount = r.varint();
   const prefix = r.blob();
-  return { lowMs, coarseBeforeMs, prefixRowCount, prefix: prefix.length === 0 ? null : prefix.slice() };
+  return {
+    lowMs,
+    coarseBeforeMs,
+    fieldBytes,
+    collapsedToMs,
+    keptBytes,
+    keptDepth,
+    mergeDepth,
+    unorderedBeforeMs,
+    prefixRowCount,
+    prefix: prefix.length === 0 ? null : prefix.slice(),
+  };
 }
 
 export function decodeRoot(r: ByteReader, storages: readonly ColumnStorage[]): Root {

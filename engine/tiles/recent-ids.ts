@@ -39,6 +39,8 @@ export class RecentIds {
   #late: LateId[] = [];
   /** Low half → indexes of the ids with it; made once many are asked for. */
   #byLo: Map<number, number[]> | null = null;
+  /** Low halves of the late ids; made likewise. */
+  #lateLo: Set<number> | null = null;
   #asked = 0;
 
   private constructor(fromMs: number, newestMs: number) {
@@ -90,6 +92,10 @@ export class RecentIds {
     ) {
       return true;
     }
+    if (this.#asked > SCANS_MAX) {
+      this.#lateLo ??= new Set(this.#late.map(({ lo }) => lo));
+      if (!this.#lateLo.has(id.lo)) return false;
+    }
     return this.#late.some(
       (late) => late.lo === id.lo && late.hi === id.hi && Math.abs(late.timeMs - timeMs) <= horizonMs,
     );
@@ -118,6 +124,7 @@ export class RecentIds {
   /** Remembers an id by its append time: for events older than `fromMs`. */
   addLate(id: EventId, timeMs: number, appendedMs: number): void {
     this.#late.push({ timeMs, hi: id.hi, lo: id.lo, appendedMs });
+    this.#lateLo?.add(id.lo);
   }
 
   /**
@@ -145,6 +152,7 @@ export class RecentIds {
   }
 
   #pruneLate(horizonMs: number, appendedMs: number): void {
+    this.#lateLo = null;
     this.#late = this.#late
       .filter((late) => late.appendedMs >= appendedMs - 2 * horizonMs)
       .sort((a, b) => a.appendedMs - b.appendedMs || a.timeMs - b.timeMs || a.hi - b.hi || a.lo - b.lo)

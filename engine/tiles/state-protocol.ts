@@ -16,6 +16,7 @@ export interface StateView extends TileView {
   readonly keepsForever: boolean;
   readonly asOfRetentionMs: number;
   readonly resolutionMs: number | null;
+  readonly maxStateBytes: number;
   readonly latenessMs: number;
   readonly dedupeHorizonMs: number;
   /** Whether a row says which event it is. Where a stamp does, the row's id is its position in the log. */
@@ -102,6 +103,8 @@ export type UpdatePlan =
       readonly changes: ReadonlyMap<FieldName, Uint8Array | null>;
       /** The state's new time in the due index; null: it stays as it is. */
       readonly dueMs: number | null;
+      /** Whether rows or tiles were given up because the state had come to its bound. */
+      readonly coarsened: boolean;
       readonly counts: IngestCounts;
     };
 

@@ -14,7 +14,7 @@ import type { FieldName } from '../store/tile-store.ts';
 import { bucketOf, NEWEST_FIELD, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
 import { decodeHead, emptyHead, type Head } from './head.ts';
 import { decodeNewestRows, type NewestRows, rowsThatMeet } from './newest-rows.ts';
-import { decodeRootHeader, type Root } from './node.ts';
+import { decodeRootHeader, emptyRootHeader, type Root } from './node.ts';
 import type { PartialSet } from './partial-set.ts';
 import {
   type ColumnStorage,
@@ -99,7 +99,7 @@ export class StateReader {
     this.head = head === null ? emptyHead(tail) : decodeHead(new ByteReader(head), tail);
     const root = fields.get(ROOT_FIELD) ?? null;
     if (root === null) {
-      this.rootHeader = { lowMs: 0, coarseBeforeMs: 0, prefixRowCount: 0, prefix: null };
+      this.rootHeader = emptyRootHeader();
       this.#rootNode = null;
     } else {
       const reader = new ByteReader(root);
@@ -174,6 +174,23 @@ export class StateReader {
     return this.#parsedNewest;
   }
 
+  /**
+   * The stretch startMs ≤ time < endMs of the collapsed tile that a time lies in, whose rows cannot be told apart any
+   * more; null where it lies in none. The path of the time must have been read.
+   */
+  collapsedAt(timeMs: number): { readonly startMs: number; readonly endMs: number } | null {
+    let node = this.#rootNode;
+    for (let depth = 1; node !== null && node.rows === null; depth++) {
+      const bucket = bucketOf(depth, timeMs);
+      const at = node.buckets.indexOf(bucket);
+      if (at < 0 || node.kinds[at] === INLINE) return null;
+      const span = spanMs(depth);
+      if (node.kinds[at] === COLLAPSED) return { startMs: bucket * span, endMs: (bucket + 1) * span };
+      node = this.#child(depth, bucket);
+    }
+    return null;
+  }
+
   /** Adds the prefix: everything older than the root's lowMs. `wide`: where its wide partials go. */
   addPrefix(narrow: PartialSet, wide: PartialSet): void {
     if (this.rootHeader.prefix === null) return;
@@ -185,21 +202,32 @@ export class StateReader {
 
   /**
    * Adds rows with lo ≤ time < hi, those at the tie's time only up to its id. Where a collapsed tile straddles
-   * `lo`, everything back to the tile's start is added: see `widenedToMs`. Stretches have to come newest first.
+   * `lo`, everything back to the tile's start is added: see `widenedToMs`. Stretches have to come newest first; the
+   * path of `lo` must have been read, and neither `hi` nor the tie lie within a collapsed tile.
    */
   addRange(lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
+    if (lo < hi) this.#addRange(this.#widened(lo, hi), hi, tie, into);
+  }
+
+  /** Where a stretch begins once the tile across its older end counts whole; one across both was counted before. */
+  #widened(lo: number, hi: number): number {
+    const tile = lo > 0 ? this.collapsedAt(lo) : null;
+    if (tile === null || tile.startMs === lo || tile.endMs > hi) return lo;
+    this.widenedToMs = Math.min(tile.startMs, this.widenedToMs ?? tile.startMs);
+    return tile.startMs;
+  }
+
+  #addRange(lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
     if (lo >= hi) return;
     if (tie === null || tie.timeMs < lo || tie.timeMs >= hi) {
       this.#addBlock(this.head.tail, lo, hi, null, into);
       if (this.#rootNode !== null) this.#addNode(this.#rootNode, 0, lo, hi, null, into);
-      // A late row of the tail belongs with the tile that already stands for its stretch of time.
-      if (this.widenedToMs !== null) this.#addBlock(this.head.tail, this.widenedToMs, lo, null, into);
       return;
     }
     // Three stretches: after the millisecond of the tie, that millisecond, before it.
-    this.addRange(tie.timeMs + 1, hi, null, into);
+    this.#addRange(tie.timeMs + 1, hi, null, into);
     this.#addMillisecond(tie.timeMs, { after: null, last: tie.last }, into);
-    this.addRange(lo, tie.timeMs, null, into);
+    this.#addRange(lo, tie.timeMs, null, into);
   }
 
   /**
@@ -210,12 +238,13 @@ export class StateReader {
   addRangeWith(extra: RowBlock, lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
     const timeMs = extra.times[0]!;
     const id = { hi: extra.idHi[0]!, lo: extra.idLo[0]! };
-    this.addRange(timeMs + 1, hi, tie, into);
+    const from = this.#widened(lo, hi);
+    this.#addRange(timeMs + 1, hi, tie, into);
     if (tie?.timeMs !== timeMs) this.#addMillisecond(timeMs, { after: id, last: null }, into);
     into.addRows(extra, 0, 1);
     this.rowCount += 1;
     this.#addMillisecond(timeMs, { after: null, last: id }, into);
-    this.addRange(lo, timeMs, tie, into);
+    this.#addRange(from, timeMs, tie, into);
   }
 
   /**
@@ -337,13 +366,8 @@ export class StateReader {
         this.rowCount += node.rowCounts[i]!;
       } else if (kind === NODE) {
         this.#addNode(this.#child(depth + 1, node.buckets[i]!), depth + 1, lo, hi, ids, into);
-      } else if (endMs <= hi) {
-        // A collapsed tile across the old edge counts whole: the window reaches back to the tile's start.
-        into.absorb(node.bytes.subarray(node.starts[i]!, node.ends[i]!));
-        this.rowCount += node.rowCounts[i]!;
-        this.widenedToMs = this.widenedToMs === null ? startMs : Math.min(this.widenedToMs, startMs);
       }
-      // A collapsed tile across the new edge belongs to the newer stretch and was counted there.
+      // A collapsed tile across an end of the stretch belongs to a newer one and was counted there.
     }
   }
 

@@ -15,11 +15,20 @@
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import type { EventId } from '../event-id.ts';
 import type { FieldName } from '../store/tile-store.ts';
+import { fieldSizeBytes } from './field-size.ts';
 import { foldTail, placeRows } from './fold-tail.ts';
 import { IDS_FIELD, pathFields, ROOT_FIELD } from './grid.ts';
 import { decodeHead, emptyHead, encodeHead, type Head, tailPartition, tailStorages } from './head.ts';
 import { RecentIds } from './recent-ids.ts';
-import { allocateRows, lowerBound, type RowBlock, setValue, sortRows } from './row-block.ts';
+import { allocateRows, lowerBound, type RowBlock, rowsWeightBytes, setValue, sortRows } from './row-block.ts';
+import {
+  type Bounded,
+  type BoundShares,
+  boundedChanges,
+  COMPACTION_SHARES,
+  INGEST_SHARES,
+  isAlwaysCrowded,
+} from './state-bound.ts';
 import {
   INGEST_FIELDS,
   type IngestCounts,
@@ -48,7 +57,9 @@ export interface IncomingRow {
 const writer = new ByteWriter(1024);
 
 /** How far before now a row can still count: a coarse window reaches up to the resolution beyond its old edge. */
-function retentionMs(view: StateView): number {
+export function retentionMs(
+  view: Pick<StateView, 'asOfRetentionMs' | 'longestWindowMs' | 'lifetimeOffsetMs' | 'resolutionMs'>,
+): number {
   const edgesMs = view.asOfRetentionMs + Math.max(view.longestWindowMs, view.lifetimeOffsetMs);
   return edgesMs + (view.resolutionMs ?? 0);
 }
@@ -146,7 +157,8 @@ export function planIngest(args: {
           horizonFromMs = Math.max(horizonFromMs, row.timeMs - view.dedupeHorizonMs);
           idsChanged = true;
         }
-        if (late && (mergesForGood(view) || !view.hasEventIds)) {
+        const merging = mergesForGood(view) || head.crowded || isAlwaysCrowded(view);
+        if (late && (merging || !view.hasEventIds)) {
           ids.addLate(row.dedupeId, row.timeMs, row.appendedMs);
           idsChanged = true;
         }
@@ -163,12 +175,7 @@ export function planIngest(args: {
   const changes = new Map<FieldName, Uint8Array | null>();
   const placed = placeRows({ view, shape, rules, state, head, rows: incomingRows(taken, view, storages) });
   if (placed.kind === 'read') return placed;
-  if (placed.tree !== null) for (const [field, bytes] of placed.tree.changes()) changes.set(field, bytes);
   head.tail = placed.tail;
-
-  const foldMs = nowMs + pacing.foldAfterMs;
-  const dueMs = head.dueMs === null || head.dueMs > foldMs ? foldMs : null;
-  if (dueMs !== null) head.dueMs = dueMs;
   if (idsChanged) {
     // From the oldest record at hand: a chunk may come again, and its repeats must then be told again.
     const appendedMs = incoming.reduce(
@@ -181,9 +188,42 @@ export function planIngest(args: {
     ids.encode(writer);
     changes.set(IDS_FIELD, writer.finish());
   }
+  let bounded: Bounded | null = null;
+  if (placed.tree !== null) {
+    bounded = bound(
+      { view, state, head, idBytes: changes.get(IDS_FIELD) ?? idBytes, tree: placed.tree, nowMs },
+      INGEST_SHARES,
+    );
+    if (bounded === null) {
+      const fields = [...INGEST_FIELDS, ...state.fields.keys(), ...placed.tree.missing];
+      return { kind: 'read', fields, watermarks: true };
+    }
+    for (const [field, bytes] of bounded.changes) changes.set(field, bytes);
+    head.crowded = bounded.crowded;
+  }
+  const soonMs = bounded?.due ? nowMs : nowMs + pacing.foldAfterMs;
+  const dueMs = head.dueMs === null || head.dueMs > soonMs ? soonMs : null;
+  if (dueMs !== null) head.dueMs = dueMs;
   writer.clear();
   encodeHead(head, storages, writer);
-  return { kind: 'write', head: writer.finish(), changes, dueMs, counts };
+  const coarsened = bounded?.coarsened ?? false;
+  return { kind: 'write', head: writer.finish(), changes, dueMs, coarsened, counts };
+}
+
+function bound(
+  args: {
+    view: StateView;
+    state: StateSnapshot;
+    head: Head;
+    idBytes: Uint8Array | null;
+    tree: TreeEditor;
+    nowMs: number;
+  },
+  shares: BoundShares,
+): Bounded | null {
+  const { view, state, head, idBytes, tree, nowMs } = args;
+  const otherBytes = fieldSizeBytes(idBytes) + rowsWeightBytes(head.tail, tailStorages(view.storages));
+  return boundedChanges({ view, tree, otherBytes, fieldsRead: state.fields.size, nowMs, shares });
 }
 
 /** Whether compaction ever gives up rows that a window still counts. */
@@ -256,21 +296,29 @@ export function planCompaction(args: {
     const fields = [...COMPACTION_FIELDS, ...state.fields.keys(), ...tree.missing];
     return { kind: 'read', fields, watermarks: true };
   }
-  const changes = tree.changes();
+  const idBytes = state.fields.get(IDS_FIELD) ?? null;
+  const bounded = bound({ view, state, head, idBytes, tree, nowMs }, COMPACTION_SHARES);
+  if (bounded === null) {
+    const fields = [...COMPACTION_FIELDS, ...state.fields.keys(), ...tree.missing];
+    return { kind: 'read', fields, watermarks: true };
+  }
+  const { changes, coarsened } = bounded;
   const counts: IngestCounts = { applied: 0, redelivered: 0, duplicate: 0, tooLate: 0 };
 
-  const idBytes = state.fields.get(IDS_FIELD) ?? null;
   const newestIdMs = idBytes === null ? -1 : RecentIds.decode(new ByteReader(idBytes)).newestMs;
   if (tree.empty && head.tail.length === 0 && newestIdMs + view.dedupeHorizonMs < lowMs) {
     if (idBytes !== null) changes.set(IDS_FIELD, null);
-    return { kind: 'write', head: null, changes, dueMs: null, counts };
+    return { kind: 'write', head: null, changes, dueMs: null, coarsened, counts };
   }
 
-  const nextDueMs = nextDue(view, pacing, head, tree, newestIdMs, nowMs);
+  head.crowded = bounded.crowded;
+  // Whoever compacts until nothing is due comes to an end: it is now only after there was something to give up.
+  const again = bounded.due && coarsened;
+  const nextDueMs = again ? nowMs : nextDue(view, pacing, head, tree, newestIdMs, nowMs);
   head.dueMs = nextDueMs;
   writer.clear();
   encodeHead(head, storages, writer);
-  return { kind: 'write', head: writer.finish(), changes, dueMs: nextDueMs, counts };
+  return { kind: 'write', head: writer.finish(), changes, dueMs: nextDueMs, coarsened, counts };
 }
 
 /** What is left is kept for ever, and the next event makes the state due by itself. */

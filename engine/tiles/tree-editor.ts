@@ -10,6 +10,7 @@
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import type { FieldName } from '../store/tile-store.ts';
 import { BlockEditor } from './block-editor.ts';
+import { fieldSizeBytes } from './field-size.ts';
 import { bucketOf, DEPTH_MAX, NEWEST_FIELD, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
 import {
   addNewestRows,
@@ -45,6 +46,44 @@ import type { TileView } from './tile-view.ts';
 const writer = new ByteWriter(4096);
 const scratch = new ByteWriter(4096);
 
+/** How far to collapse in one go: see `TreeEditor.collapse`. */
+export interface CollapseOrder {
+  /** Nodes that end at or before this were visited before, ms. */
+  readonly fromMs: number;
+  /** Only nodes that end at or before this are collapsed, ms. */
+  readonly beforeMs: number;
+  /** Nodes from this depth on go also where only tiles are left in them; 0: only nodes that have rows. */
+  readonly mergeDepth: number;
+  /** Enough when fields of this many bytes are gone. */
+  readonly freeBytes: number;
+  /** Further nodes that may be asked for at once. */
+  readonly askMax: number;
+  /** Where a node would have to be read that was not, and no more may be: the end. */
+  readonly mayAsk: boolean;
+}
+
+export interface Collapsed {
+  /** `fieldSizeBytes` of the fields that are gone. */
+  freedBytes: number;
+  /** That of the nodes between `fromMs` and `toMs` that are left. */
+  keptBytes: number;
+  /** Depth of the deepest of these; 0: there are none. */
+  keptDepth: number;
+  /** How far it came, ms; `beforeMs` where it came to the end. */
+  toMs: number;
+  /** Whether it ended early. */
+  stopped: boolean;
+}
+
+/** Nodes to ask for at least in one read, where there are so many. */
+const ASKED_MIN = 64;
+
+interface CollapseRun extends CollapseOrder, Collapsed {
+  asked: number;
+}
+
+type InnerNode = Extract<TileNode, { kind: 'inner' }>;
+
 interface Loaded {
   readonly depth: number;
   readonly bucket: number;
@@ -65,6 +104,8 @@ export class TreeEditor {
   /** null: the view has none, or they were not read. */
   readonly #newest: NewestRows[] | null;
   #newestChanged = false;
+  /** `root.fieldBytes` as it was read; where there was no root, what it would have been. */
+  readonly #fieldBytesRead: number;
 
   /** @param fetched every field read so far, null where absent; must contain ROOT_FIELD */
   constructor(view: TileView, shape: TileShape, fetched: ReadonlyMap<FieldName, Uint8Array | null>) {
@@ -78,6 +119,7 @@ export class TreeEditor {
     this.root =
       bytes === null ? emptyRoot(this.#storages) : decodeRoot(new ByteReader(bytes), this.#storages);
     this.#newest = this.#readNewest();
+    this.#fieldBytesRead = bytes === null ? fieldSizeBytes(fetched.get(NEWEST_FIELD)) : this.root.fieldBytes;
   }
 
   #readNewest(): NewestRows[] | null {
@@ -114,6 +156,7 @@ export class TreeEditor {
   changes(): Map<FieldName, Uint8Array | null> {
     if (this.#missing.size > 0) throw new Error('changes of an incomplete edit');
     const changes = new Map<FieldName, Uint8Array | null>();
+    let fieldBytes = this.#fieldBytesRead;
     for (const field of this.#changed) {
       const loaded = this.#nodes.get(field);
       if (loaded === undefined) throw new Error(`changed field ${field} is not loaded`);
@@ -132,6 +175,11 @@ export class TreeEditor {
       encodeNewestRows(this.#newest, this.#storages, writer);
       changes.set(NEWEST_FIELD, none ? null : writer.finish());
     }
+    // Every field that changes was read, or is new.
+    for (const [field, bytes] of changes) {
+      fieldBytes += fieldSizeBytes(bytes) - fieldSizeBytes(this.#fetched.get(field));
+    }
+    this.root.fieldBytes = Math.max(0, fieldBytes);
     if (this.#treeIsEmpty) {
       changes.set(ROOT_FIELD, null);
     } else {
@@ -188,10 +236,29 @@ export class TreeEditor {
       addNewestRows(newest, rows, this.#view.newestRows[i]!, this.#storages);
       this.#newestChanged = true;
     });
-    const live = lowerBound(rows, this.root.lowMs);
+    const live = lowerBound(
+      rows,
+      rows.length > 0 && rows.times[0]! < this.root.lowMs ? this.#heldFromMs() : 0,
+    );
     if (live > 0) this.#addRowsToPrefix(rows, live);
     if (live < rows.length)
       this.root.node = this.#insertInto(this.root.node, 0, sliceRows(rows, live, rows.length));
+  }
+
+  /** `lowMs`, or the start of a collapsed tile across it: what falls into its stretch belongs into the tile. */
+  #heldFromMs(): number {
+    const { lowMs } = this.root;
+    let node = this.root.node;
+    for (let depth = 1; node.kind === 'inner'; depth++) {
+      const bucket = bucketOf(depth, lowMs);
+      const child = node.children.find((candidate) => candidate.bucket === bucket);
+      if (child === undefined || child.kind === 'inline') return lowMs;
+      if (child.kind === 'collapsed') return bucket * spanMs(depth);
+      const loaded = this.#load(depth, bucket);
+      if (loaded === null) return lowMs;
+      node = loaded.node;
+    }
+    return lowMs;
   }
 
   #insertInto(node: TileNode, depth: number, rows: RowBlock): TileNode {
@@ -225,7 +292,9 @@ export class TreeEditor {
     this.#blocks.addRows(children, depth, bucket, rows, { isNew: false });
     if (child.kind === 'collapsed') {
       child.tile = this.#extend(child.tile, rows);
-      this.#blocks.copyCollapsed(depth, bucket);
+      this.#blocks.copyCollapsed(depth, bucket, { isNew: false });
+      const endMs = (bucket + 1) * spanMs(depth);
+      if (this.#view.ordered && endMs > this.root.unorderedBeforeMs) this.root.unorderedBeforeMs = endMs;
       return;
     }
     const loaded = this.#load(depth, bucket, rows.times[0]!);
@@ -434,24 +503,177 @@ export class TreeEditor {
     return sliceRows(rows, live, rows.length);
   }
 
-  /** A collapsed child goes: in views with wide partials its node's field holds a copy of its block. */
-  #deleteCollapsed(depth: number, bucket: number): void {
-    if (!this.#blocks.used) return;
+  /** A collapsed child goes: in views with wide partials its node's field holds a copy of its block. Returns its size. */
+  #deleteCollapsed(depth: number, bucket: number): number {
+    if (!this.#blocks.used) return 0;
+    const field = nodeField(depth, bucket);
+    if (!this.#fetched.has(field)) this.#missing.add(field);
     this.#delete(depth, bucket);
     this.#blocks.forgetCopy(depth, bucket);
+    return fieldSizeBytes(this.#fetched.get(field));
   }
 
-  #deleteSubtree(depth: number, bucket: number): void {
+  /** Returns the size of the fields that go. */
+  #deleteSubtree(depth: number, bucket: number): number {
     const loaded = this.#load(depth, bucket);
-    if (loaded === null) return;
+    if (loaded === null) return 0;
+    let bytes = this.#sizeBytes(loaded);
     if (loaded.node.kind === 'inner') {
-      for (const child of loaded.node.children) {
-        if (child.kind === 'node') this.#deleteSubtree(depth + 1, child.bucket);
-        else if (child.kind === 'collapsed') this.#deleteCollapsed(depth + 1, child.bucket);
+      const { children } = loaded.node;
+      for (const child of children) {
+        if (child.kind === 'node') bytes += this.#deleteSubtree(depth + 1, child.bucket);
+        else if (child.kind === 'collapsed') bytes += this.#deleteCollapsed(depth + 1, child.bucket);
       }
-      this.#blocks.deleteWithin(loaded.node.children, depth + 1);
+      bytes += this.#blocks.deleteWithin(children, depth + 1);
     }
     this.#delete(depth, bucket);
+    return bytes;
+  }
+
+  // ---- collapse
+
+  /** Nodes of other fields that were looked into so far. */
+  get loadedNodes(): number {
+    return this.#nodes.size;
+  }
+
+  /** Whether some node has a field of its own that `collapse` could free. */
+  get collapsible(): boolean {
+    return hasChild(this.root.node, 'node');
+  }
+
+  /**
+   * Gives up the rows, and from `mergeDepth` on the tiles, of nodes that have no node below them, from the oldest on:
+   * the tile that their parent has is all that is left.
+   */
+  collapse(order: CollapseOrder): Collapsed {
+    const run: CollapseRun = {
+      ...order,
+      freedBytes: 0,
+      keptBytes: 0,
+      keptDepth: 0,
+      toMs: order.fromMs,
+      stopped: false,
+      asked: 0,
+    };
+    if (this.root.node.kind === 'inner') this.#collapseIn(this.root.node, 0, run);
+    const { freedBytes, keptBytes, keptDepth, stopped } = run;
+    return { freedBytes, keptBytes, keptDepth, stopped, toMs: stopped ? run.toMs : order.beforeMs };
+  }
+
+  /** Returns whether a child was replaced. */
+  #collapseIn(node: InnerNode, depth: number, run: CollapseRun): boolean {
+    const span = spanMs(depth + 1);
+    let changed = false;
+    for (let i = 0; i < node.children.length && !run.stopped; i++) {
+      const child = node.children[i]!;
+      const startMs = child.bucket * span;
+      const endMs = startMs + span;
+      if (child.kind !== 'node' || endMs <= run.fromMs) continue;
+      if (startMs >= run.beforeMs) break;
+      if (run.freedBytes >= run.freeBytes || (!run.mayAsk && !this.#has(depth + 1, child.bucket))) {
+        run.stopped = true;
+        break;
+      }
+      const loaded = this.#loadToCollapse(depth + 1, child, run);
+      if (loaded === null) continue;
+      const sizeBytes = this.#sizeBytes(loaded);
+      // Of a node across `lowMs` rows are gone that its tile would stand for; it goes as a whole before long.
+      const whole = endMs <= run.beforeMs && startMs >= this.root.lowMs;
+      let kept = true;
+      const may = whole && (!hasChild(loaded.node, 'collapsed') || isMerged(run, depth + 1));
+      // With wide partials a tile takes more than the few rows of a leaf: leaves go only as all of their parent's.
+      const leaf = this.#blocks.used && depth > 0 && !hasChild(loaded.node, 'collapsed');
+      const low = !hasChild(loaded.node, 'node');
+      if (low ? may && !leaf : may && this.#blocks.used && this.#areLow(loaded, run)) {
+        const freedBytes = this.#collapseChild(node, i, depth + 1, loaded, run);
+        if (freedBytes === null) continue;
+        run.freedBytes += freedBytes;
+        changed = true;
+        kept = false;
+      } else if (!low && !run.stopped) {
+        if (this.#collapseIn(loaded.node as InnerNode, depth + 1, run)) {
+          this.#put(depth + 1, child.bucket, loaded.node);
+        }
+      }
+      if (kept && whole && !run.stopped) {
+        run.keptBytes += sizeBytes;
+        run.keptDepth = Math.max(run.keptDepth, low && leaf ? depth : depth + 1);
+      }
+      if (endMs <= run.beforeMs && !run.stopped) run.toMs = endMs;
+    }
+    return changed;
+  }
+
+  /** Whether no node below a node's children has a field; false where that is not known yet. */
+  #areLow({ depth, node }: Loaded, run: CollapseRun): boolean {
+    if (node.kind === 'leaf') return true;
+    for (const child of node.children) {
+      if (child.kind !== 'node') continue;
+      if (!run.mayAsk && !this.#has(depth + 1, child.bucket)) {
+        run.stopped = true;
+        return false;
+      }
+      const loaded = this.#loadToCollapse(depth + 1, child, run);
+      if (loaded === null || hasChild(loaded.node, 'node')) return false;
+    }
+    return true;
+  }
+
+  /** Returns the bytes freed; null where more must be read first, or may not. */
+  #collapseChild(node: InnerNode, i: number, depth: number, loaded: Loaded, run: CollapseRun): number | null {
+    const child = node.children[i] as Extract<Child, { kind: 'node' }>;
+    const { bucket, rowCount, tile } = child;
+    if (this.#blocks.used) {
+      const missing = this.#fieldsBelow(loaded).filter((field) => !this.#fetched.has(field));
+      if (missing.length > 0 && !run.mayAsk) run.stopped = true;
+      if (missing.length > 0) {
+        for (const field of run.mayAsk ? missing : []) this.#missing.add(field);
+        run.asked += missing.length;
+        if (run.asked >= run.askMax) run.stopped = true;
+        return null;
+      }
+    }
+    const freedBytes = this.#deleteSubtree(depth, bucket);
+    node.children[i] = { kind: 'collapsed', bucket, rowCount, tile };
+    return freedBytes - this.#blocks.copyCollapsed(depth, bucket, { isNew: true });
+  }
+
+  /** Fields whose size is of interest where a node and those below it go, besides the nodes' own. */
+  #fieldsBelow({ depth, bucket, node }: Loaded): FieldName[] {
+    const fields = [this.#blocks.fieldOf(depth, bucket)];
+    if (node.kind === 'leaf') return fields;
+    fields.push(...this.#blocks.fieldsWithin(node.children, depth + 1));
+    for (const child of node.children) {
+      const below = nodeField(depth + 1, child.bucket);
+      if (child.kind === 'collapsed') fields.push(below);
+      const loaded = child.kind === 'node' ? this.#nodes.get(below) : null;
+      if (loaded != null) fields.push(...this.#fieldsBelow(loaded));
+    }
+    return fields;
+  }
+
+  #has(depth: number, bucket: number): boolean {
+    const field = nodeField(depth, bucket);
+    return this.#nodes.has(field) || this.#fetched.has(field);
+  }
+
+  #loadToCollapse(depth: number, { bucket }: Child, run: CollapseRun): Loaded | null {
+    const loaded = this.#load(depth, bucket);
+    if (loaded === null) {
+      // Its size is not known yet: about half a leaf, but a read should bring many.
+      run.freedBytes += Math.min(this.#shape.leafBytesMax / 2, run.freeBytes / ASKED_MIN);
+      if (++run.asked >= run.askMax) run.stopped = true;
+    }
+    return loaded;
+  }
+
+  #sizeBytes({ depth, bucket, node }: Loaded): number {
+    const field = nodeField(depth, bucket);
+    if (!this.#changed.has(field)) return fieldSizeBytes(this.#fetched.get(field));
+    writer.clear();
+    encodeNode(node, this.#storages, writer, scratch);
+    return fieldSizeBytes(writer.finish());
   }
 
   // ---- coarsen
@@ -490,7 +712,7 @@ export class TreeEditor {
             rowCount: child.rowCount,
             tile: child.tile,
           };
-          this.#blocks.copyCollapsed(depth + 1, child.bucket);
+          this.#blocks.copyCollapsed(depth + 1, child.bucket, { isNew: true });
           changed = true;
         } else {
           const { rows } = child;
@@ -498,7 +720,7 @@ export class TreeEditor {
           if (tile.length + this.#blocks.bytesOfOwn(rows) < rowsWeightBytes(rows, this.#storages)) {
             node.children[i] = { kind: 'collapsed', bucket: child.bucket, rowCount: rows.length, tile };
             this.#blocks.addRows(node.children, depth + 1, child.bucket, rows, { isNew: true });
-            this.#blocks.copyCollapsed(depth + 1, child.bucket);
+            this.#blocks.copyCollapsed(depth + 1, child.bucket, { isNew: true });
             changed = true;
           }
         }
@@ -511,6 +733,14 @@ export class TreeEditor {
     }
     return changed;
   }
+}
+
+function hasChild(node: TileNode, kind: Child['kind']): boolean {
+  return node.kind === 'inner' && node.children.some((child) => child.kind === kind);
+}
+
+function isMerged({ mergeDepth }: CollapseOrder, depth: number): boolean {
+  return mergeDepth > 0 && depth >= mergeDepth;
 }
 
 function findRow(rows: RowBlock, timeMs: number, idHi: number, idLo: number): boolean {

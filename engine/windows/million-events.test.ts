@@ -56,6 +56,8 @@ const spend = featureView({
     last_at: last('at').over('30d'),
   },
   asOfRetention: '2d',
+  // Exact, whatever it takes.
+  maxStateBytes: 2 ** 30,
 });
 
 class Reference {

@@ -61,6 +61,16 @@ interface Target {
   readonly element: number;
 }
 
+/** What is asked of every group. */
+interface Question {
+  readonly atMs: number;
+  readonly tie: TieLimit | null;
+  /** The event asked about, where it is not recorded. */
+  readonly extra: RowBlock | null;
+  /** Time of the event asked about where nothing tells whether it was recorded. */
+  readonly unknownMs: number | null;
+}
+
 interface SizedWindows {
   /** Infinity: lifetime. */
   readonly sizeMs: number;
@@ -163,7 +173,9 @@ export class WindowRead {
     const askedTimeMs = asked === null ? null : asked.row.times[0]!;
     const tie: TieLimit | null =
       asked !== null && askedTimeMs === atMs ? { timeMs: atMs, last: asked.id } : (args.tie ?? null);
-    const extra = asked !== null && !this.#recorded(reader, asked, args.bytes) ? asked.row : null;
+    const unknown = asked !== null && this.#isUnknown(reader, asked, args.bytes);
+    const extra = asked !== null && !unknown && !this.#recorded(reader, asked, args.bytes) ? asked.row : null;
+    const unknownMs = unknown ? askedTimeMs : null;
     const values: WindowValue[] = [];
     const series = new Map<CompiledFeature, WindowValue[]>();
     const add = ({ feature, element }: Target, value: WindowValue): void => {
@@ -175,9 +187,12 @@ export class WindowRead {
       series.set(feature, elements);
       elements[element] = value;
     };
-    for (const group of this.#groups) this.#evaluateGroup(group, reader, atMs, tie, extra, add);
+    for (const group of this.#groups)
+      this.#evaluateGroup(group, reader, { atMs, tie, extra, unknownMs }, add);
     for (const [feature, elements] of series) values.push(seriesValue(feature, elements));
-    for (const last of this.#lastEvents) this.#evaluateLast(last, reader, atMs, tie, extra, values);
+    for (const last of this.#lastEvents) {
+      this.#evaluateLast(last, reader, { atMs, tie, extra, unknownMs }, values);
+    }
     return values;
   }
 
@@ -192,31 +207,51 @@ export class WindowRead {
     return reader.contains(timeMs, asked.id);
   }
 
+  /**
+   * Whether nothing tells any more if the event was recorded, or where it belongs: it lies in a tile whose rows were
+   * given up. It then does not count a second time.
+   */
+  #isUnknown(reader: StateReader, asked: AskedEvent, bytes: FieldBytes): boolean {
+    const timeMs = asked.row.times[0]!;
+    if (reader.collapsedAt(timeMs) === null || this.#recorded(reader, asked, bytes)) return false;
+    if (this.#view.ordered) return true;
+    const ids = bytes.get(IDS_FIELD) ?? null;
+    return asked.dedupeId !== null && ids !== null && timeMs < RecentIds.decode(new ByteReader(ids)).fromMs;
+  }
+
   #evaluateGroup(
     group: OffsetGroup,
     reader: StateReader,
-    atMs: number,
-    tie: TieLimit | null,
-    extra: RowBlock | null,
+    { atMs, tie: asked, extra, unknownMs }: Question,
     add: (target: Target, value: WindowValue) => void,
   ): void {
     const accumulator = this.#narrow;
     const { ordered } = this.#view;
     accumulator.clear();
     reader.resetCounts();
-    const toMs = atMs - group.offsetMs;
-    const { lowMs } = reader.rootHeader;
+    let toMs = atMs - group.offsetMs;
+    const sizes = sizesAt(group, toMs);
+    const newEdgeMs = toMs;
+    let tie = asked;
+    const edge = reader.collapsedAt(toMs);
+    // Of a tile across the new edge nothing can be counted: the windows then end before it.
+    const early = edge !== null && edge.endMs > toMs + 1;
+    if (early) toMs = edge.startMs - 1;
+    // Nor can ties be told apart in one that ends with it: it counts whole.
+    const tied = edge !== null && !early && tie !== null && tie.timeMs === toMs;
+    if (tied) tie = null;
+    const { lowMs, unorderedBeforeMs } = reader.rootHeader;
     let hi = toMs + 1;
     let newer: NewerSide | null = null;
-    for (const { sizeMs, targets, wide } of sizesAt(group, toMs)) {
+    for (const { sizeMs, targets, wide } of sizes) {
       const lifetime = sizeMs === Number.POSITIVE_INFINITY;
-      const lo = lifetime ? 0 : Math.max(0, toMs - sizeMs + 1);
-      // Ordered partials need the asked event in its place; such views have no tiles that widen a window.
+      const lo = lifetime ? 0 : Math.max(0, newEdgeMs - sizeMs + 1);
+      // Ordered partials need the asked event in its place.
       const placed = extra !== null && ordered && lo <= extra.times[0]! && extra.times[0]! < hi;
       if (placed) reader.addRangeWith(extra, lo, hi, tie, accumulator);
       else reader.addRange(lo, hi, tie, accumulator);
       if (wide) {
-        newer ??= new NewerSide(this.#newer, toMs, tie);
+        newer ??= new NewerSide(this.#newer, { toMs, blocksToMs: early ? toMs + 1 : toMs, tie });
         this.#addWide(reader, newer, lo, extra);
       }
       if (lifetime) reader.addPrefix(accumulator, this.#wide);
@@ -225,15 +260,21 @@ export class WindowRead {
         accumulator.addRows(extra, 0, 1);
         reader.rowCount += 1;
       }
-      let fromMs = lifetime ? null : toMs - sizeMs;
+      let fromMs = lifetime ? null : newEdgeMs - sizeMs;
       // Rows before lowMs are gone; a window that would need them says how far back it really reaches.
       const cut = !lifetime && lo < lowMs;
       if (fromMs !== null && cut) fromMs = lowMs - 1;
       if (fromMs !== null && reader.widenedToMs !== null) fromMs = Math.min(fromMs, reader.widenedToMs - 1);
       // A tile that straddled a smaller window's edge is exact again once a larger window holds all of it.
-      const coarse = cut || (fromMs !== null && reader.widenedToMs !== null && reader.widenedToMs < lo);
+      const widened = fromMs !== null && reader.widenedToMs !== null && reader.widenedToMs < lo;
+      const unknown = unknownMs !== null && (fromMs === null || fromMs < unknownMs) && unknownMs <= toMs;
+      const coarse = cut || widened || early || tied || unknown;
+      // Of a window that lies within the tile across its new edge nothing is left.
+      if (fromMs !== null) fromMs = Math.min(fromMs, toMs);
       for (const target of targets) {
-        add(target, this.#value(target.feature, reader.rowCount, coarse, { atMs, fromMs, toMs }));
+        const { feature } = target;
+        const unordered = feature.operation.sequence === true && lo < unorderedBeforeMs;
+        add(target, this.#value(feature, reader.rowCount, coarse || unordered, { atMs, fromMs, toMs }));
       }
       hi = Math.min(hi, fromIncludedMs);
     }
@@ -248,7 +289,7 @@ export class WindowRead {
     this.#wide.clear();
     // Before time 0 there is nothing.
     if (lo > toMs) return;
-    newer.reach(reader, turnMs(lo - 1, toMs));
+    newer.reach(reader, lo);
     this.#wide.absorb(newer.bytes);
     const { fromMs } = newer;
     const from = Math.min(fromMs, reader.addWide(lo, fromMs, fromMs, this.#wide));
@@ -258,9 +299,7 @@ export class WindowRead {
   #evaluateLast(
     { window, rows: index, features }: LastEvents,
     reader: StateReader,
-    atMs: number,
-    tie: TieLimit | null,
-    extra: RowBlock | null,
+    { atMs, tie, extra, unknownMs }: Question,
     values: WindowValue[],
   ): void {
     const fromMs = window.withinMs === null ? null : atMs - window.withinMs;
@@ -269,7 +308,7 @@ export class WindowRead {
       set.clear();
       set.addRows(found.rows, 0, found.rows.length);
     }
-    const coarse = found.reachesMs !== null;
+    const coarse = found.reachesMs !== null || (unknownMs !== null && unknownMs <= atMs);
     const bounds = { atMs, fromMs: found.reachesMs ?? fromMs, toMs: atMs };
     for (const feature of features) values.push(this.#value(feature, found.rows.length, coarse, bounds));
   }
@@ -319,11 +358,18 @@ class NewerSide {
   /** Everything from here to `toMs` is in. */
   fromMs: number;
   readonly #set: PartialSet;
+  readonly #blocksToMs: number;
   readonly #tie: TieLimit | null;
   #bytes: Uint8Array | null = null;
 
-  constructor(set: PartialSet, toMs: number, tie: TieLimit | null) {
+  /**
+   * @param of.blocksToMs the edge whose path's blocks are read: `toMs`, or the ms behind it, where the collapsed tile
+   * begins that the edge asked for lies in
+   */
+  constructor(set: PartialSet, of: { toMs: number; blocksToMs: number; tie: TieLimit | null }) {
+    const { toMs, blocksToMs, tie } = of;
     this.toMs = toMs;
+    this.#blocksToMs = blocksToMs;
     this.fromMs = toMs + 1;
     this.#tie = tie !== null && tie.timeMs === toMs ? tie : null;
     this.#set = set;
@@ -335,15 +381,16 @@ class NewerSide {
     return this.#bytes;
   }
 
-  /** @param turn see `turnMs` */
-  reach(reader: StateReader, turn: number): void {
+  /** @param lo the old edge of the window at hand */
+  reach(reader: StateReader, lo: number): void {
+    const turn = turnMs(lo - 1, this.#blocksToMs);
     if (turn >= this.fromMs) return;
     this.#bytes = null;
     if (this.fromMs > this.toMs) {
       // The newest millisecond is in no block, so that a tie can cut it.
       if (this.#tie !== null) reader.addWideTie(this.#tie, this.#set);
       const hi = this.#tie === null ? this.toMs + 1 : this.toMs;
-      this.fromMs = reader.addWide(turn, hi, this.toMs, this.#set);
+      this.fromMs = reader.addWide(turn, hi, this.#blocksToMs, this.#set);
     } else {
       this.fromMs = reader.addWide(turn, this.fromMs, this.fromMs, this.#set);
     }
