@@ -17,7 +17,7 @@ import type { EventId } from '../event-id.ts';
 import type { FieldName } from '../store/tile-store.ts';
 import { fieldSizeBytes } from './field-size.ts';
 import { foldTail, placeRows } from './fold-tail.ts';
-import { IDS_FIELD, pathFields, ROOT_FIELD } from './grid.ts';
+import { IDS_FIELD, ROOT_FIELD } from './grid.ts';
 import { decodeHead, emptyHead, encodeHead, type Head, tailPartition, tailStorages } from './head.ts';
 import { RecentIds } from './recent-ids.ts';
 import { allocateRows, lowerBound, type RowBlock, rowsWeightBytes, setValue, sortRows } from './row-block.ts';
@@ -99,18 +99,15 @@ export function planIngest(args: {
   const taken: IncomingRow[] = [];
   /** Rows taken, by time; made when first asked, which is for late events only. */
   let takenAt: Map<number, IncomingRow[]> | null = null;
-  let wanted: Set<FieldName> | null = null;
-  let tree: TreeEditor | null = null;
+  /** What must be read before anything is decided. */
+  const wanted = new Set<FieldName>();
+  let tree = null as TreeEditor | null;
   let idsChanged = false;
   /** How far the dedupe horizon will reach back once this batch is in. */
   let horizonFromMs = ids.newestMs - view.dedupeHorizonMs;
 
   /** Whether an event of that time has no place among the ids: it is told by its row. */
   const isForgotten = (timeMs: number): boolean => timeMs < Math.max(ids.fromMs, horizonFromMs);
-  const want = (fields: Iterable<FieldName>): void => {
-    wanted ??= new Set();
-    for (const field of fields) wanted.add(field);
-  };
   const takenBefore = (row: IncomingRow): boolean => {
     if (takenAt === null) {
       takenAt = new Map();
@@ -127,14 +124,9 @@ export function planIngest(args: {
     if (state.head === null) return false;
     if (state.fields.has(ROOT_FIELD)) {
       tree ??= new TreeEditor(view, shape, state.fields);
-      const missing = tree.missing.size;
-      const found = tree.contains(row.timeMs, row.id.hi, row.id.lo);
-      // Its whole path at once: in the tree of a dense key it goes on for some levels, each a read otherwise.
-      if (tree.missing.size > missing) want(pathFields(row.timeMs));
-      if (tree.missing.size > 0) want(tree.missing);
-      return found;
+      return tree.contains(row.timeMs, row.id.hi, row.id.lo);
     }
-    want([ROOT_FIELD]);
+    wanted.add(ROOT_FIELD);
     return false;
   };
 
@@ -165,9 +157,9 @@ export function planIngest(args: {
       }
     }
   }
-  if (wanted !== null) {
-    const more: Iterable<FieldName> = wanted;
-    return { kind: 'read', fields: [...INGEST_FIELDS, ...state.fields.keys(), ...more], watermarks: false };
+  if (tree !== null) for (const field of tree.missing) wanted.add(field);
+  if (wanted.size > 0) {
+    return { kind: 'read', fields: [...INGEST_FIELDS, ...state.fields.keys(), ...wanted], watermarks: false };
   }
   counts.applied = taken.length;
   if (taken.length === 0) return { kind: 'unchanged', counts };
