@@ -119,9 +119,9 @@ async function measure(
 }
 
 function partsOf(breakdown: Breakdown, hashBytes: number, events: number): Record<string, number> {
-  const { head, ids, names, root, nodes, times, rowIds, columns, blocks, tiles, structure, other } =
+  const { head, ids, names, root, nodes, times, rowIds, columns, blocks, tiles, wide, structure, other } =
     breakdown;
-  const payload = head + ids + names + root + nodes + other;
+  const payload = head + ids + names + root + nodes + wide + other;
   const bytes: Record<string, number> = {
     redis: hashBytes - payload,
     names,
@@ -129,6 +129,7 @@ function partsOf(breakdown: Breakdown, hashBytes: number, events: number): Recor
     ids,
     structure,
     tiles,
+    'wide partials': wide,
     blocks,
   };
   Object.assign(bytes, { times, 'event ids': rowIds }, Object.fromEntries(columns), { other });

@@ -128,7 +128,7 @@ export async function benchScaling(options: ScalingOptions): Promise<ScalingRow[
         rowBytes: mean(({ breakdown: { times, rowIds, columns, blocks } }) =>
           [times, rowIds, blocks, ...columns.values()].reduce((sum, value) => sum + value, 0),
         ),
-        tileBytes: mean(({ breakdown }) => breakdown.tiles),
+        tileBytes: mean(({ breakdown }) => breakdown.tiles + breakdown.wide),
         asked: mean((cost) => cost.asked),
         present: mean((cost) => cost.present),
         calls: Math.max(...costs.map((cost) => cost.calls)),

@@ -21,8 +21,10 @@ export interface Breakdown {
   rowIds: number;
   readonly columns: Map<string, number>;
   blocks: number;
-  /** Partial aggregates kept in parents, and wide ones in blocks. */
+  /** Partial aggregates kept in parents. */
   tiles: number;
+  /** Wide ones, in blocks of their own. */
+  wide: number;
   /** What is left of root and nodes: buckets, kinds, counts, lengths. */
   structure: number;
   /** Fields of other kinds. */
@@ -38,7 +40,7 @@ const BLOCK_FIELD = /^w[0-9a-z]+$/;
 export function emptyBreakdown(view: CompiledView): Breakdown {
   const columns = new Map(view.columns.map(({ name, need }) => [need === 'hash' ? `#${name}` : name, 0]));
   const zero = { head: 0, ids: 0, names: 0, root: 0, nodes: 0, times: 0, rowIds: 0, blocks: 0, tiles: 0 };
-  return { ...zero, columns, structure: 0, other: 0, fields: 0, rowBlocks: 0 };
+  return { ...zero, columns, wide: 0, structure: 0, other: 0, fields: 0, rowBlocks: 0 };
 }
 
 /** Adds a state. */
@@ -56,7 +58,7 @@ export function addState(
     if (name === IDS_FIELD) into.ids += bytes.length;
     else if (name === ROOT_FIELD) addRoot(into, view, bytes);
     else if (NODE_FIELD.test(name)) addNodeField(into, view, bytes);
-    else if (BLOCK_FIELD.test(name)) into.tiles += bytes.length;
+    else if (BLOCK_FIELD.test(name)) into.wide += bytes.length;
     else into.other += bytes.length;
   }
 }
