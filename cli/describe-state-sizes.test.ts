@@ -3,6 +3,7 @@ import { compileRepo } from '../engine/definitions/compile.ts';
 import type { FeatureView } from '../engine/definitions/types.ts';
 import {
   count,
+  distinctCount,
   entity,
   featureView,
   integer,
@@ -31,7 +32,9 @@ describe('the state sizes of a view', () => {
 
   it('are a line for each rate', () => {
     const [title, table, ...warnings] = lines(counts, 1, 100, 1_000);
-    expect(title).toMatch(/^ {2}state per key, estimated for events that come evenly:$/);
+    expect(title).toMatch(
+      /^ {2}state per key, estimated for events that come evenly, ids that ascend with gaps:$/,
+    );
     expect(table!.split('\n')).toHaveLength(4);
     expect(table).toMatch(/^ {4}100 +3\d{3} +\d+ +\d+ +\d+ +[\d.]+ KiB$/m);
     expect(warnings).toEqual([]);
@@ -56,8 +59,27 @@ describe('the state sizes of a view', () => {
     expect(instead).toMatch(/^ {4}instead: an asOfRetention of less than 1d$/);
   });
 
+  it('list the blocks of wide partials', () => {
+    const shops = featureView({ ...common, features: { shops: distinctCount('shop').over('30d') } });
+    const [, table] = lines(shops, 1, 1_000);
+    expect(table).toMatch(/ bytes a tile +blocks +bytes a block +state\n/);
+    expect(table).toMatch(/^ {4}1 +31 +\d+ +0 +\d+ +0 +0 +[\d.]+ (Ki)?B$/m);
+    expect(table).toMatch(/^ {4}1000 .* [1-9]\d{2,} +[1-9]\d+ +[\d.]+ [KM]iB$/m);
+    expect(lines(counts, 1)[1]).not.toContain('block');
+  });
+
   it('say what texts are taken for', () => {
     const shops = featureView({ ...common, features: { shop: last('shop').over('1d') } });
-    expect(lines(shops, 1)[0]).toContain('texts taken as 16 characters');
+    const title = lines(shops, 1)[0];
+    expect(title).toContain('texts taken as 16 characters and 100 different ones');
+    expect(title).toContain('ids that ascend');
+    const byText = streamSource({
+      name: 'payments',
+      columns: { id: string(), at: timestamp(), card: integer() },
+      eventTime: 'at',
+      eventId: 'id',
+    });
+    const counted = featureView({ ...common, source: byText, features: { n: count().over('1d') } });
+    expect(lines(counted, 1)[0]).not.toContain('ids that ascend');
   });
 });

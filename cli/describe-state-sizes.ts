@@ -1,7 +1,14 @@
 /** What the state of one key of a view is expected to take, as text, and what to do where that is past its bound. */
 import { STATE_BYTES_MAX } from '../engine/definitions/check-view.ts';
 import type { CompiledView } from '../engine/definitions/compiled.ts';
-import { DAY_MS, type EstimatedView, estimateState, TEXT_CHARS } from '../engine/tiles/state-estimate.ts';
+import {
+  DAY_MS,
+  type EstimatedView,
+  estimateState,
+  hasAscendingIds,
+  TEXT_CHARS,
+  TEXT_VALUES,
+} from '../engine/tiles/state-estimate.ts';
 import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
 import { formatDuration } from '../engine/windows/duration.ts';
 import { formatByteSize } from './byte-size.ts';
@@ -29,18 +36,27 @@ const bytesAt = (view: EstimatedView, rate: number): number =>
 export function describeStateSizes(view: CompiledView, rates: readonly number[]): string[] {
   const sizes = rates.map((rate) => ({ rate, size: estimateState(view, DEFAULT_TILE_SHAPE, rate) }));
   const past = sizes.filter(({ size }) => size.bytes > view.maxStateBytes);
-  const hasText = view.storages.includes('text');
+  const hasBlocks = view.wide.length > 0;
   return [
-    `  state per key, estimated for events that come evenly${hasText ? `, texts taken as ${TEXT_CHARS} characters` : ''}:`,
+    `  state per key, estimated for ${assumptionsOf(view).join(', ')}:`,
     textTable(
       [
-        ['events a day', 'rows kept', 'bytes a row', 'tiles', 'bytes a tile', 'state'],
+        [
+          'events a day',
+          'rows kept',
+          'bytes a row',
+          'tiles',
+          'bytes a tile',
+          ...(hasBlocks ? ['blocks', 'bytes a block'] : []),
+          'state',
+        ],
         ...sizes.map(({ rate, size }) => [
           shortNumber(rate),
           shortNumber(size.rows),
           String(Math.round(size.rowBytes)),
           shortNumber(size.tiles),
           shortNumber(size.tileBytes),
+          ...(hasBlocks ? [shortNumber(size.blocks), shortNumber(size.blockBytes)] : []),
           shortBytes(size.bytes) + (size.bytes > view.maxStateBytes ? ' !' : ''),
         ]),
       ],
@@ -48,6 +64,14 @@ export function describeStateSizes(view: CompiledView, rates: readonly number[])
     ),
     ...past.flatMap(({ rate, size }) => warningOf(view, rate, size.bytes)),
   ];
+}
+
+function assumptionsOf(view: CompiledView): string[] {
+  const assumptions = ['events that come evenly'];
+  if (hasAscendingIds(view.source)) assumptions.push('ids that ascend with gaps');
+  if (view.columns.some(({ type }) => type === 'string'))
+    assumptions.push(`texts taken as ${TEXT_CHARS} characters and ${TEXT_VALUES} different ones`);
+  return assumptions;
 }
 
 function warningOf(view: CompiledView, rate: number, bytes: number): string[] {

@@ -6,7 +6,7 @@ import { ManualClock } from '../clock.ts';
 import { compileRepo } from '../definitions/compile.ts';
 import type { CompiledView } from '../definitions/compiled.ts';
 import type { EventRow, FeatureView } from '../definitions/types.ts';
-import { integerEventId } from '../event-id.ts';
+import { type EventId, integerEventId, textEventId } from '../event-id.ts';
 import { MemoryTileStore } from '../store/memory-tile-store.ts';
 import type { FieldName, TileStore, Token } from '../store/tile-store.ts';
 
@@ -20,6 +20,12 @@ import { FieldTracker } from './field-tracker.ts';
 import { SeededRandom } from './random.ts';
 
 const SHARD = 0;
+
+type EventIdValue = number | bigint | string;
+
+function eventIdOf(value: EventIdValue): EventId {
+  return typeof value === 'string' ? textEventId(value) : integerEventId(value);
+}
 
 export interface ReadCost {
   /** Fields asked for, the head not counted. */
@@ -75,7 +81,7 @@ export class SingleView {
       const timeMs = row[source.eventTime] as number;
       maxEventTimeMs = Math.max(maxEventTimeMs, timeMs);
       if (key === null || values === null) continue;
-      const id = integerEventId(row[source.eventId!] as number | bigint);
+      const id = eventIdOf(row[source.eventId!] as EventIdValue);
       const appendedMs = this.clock.nowMs();
       const incoming = { partition: 0, offset, appendedMs, timeMs, id, dedupeId: id, values };
       const sameKey = byKey.get(key);
@@ -140,7 +146,7 @@ export class SingleView {
     const { source, storages } = this.view;
     const values = this.view.project(event);
     if (values === null) return null;
-    const id = integerEventId(event[source.eventId!] as number | bigint);
+    const id = eventIdOf(event[source.eventId!] as EventIdValue);
     const row = allocateRows(1, storages);
     row.times[0] = event[source.eventTime] as number;
     row.idHi[0] = id.hi;

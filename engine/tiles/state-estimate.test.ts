@@ -5,6 +5,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import {
+  approxDistinctCount,
   boolean,
   count,
   distinctCount,
@@ -15,10 +16,12 @@ import {
   last,
   maxGap,
   mean,
+  percentile,
   stddevSamp,
   streamSource,
   string,
   timestamp,
+  topKFrequent,
 } from '../../index.ts';
 import { compileRepo } from '../definitions/compile.ts';
 import { SeededRandom } from '../testing/random.ts';
@@ -33,20 +36,24 @@ const CHUNK = 500;
 /** Real states may be larger or smaller by this factor. */
 const FACTOR = 1.5;
 
-const source = streamSource({
-  name: 'payments',
-  columns: {
-    id: integer(),
-    at: timestamp(),
-    card: integer(),
-    amount: double(),
-    shop: string(),
-    abroad: boolean(),
-  },
-  eventTime: 'at',
-  eventId: 'id',
-  dedupeHorizon: '1h',
+const columns = {
+  id: integer(),
+  at: timestamp(),
+  card: integer(),
+  amount: double(),
+  shop: string(),
+  abroad: boolean(),
+};
+const timing = { eventTime: 'at', eventId: 'id', dedupeHorizon: '1h' } as const;
+const source = streamSource({ name: 'payments', columns, ...timing });
+const sourceWithTextIds = streamSource({
+  name: 'payments_by_text',
+  columns: { ...columns, id: string() },
+  ...timing,
 });
+
+/** Other keys have events between two of this one: on average so many. */
+const OTHER_IDS = 2_500;
 
 const card = entity('card');
 const common = { source, entity: card, maxStateBytes: 2 ** 30, asOfRetention: '12h' } as const;
@@ -67,6 +74,37 @@ const VIEWS = {
     ...common,
     name: 'shops',
     features: { shops: distinctCount('shop', { exactUpTo: 20 }).over('5d') },
+  }),
+  sketches: featureView({
+    ...common,
+    name: 'sketches',
+    features: {
+      p95: percentile('amount', 95).over('5d'),
+      shops: approxDistinctCount('shop').over('5d'),
+      favourites: topKFrequent('shop', 5).over('2d'),
+    },
+  }),
+  amounts_apart: featureView({
+    ...common,
+    name: 'amounts_apart',
+    features: { different: distinctCount('amount').over('5d'), mean: mean('amount').over('1d') },
+  }),
+  sketches_ever: featureView({
+    ...common,
+    name: 'sketches_ever',
+    features: { p95: percentile('amount', 95).lifetime(), n: count().over('2d') },
+  }),
+  sketches_hour: featureView({
+    ...common,
+    name: 'sketches_hour',
+    resolution: '1h',
+    features: { p95: percentile('amount', 95).over('5d'), shops: approxDistinctCount('shop').over('5d') },
+  }),
+  text_ids: featureView({
+    ...common,
+    name: 'text_ids',
+    source: sourceWithTextIds,
+    features: { mean: mean('amount').over('5d') },
   }),
   gaps: featureView({ ...common, name: 'gaps', features: { gap: maxGap().over('5d') } }),
   ever: featureView({ ...common, name: 'ever', features: { n: count().lifetime(), n5: count().over('2d') } }),
@@ -97,11 +135,14 @@ async function measure(view: (typeof VIEWS)[keyof typeof VIEWS], perDay: number)
   const times = Array.from({ length: perDay * days }, () =>
     Math.floor(START_MS + (random.uint32() / 2 ** 32) * days * DAY_MS),
   ).sort((a, b) => a - b);
+  const ids = times.map(() => 0);
+  for (let i = 1; i < ids.length; i++) ids[i] = ids[i - 1]! + 1 + random.below(2 * OTHER_IDS);
+  const hasTextIds = view.source === sourceWithTextIds;
   const sizes: number[] = [];
   const chunk = Math.min(CHUNK, Math.ceil(perDay / 4));
   for (let from = 0; from < times.length; from += chunk) {
     const rows = times.slice(from, from + chunk).map((at, i) => ({
-      id: from + i,
+      id: hasTextIds ? `payment ${ids[from + i]}` : ids[from + i]!,
       at,
       card: 1,
       amount: random.below(10_000) / 100,
@@ -112,13 +153,15 @@ async function measure(view: (typeof VIEWS)[keyof typeof VIEWS], perDay: number)
     await it.apply(rows);
     await it.compact();
     if (it.clock.nowMs() < START_MS + (days - 1) * DAY_MS) continue;
-    const [fields] = it.tracker.statesOf(it.view.namespace);
-    sizes.push([...fields!.values()].reduce((sum, bytes) => sum + fieldSizeBytes(bytes), 0));
+    const address = { namespace: it.view.namespace, key: '1', shard: 0 };
+    const [state] = await it.tracker.read([{ address, fields: [] }]);
+    const fields = it.tracker.fieldsOf(address);
+    sizes.push([state!.head, ...fields.values()].reduce((sum, bytes) => sum + fieldSizeBytes(bytes), 0));
   }
   return sizes.reduce((a, b) => a + b, 0) / sizes.length;
 }
 
-describe.each([20, 300, 4_000, 30_000])('%i events per key and day', (perDay) => {
+describe.each([20, 40, 300, 4_000, 30_000])('%i events per key and day', (perDay) => {
   test.each(Object.entries(VIEWS))(
     '%s',
     async (_, view) => {

@@ -1,20 +1,35 @@
 /**
  * What the state of one key will take, given how often the key has an event: for `millrace validate`.
  *
- * Events are taken to come evenly, and to have made-up values of the columns' types; rows, tiles and ids are encoded as
- * they would be, so that their sizes are measured and not guessed. What comes in bursts has a deeper tree and takes
- * somewhat more; values that repeat or are null take less.
+ * Events are taken to come evenly, and to have made-up values of the columns' types: texts of `TEXT_CHARS` characters,
+ * one of `TEXT_VALUES`; event ids that ascend with gaps where they are integers, and lie anywhere where they are
+ * texts or the source has none. Rows, tiles, blocks and ids are encoded as they would be, so that their sizes are
+ * measured and not guessed; the tree is laid out over the grid node by node, but each kind of full node only once.
+ * What comes in bursts has a deeper tree and takes somewhat more; values that repeat or are null take less, and of
+ * wide partials those over columns with more different values than are made up take more.
  */
 import { ByteWriter } from '../bytes.ts';
 import type { CompiledView, StoredColumn } from '../definitions/compiled.ts';
+import { type EventId, integerEventId } from '../event-id.ts';
+import { hash53 } from '../hash64.ts';
 import { FIELD_OVERHEAD_BYTES } from './field-size.ts';
 import { DEPTH_MAX, spanMs } from './grid.ts';
+import { emptyHead, encodeHead, tailStorages } from './head.ts';
 import { keptRows } from './newest-rows.ts';
+import { emptyRoot, encodeRoot } from './node.ts';
 import { PartialSet } from './partial-set.ts';
 import { RecentIds } from './recent-ids.ts';
-import { allocateRows, encodeRows, type RowBlock, rowsWeightBytes, sliceRows } from './row-block.ts';
-import { retentionMs } from './state-update.ts';
-import type { TileShape } from './tile-shape.ts';
+import {
+  allocateRows,
+  encodeRows,
+  type RowBlock,
+  rowsWeightBytes,
+  setValue,
+  sliceRows,
+} from './row-block.ts';
+import { DEFAULT_PACING, retentionMs } from './state-update.ts';
+import { DEFAULT_TILE_SHAPE, type TileShape } from './tile-shape.ts';
+import { BLOCK_LEVEL_MAX, blockAbove, blockLevels } from './wide-blocks.ts';
 
 export const DAY_MS = 86_400_000;
 
@@ -22,22 +37,42 @@ export const DAY_MS = 86_400_000;
 export const TEXT_CHARS = 16;
 
 /** Distinct values that texts are taken to have. */
-const TEXT_VALUES = 100;
+export const TEXT_VALUES = 100;
 
-/** Rows that are made up: a tile over more is taken to be as large as one over these. */
+/** Numbers are taken to be below this. */
+const NUMBER_VALUES = 10_000;
+
+/** Gap between the ids of two events of a key, on average: as with some ten thousand keys that are as busy. */
+const ID_GAP = 10_000;
+
+/** Rows that are made up: a tile or block over more is taken to be as large as one over these. */
 const SAMPLE_ROWS = 2_000;
 /** A leaf is about as large. */
-const LEAF_ROWS = 100;
+const LEAF_ROWS = 50;
 
 /** Bytes of a child in an inner node besides its rows or tile. */
 const CHILD_BYTES = 5;
+/** Partition and offset, which a row of the tail has besides. */
+const POSITION_BYTES = 5;
+/** Kind of a node and number of its children. */
+const NODE_BYTES = 2;
+
+/** How many places on the grid are tried: what lies across the edges of large blocks varies with it. */
+const PLACES = 8;
+/** A time on the edge of all blocks, later than any retention is long. */
+const PLACES_FROM_MS = 2 ** 44;
+const PLACES_SPAN_MS = 2 ** BLOCK_LEVEL_MAX;
+/** Its multiples spread evenly, at every scale. */
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
 /** What of a view can be asked for otherwise than it is, for comparison. */
 export type EstimatedView = Pick<
   CompiledView,
+  | 'source'
   | 'columns'
   | 'storages'
-  | 'partials'
+  | 'narrow'
+  | 'wide'
   | 'newestRows'
   | 'longestWindowMs'
   | 'largestOffsetMs'
@@ -45,7 +80,9 @@ export type EstimatedView = Pick<
   | 'asOfRetentionMs'
   | 'resolutionMs'
   | 'hasLifetime'
+  | 'hasEventIds'
   | 'dedupeHorizonMs'
+  | 'latenessMs'
 >;
 
 export interface StateEstimate {
@@ -55,10 +92,14 @@ export interface StateEstimate {
   readonly rows: number;
   /** Of a row within a leaf, bytes. */
   readonly rowBytes: number;
-  /** Tiles that are kept. */
+  /** Tiles that are kept, the prefix among them. */
   readonly tiles: number;
   /** Of a tile over many rows, bytes. */
   readonly tileBytes: number;
+  /** Blocks of wide partials, copies among them; 0 where the view has none. */
+  readonly blocks: number;
+  /** Of a block on average, bytes; 0 where there is none. */
+  readonly blockBytes: number;
   /** Bytes of the state without a bound, as `maxStateBytes` counts them. */
   readonly bytes: number;
 }
@@ -73,139 +114,323 @@ export function estimateState(view: EstimatedView, shape: TileShape, eventsPerDa
   return new Estimator(view, shape, eventsPerDay / DAY_MS).state();
 }
 
-/** A stretch of time within the tree. */
+/** What a stretch of time takes within the tree, or all of it. */
 interface Part {
   rows: number;
   tiles: number;
+  blocks: number;
+  /** Of the blocks alone, without what a field takes. */
+  blockBytes: number;
+  /** Content and all fields below it. */
   bytes: number;
 }
 
+/** The tree as it lies on the grid. */
+interface Place {
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** Nodes that end at or before this are coarsened; 0: none are. */
+  readonly coarseBeforeMs: number;
+  /** A stretch with as many events as there ever were at a time. */
+  readonly peakMs: number;
+}
+
+interface PlannedChild {
+  readonly bucket: number;
+  readonly endMs: number;
+  /** Before any were expired or merged: what has decided where they are kept. */
+  readonly weight: number;
+  /** That are there now, as rows or in a tile. */
+  readonly events: number;
+  spilled: boolean;
+}
+
+/** Of children that weigh the same, which goes first is as good as random: they lie in as many blocks as random ones. */
+const SPILL_ORDER = [0, 3, 6, 2, 4, 7, 1, 5];
+
 const writer = new ByteWriter(4096);
+const scratch = new ByteWriter(4096);
 
 class Estimator {
   readonly #view: EstimatedView;
   readonly #shape: TileShape;
   readonly #perMs: number;
   readonly #sample: RowBlock;
-  readonly #rowBytes: number;
   readonly #rowWeight: number;
-  readonly #tileBytes = new Map<number, number>();
+  readonly #rowsBytes = new Map<number, number>();
+  readonly #narrowBytes = new Map<number, number>();
+  readonly #wideBytes = new Map<number, number>();
+  /** By depth, of nodes over their whole interval: [exact, coarse]. */
+  readonly #whole: [Map<number, Part>, Map<number, Part>] = [new Map(), new Map()];
 
   constructor(view: EstimatedView, shape: TileShape, perMs: number) {
     this.#view = view;
     this.#shape = shape;
     this.#perMs = perMs;
-    this.#sample = sampleRows(view.columns, 1 / perMs);
+    this.#sample = sampleRows(view, 1 / perMs);
     const leaf = sliceRows(this.#sample, 0, LEAF_ROWS);
-    writer.clear();
-    encodeRows(leaf, view.storages, writer);
-    this.#rowBytes = writer.finish().length / LEAF_ROWS;
     this.#rowWeight = rowsWeightBytes(leaf, view.storages) / LEAF_ROWS;
   }
 
   state(): StateEstimate {
-    const view = this.#view;
-    const keptMs = retentionMs(view);
-    // Expiry and coarsening go in strides, of which half is outstanding on average.
-    const outstandingMs = keptMs / 32;
-    const exactMs = Math.min(
-      keptMs,
-      view.resolutionMs === null
-        ? Number.POSITIVE_INFINITY
-        : Math.max(view.asOfRetentionMs + view.largestOffsetMs, 2 * view.dedupeHorizonMs),
-    );
-    const rows = this.#part(exactMs + outstandingMs, null);
-    const coarse = this.#part(keptMs - exactMs, view.resolutionMs);
-    const prefixBytes = view.hasLifetime ? this.#tile(SAMPLE_ROWS) : 0;
-    const tailRows = Math.min(this.#shape.tailRowsMax / 2, rows.rows);
-    const events = this.#perMs * (keptMs + outstandingMs);
+    const { hasLifetime, wide } = this.#view;
+    const { keptMs, places } = this.#places();
+    const tree = noPart();
+    for (const place of places) addPart(tree, this.#node(0, 0, place), 1 / places.length);
+    const events = this.#perMs * keptMs;
+    const prefixBytes = hasLifetime ? this.#narrow(SAMPLE_ROWS) + this.#wide(SAMPLE_ROWS) : 0;
     return {
       events,
-      rows: rows.rows + coarse.rows,
-      rowBytes: this.#rowBytes,
-      tiles: rows.tiles + coarse.tiles + (view.hasLifetime ? 1 : 0),
-      tileBytes: this.#tile(SAMPLE_ROWS),
+      rows: tree.rows,
+      rowBytes: this.#rows(LEAF_ROWS) / LEAF_ROWS,
+      tiles: tree.tiles + (hasLifetime ? 1 : 0),
+      tileBytes: this.#narrow(SAMPLE_ROWS),
+      blocks: wide.length === 0 ? 0 : tree.blocks,
+      blockBytes: tree.blocks === 0 ? 0 : tree.blockBytes / tree.blocks,
       bytes:
-        // Root and head.
-        2 * FIELD_OVERHEAD_BYTES +
-        rows.bytes +
-        coarse.bytes +
+        this.#headBytes() +
+        this.#rootBytes() +
+        tree.bytes +
         prefixBytes +
-        this.#newestBytes(view.hasLifetime ? Number.POSITIVE_INFINITY : events) +
-        this.#idsBytes() +
-        tailRows * (this.#rowBytes + CHILD_BYTES),
+        this.#newestBytes(hasLifetime ? Number.POSITIVE_INFINITY : events) +
+        this.#idsBytes(),
     };
   }
 
+  /** How far back the tree goes, and where it may lie. */
+  #places(): { keptMs: number; places: Place[] } {
+    const { resolutionMs, asOfRetentionMs, largestOffsetMs, dedupeHorizonMs } = this.#view;
+    const retainedMs = retentionMs(this.#view);
+    // Of expiry and coarsening, which go in strides or when there are new events, half is outstanding on average.
+    const { foldAfterMs } = DEFAULT_PACING;
+    const strideMs = Math.max(foldAfterMs, retainedMs / 16);
+    const outstandingMs = Math.min(strideMs, foldAfterMs + 1 / this.#perMs) / 2;
+    const keptMs = retainedMs + outstandingMs;
+    const exactMs = Math.max(asOfRetentionMs + largestOffsetMs, 2 * dedupeHorizonMs) + outstandingMs;
+    const events = this.#perMs * keptMs;
+    // What once has split stays so: of some hundred times, the one with the most events (a Poisson distribution).
+    const peakMs = keptMs * (1 + 2 / Math.sqrt(Math.max(4, events)));
+    const places = Array.from({ length: PLACES }, (_, i) => {
+      const toMs = PLACES_FROM_MS + Math.floor((((i + 1) * GOLDEN) % 1) * PLACES_SPAN_MS);
+      const fromMs = Math.max(0, toMs - keptMs);
+      return {
+        fromMs,
+        toMs,
+        peakMs,
+        coarseBeforeMs: resolutionMs === null ? 0 : Math.max(0, toMs - exactMs),
+      };
+    });
+    return { keptMs, places };
+  }
+
+  /** With the tail: rows leave it when lateness has passed, a while after the first of them came, or past a number. */
+  #headBytes(): number {
+    const { storages, latenessMs } = this.#view;
+    const tail = tailStorages(storages);
+    const rows = this.#perMs * (latenessMs + DEFAULT_PACING.foldAfterMs / 2);
+    const tailRows = Math.min(this.#shape.tailRowsMax / 2, rows);
+    writer.clear();
+    encodeHead({ ...emptyHead(tail), dueMs: PLACES_FROM_MS, floors: new Map([[0, 1e6]]) }, tail, writer);
+    return FIELD_OVERHEAD_BYTES + writer.length + this.#rows(tailRows) + tailRows * POSITION_BYTES;
+  }
+
+  /** But for its node and the prefix. */
+  #rootBytes(): number {
+    const root = emptyRoot(this.#view.storages);
+    writer.clear();
+    encodeRoot({ ...root, lowMs: PLACES_FROM_MS, fieldBytes: 1e6 }, this.#view.storages, writer, scratch);
+    return FIELD_OVERHEAD_BYTES + writer.length;
+  }
+
   #idsBytes(): number {
+    const { dedupeHorizonMs, hasEventIds } = this.#view;
+    const { recentIdsMax = DEFAULT_TILE_SHAPE.recentIdsMax } = this.#shape;
+    const kept = 1 + this.#perMs * dedupeHorizonMs;
+    const count = hasEventIds ? Math.min(kept, recentIdsMax) : kept;
+    const n = Math.max(1, Math.min(SAMPLE_ROWS, Math.round(count)));
     const ids = RecentIds.empty();
-    for (let i = 0; i < LEAF_ROWS; i++) {
+    for (let i = 0; i < n; i++) {
       ids.add({ hi: this.#sample.idHi[i]!, lo: this.#sample.idLo[i]! }, this.#sample.times[i]!);
     }
     writer.clear();
     ids.encode(writer);
-    const perId = writer.finish().length / LEAF_ROWS;
-    return FIELD_OVERHEAD_BYTES + perId * (1 + this.#perMs * this.#view.dedupeHorizonMs);
+    return FIELD_OVERHEAD_BYTES + writer.length * Math.max(1, count / n);
   }
 
   #newestBytes(events: number): number {
     const { newestRows } = this.#view;
     if (newestRows.length === 0) return 0;
-    const rows = newestRows.reduce((sum, spec) => sum + Math.min(events, keptRows(spec)), 0);
-    return FIELD_OVERHEAD_BYTES + rows * this.#rowBytes;
+    return newestRows.reduce(
+      (sum, spec) => sum + this.#rows(Math.min(events, keptRows(spec))),
+      FIELD_OVERHEAD_BYTES,
+    );
   }
 
-  /** A stretch of this length, below the root. @param resolutionMs null: every row is kept */
-  #part(lengthMs: number, resolutionMs: number | null): Part {
-    if (lengthMs <= 0) return { rows: 0, tiles: 0, bytes: 0 };
-    return this.#node(0, lengthMs, resolutionMs);
+  /** A node that starts at a time of the grid; of its interval what the tree holds counts. */
+  #node(depth: number, startMs: number, place: Place): Part {
+    const { fromMs, toMs, coarseBeforeMs } = place;
+    const endMs = depth === 0 ? Number.POSITIVE_INFINITY : startMs + spanMs(depth);
+    const coarse = endMs <= coarseBeforeMs;
+    const isWhole = fromMs <= startMs && endMs <= toMs && (coarse || startMs >= coarseBeforeMs);
+    const known = isWhole ? this.#whole[coarse ? 1 : 0].get(depth) : undefined;
+    if (known !== undefined) return known;
+    const part = this.#newNode(depth, startMs, Math.min(endMs, toMs), place);
+    if (isWhole) this.#whole[coarse ? 1 : 0].set(depth, part);
+    return part;
   }
 
-  /** A node over events of this length of time; its bytes are its own content and all fields below it. */
-  #node(depth: number, lengthMs: number, resolutionMs: number | null): Part {
-    const rows = this.#perMs * lengthMs;
-    const { leafBytesMax } = this.#shape;
-    if (depth === DEPTH_MAX || rows * this.#rowWeight <= leafBytesMax) {
-      return { rows, tiles: 0, bytes: rows * this.#rowBytes };
+  #newNode(depth: number, startMs: number, endMs: number, place: Place): Part {
+    const rows = this.#perMs * (endMs - Math.max(startMs, place.fromMs));
+    // A node that has once been too large for a leaf has children, however few rows are left of it.
+    const peakFromMs = Math.max(startMs, endMs - place.peakMs);
+    const weight = this.#rowWeight * this.#perMs * (endMs - peakFromMs);
+    if (depth === DEPTH_MAX || weight <= this.#shape.leafBytesMax) {
+      return { ...noPart(), rows, bytes: NODE_BYTES + this.#rows(rows) };
     }
-    const span = spanMs(depth + 1);
-    const childMs = Math.min(span, lengthMs);
-    const childRows = this.#perMs * childMs;
-    const children = lengthMs / childMs;
-    const tileBytes = this.#tile(childRows) + CHILD_BYTES;
-    if (resolutionMs !== null && span <= resolutionMs) {
-      // A child with so few rows that they take less than their tile stays as it is.
-      if (childRows * this.#rowBytes <= tileBytes)
-        return { rows, tiles: 0, bytes: rows * this.#rowBytes + Math.min(children, rows) * CHILD_BYTES };
-      return { rows: 0, tiles: children, bytes: children * tileBytes };
+    const children = this.#children(depth + 1, peakFromMs, endMs, place);
+    const part = { ...noPart(), bytes: NODE_BYTES };
+    for (const child of children) addPart(part, this.#child(depth + 1, child, place));
+    this.#addBlocks(part, depth + 1, children);
+    return part;
+  }
+
+  /** What is there of a node's children, and which of them have gone to a field of their own. */
+  #children(depth: number, fromMs: number, toMs: number, place: Place): PlannedChild[] {
+    const span = spanMs(depth);
+    const children: PlannedChild[] = [];
+    let total = 0;
+    for (let bucket = Math.floor(fromMs / span); bucket * span < toMs; bucket++) {
+      const startMs = bucket * span;
+      const endMs = Math.min(startMs + span, toMs);
+      const weight = this.#rowWeight * this.#perMs * (endMs - startMs);
+      const events = this.#perMs * Math.max(0, endMs - Math.max(startMs, place.fromMs));
+      children.push({ bucket, endMs: startMs + span, weight, events, spilled: false });
+      total += weight;
     }
-    const inline = Math.min(children, Math.floor(leafBytesMax / (childRows * this.#rowWeight)));
-    const nodes = children - inline;
-    const child = this.#node(depth + 1, childMs, resolutionMs);
-    return {
-      rows: inline * childRows + nodes * child.rows,
-      tiles: nodes * (1 + child.tiles),
-      bytes:
-        inline * (childRows * this.#rowBytes + CHILD_BYTES) +
-        nodes * (tileBytes + FIELD_OVERHEAD_BYTES + child.bytes),
+    const order = (bucket: number): number => SPILL_ORDER[bucket % SPILL_ORDER.length]!;
+    const heaviestFirst = [...children].sort(
+      (a, b) => b.weight - a.weight || order(a.bucket) - order(b.bucket) || a.bucket - b.bucket,
+    );
+    for (const child of heaviestFirst) {
+      if (total <= this.#shape.leafBytesMax) break;
+      child.spilled = true;
+      total -= child.weight;
+    }
+    return children.filter(({ events }) => events > 0);
+  }
+
+  /** Of a child: what its parent's node has of it, and the fields below. */
+  #child(depth: number, child: PlannedChild, place: Place): Part {
+    const { events } = child;
+    // Where there is less than one event to a child, some have none.
+    const present = 1 - Math.exp(-events);
+    if (this.#isCollapsed(depth, child, place)) {
+      child.spilled = true;
+      const part = { ...noPart(), tiles: 1, bytes: CHILD_BYTES + this.#narrow(events) };
+      if (this.#view.wide.length > 0) addBlock(part, this.#wide(events));
+      return part;
+    }
+    if (!child.spilled) {
+      return { ...noPart(), rows: events, bytes: present * (CHILD_BYTES + this.#rows(events / present)) };
+    }
+    const part = {
+      ...noPart(),
+      tiles: 1,
+      bytes: CHILD_BYTES + this.#narrow(events) + FIELD_OVERHEAD_BYTES,
     };
+    addPart(part, this.#node(depth, child.bucket * spanMs(depth), place));
+    return part;
   }
 
-  #tile(rows: number): number {
-    const n = Math.max(1, Math.min(SAMPLE_ROWS, Math.round(rows)));
-    let bytes = this.#tileBytes.get(n);
-    if (bytes === undefined) {
-      const set = new PartialSet(this.#view.partials);
-      set.addRows(this.#sample, 0, n);
-      bytes = set.encode().length;
-      this.#tileBytes.set(n, bytes);
+  /** A child with so few rows that they take less than what would stand for them stays as it is. */
+  #isCollapsed(depth: number, { events, endMs, spilled }: PlannedChild, place: Place): boolean {
+    if (endMs > place.coarseBeforeMs || spanMs(depth) > this.#view.resolutionMs!) return false;
+    return spilled || this.#narrow(events) + 2 * this.#wide(events) < events * this.#rowWeight;
+  }
+
+  /** The blocks over the children of one node that are not rows in it. */
+  #addBlocks(part: Part, depth: number, children: readonly PlannedChild[]): void {
+    if (this.#view.wide.length === 0) return;
+    const { first, last } = blockLevels(depth);
+    for (let level = first; level <= last; level++) {
+      const events = new Map<number, number>();
+      for (const child of children) {
+        if (!child.spilled) continue;
+        const index = blockAbove(first, child.bucket, level);
+        events.set(index, (events.get(index) ?? 0) + child.events);
+      }
+      for (const inBlock of events.values()) addBlock(part, this.#wide(inBlock));
     }
-    return bytes;
+  }
+
+  /** Bytes of so many rows, which need not be a whole number, one after the other. */
+  #rows(count: number): number {
+    if (count > SAMPLE_ROWS) return (count / SAMPLE_ROWS) * this.#rows(SAMPLE_ROWS);
+    const below = Math.floor(count);
+    return this.#wholeRows(below) + (count - below) * (this.#wholeRows(below + 1) - this.#wholeRows(below));
+  }
+
+  #wholeRows(count: number): number {
+    return remembered(this.#rowsBytes, Math.min(count, SAMPLE_ROWS), (n) => {
+      writer.clear();
+      encodeRows(sliceRows(this.#sample, 0, n), this.#view.storages, writer);
+      return writer.length;
+    });
+  }
+
+  /** Bytes of a tile. */
+  #narrow(events: number): number {
+    return remembered(this.#narrowBytes, sampled(events), (n) => this.#partials(this.#view.narrow, n));
+  }
+
+  /** Bytes of a block. */
+  #wide(events: number): number {
+    return remembered(this.#wideBytes, sampled(events), (n) => this.#partials(this.#view.wide, n));
+  }
+
+  #partials(partials: EstimatedView['narrow'], rows: number): number {
+    const set = new PartialSet(partials);
+    set.addRows(this.#sample, 0, rows);
+    return set.encode().length;
   }
 }
 
+function noPart(): Part {
+  return { rows: 0, tiles: 0, blocks: 0, blockBytes: 0, bytes: 0 };
+}
+
+function addPart(to: Part, part: Part, share = 1): void {
+  to.rows += share * part.rows;
+  to.tiles += share * part.tiles;
+  to.blocks += share * part.blocks;
+  to.blockBytes += share * part.blockBytes;
+  to.bytes += share * part.bytes;
+}
+
+function addBlock(to: Part, bytes: number): void {
+  to.blocks++;
+  to.blockBytes += bytes;
+  to.bytes += FIELD_OVERHEAD_BYTES + bytes;
+}
+
+/** For how many rows partials are made: one in sixteen away at most, so that there are not too many of them. */
+function sampled(events: number): number {
+  const rows = Math.max(1, Math.min(SAMPLE_ROWS, Math.round(events)));
+  const step = 2 ** Math.max(0, Math.floor(Math.log2(rows)) - 3);
+  return Math.min(SAMPLE_ROWS, Math.round(rows / step) * step);
+}
+
+function remembered(known: Map<number, number>, n: number, make: (n: number) => number): number {
+  let bytes = known.get(n);
+  if (bytes === undefined) {
+    bytes = make(n);
+    known.set(n, bytes);
+  }
+  return bytes;
+}
+
 /** Made-up rows, the same for the same columns. */
-function sampleRows(columns: readonly StoredColumn[], everyMs: number): RowBlock {
+function sampleRows({ source, columns }: EstimatedView, everyMs: number): RowBlock {
   const rows = allocateRows(
     SAMPLE_ROWS,
     columns.map(({ storage }) => storage),
@@ -218,31 +443,48 @@ function sampleRows(columns: readonly StoredColumn[], everyMs: number): RowBlock
     seed ^= seed << 5;
     return (seed >>> 0) / 2 ** 32;
   };
+  const nextId = sampleIds(source, random);
   // As late as today, so that times take as many bytes as they will; as far back as there is room for.
   const startMs = Math.max(0, 1.8e12 - everyMs * SAMPLE_ROWS);
   for (let i = 0; i < SAMPLE_ROWS; i++) {
     rows.times[i] = Math.floor(startMs + i * everyMs);
-    rows.idHi[i] = random() * 2 ** 32;
-    rows.idLo[i] = random() * 2 ** 32;
+    const { hi, lo } = nextId();
+    rows.idHi[i] = hi;
+    rows.idLo[i] = lo;
+    /** Of the column before: its hash, where that is kept as well, is of the same value. */
+    let before: { readonly name: string; readonly value: string | number } | null = null;
     columns.forEach((column, c) => {
-      rows.columns[c]![i] = sampleValue(column, rows.times[i]!, random);
+      const value: string | number =
+        before?.name === column.name ? before.value : sampleValue(column, rows.times[i]!, random);
+      before = { name: column.name, value };
+      setValue(rows, c, i, column.need === 'hash' ? hash53(String(value)) : value);
     });
   }
   return rows;
 }
 
-function sampleValue(
-  { type, need, storage }: StoredColumn,
-  timeMs: number,
-  random: () => number,
-): string | number {
-  // Only told apart: a 53-bit hash.
-  if (need === 'hash') return Math.floor(random() * 2 ** 32) * 2 ** 21;
-  if (storage === 'text') {
-    return String(Math.floor(random() * TEXT_VALUES)).padEnd(TEXT_CHARS, 'x');
+/** Whether event ids are taken to ascend with their events: integers. */
+export function hasAscendingIds({ eventId, columns }: EstimatedView['source']): boolean {
+  const type = eventId === null ? null : columns[eventId]!.type;
+  return type === 'integer' || type === 'long';
+}
+
+/** Ids of the source's type: integers ascend with gaps, as other keys have events as well; others may lie anywhere. */
+function sampleIds(source: EstimatedView['source'], random: () => number): () => EventId {
+  if (!hasAscendingIds(source)) {
+    return () => ({ hi: Math.floor(random() * 2 ** 32), lo: Math.floor(random() * 2 ** 32) });
   }
+  let id = 1e9;
+  return () => {
+    id += 1 + Math.floor(random() * 2 * ID_GAP);
+    return integerEventId(id);
+  };
+}
+
+function sampleValue({ type }: StoredColumn, timeMs: number, random: () => number): string | number {
+  if (type === 'string') return String(Math.floor(random() * TEXT_VALUES)).padEnd(TEXT_CHARS, 'x');
   if (type === 'boolean') return random() < 0.5 ? 0 : 1;
   if (type === 'timestamp') return Math.max(0, timeMs - Math.floor(random() * DAY_MS));
-  if (type === 'double') return Math.floor(random() * 10_000) / 100;
-  return Math.floor(random() * 10_000);
+  const number = Math.floor(random() * NUMBER_VALUES);
+  return type === 'double' ? number / 100 : number;
 }
