@@ -161,8 +161,11 @@ async function measure(view: (typeof VIEWS)[keyof typeof VIEWS], perDay: number)
   return sizes.reduce((a, b) => a + b, 0) / sizes.length;
 }
 
+/** Slow to fill, and like others: only with fewer events. */
+const NOT_DENSE = new Set<string>(['sketches_ever', 'sketches_hour', 'text_ids']);
+
 describe.each([20, 40, 300, 4_000, 30_000])('%i events per key and day', (perDay) => {
-  test.each(Object.entries(VIEWS))(
+  test.each(Object.entries(VIEWS).filter(([name]) => perDay <= 4_000 || !NOT_DENSE.has(name)))(
     '%s',
     async (_, view) => {
       const compiled = [...compileRepo([view]).views.values()][0]!;
@@ -171,7 +174,7 @@ describe.each([20, 40, 300, 4_000, 30_000])('%i events per key and day', (perDay
       expect(real / bytes).toBeLessThan(FACTOR);
       expect(real / bytes).toBeGreaterThan(1 / FACTOR);
     },
-    60_000,
+    120_000,
   );
 });
 
