@@ -18,7 +18,7 @@ import {
 import { decodeNode, decodeRoot, decodeRootHeader, type TileNode } from '../tiles/node.ts';
 import { PartialSet } from '../tiles/partial-set.ts';
 import { compareRows, type RowBlock, rowsWeightBytes } from '../tiles/row-block.ts';
-import type { TileShape } from '../tiles/tile-shape.ts';
+import { mustSpill, type TileShape } from '../tiles/tile-shape.ts';
 import type { TileView } from '../tiles/tile-view.ts';
 import { blockAbove, blockField, blockLevels } from '../tiles/wide-blocks.ts';
 
@@ -116,6 +116,7 @@ export function checkTree(
       throw new Error('an inner node without children has a field');
     let count = 0;
     let inlineBytes = 0;
+    let heaviest = 0;
     let previous = -1;
     const wides = new Map<number, PartialSet>();
     for (const child of node.children) {
@@ -125,7 +126,9 @@ export function checkTree(
         throw new Error(`child ${child.bucket} lies outside node ${nodeField(depth, bucket)}`);
       if (child.kind === 'inline') {
         if (child.rows.length === 0) throw new Error('an inline child without rows');
-        inlineBytes += rowsWeightBytes(child.rows, view.storages);
+        const weight = rowsWeightBytes(child.rows, view.storages);
+        inlineBytes += weight;
+        heaviest = Math.max(heaviest, weight);
         takeRows(child.rows, depth + 1, child.bucket);
         into.addRows(child.rows, 0, child.rows.length);
         intoWide.addRows(child.rows, 0, child.rows.length);
@@ -157,7 +160,7 @@ export function checkTree(
     }
     for (const wide of wides.values()) intoWide.absorb(wide.encode());
     checkBlocks(depth + 1, wides);
-    if (inlineBytes > shape.leafBytesMax)
+    if (mustSpill(shape, inlineBytes, heaviest))
       throw new Error(`inline rows at depth ${depth} weigh ${inlineBytes} bytes`);
     return count;
   };

@@ -1,8 +1,8 @@
 /** Sizes that shape a state's fields. Tests make them tiny so that deep trees occur. */
 export interface TileShape {
   /**
-   * A leaf, or the inline rows of an inner node together, may weigh this many bytes (`rowWeightBytes`) before
-   * it splits or spills. Default 2048: some 70 rows of a card view with an amount and a merchant, which weigh 29
+   * A leaf may weigh this many bytes (`rowWeightBytes`) before it splits; for the inline rows of an inner node see
+   * `mustSpill`. Default 2048: some 70 rows of a card view with an amount and a merchant, which weigh 29
    * bytes each; written they are smaller, as ids, times and amounts seldom take the bytes they may.
    */
   readonly leafBytesMax: number;
@@ -15,6 +15,17 @@ export interface TileShape {
    * 40 s at 100 events/s, and only events older than that are looked for.
    */
   readonly recentIdsMax?: number;
+}
+
+/**
+ * Whether the heaviest of a node's inline children has to go to a field of its own. Together they may weigh as much as a
+ * leaf, and twice as much while each weighs less than a fourth of one: a field costs more than so few rows, and the wide
+ * partials that come with it a multiple (of a view with sketches half the bytes and a fourth of the fields, for 1.5 kB
+ * more a read).
+ */
+export function mustSpill({ leafBytesMax }: TileShape, totalBytes: number, heaviestBytes: number): boolean {
+  if (totalBytes <= leafBytesMax) return false;
+  return totalBytes > 2 * leafBytesMax || heaviestBytes >= leafBytesMax / 4;
 }
 
 export const DEFAULT_TILE_SHAPE: Required<TileShape> = {

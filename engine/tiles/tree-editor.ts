@@ -4,8 +4,8 @@
  * carry the whole change.
  *
  * Invariants, for every inner node: children ascend in bucket; a child of kind `node` has a field of its own,
- * and its tile and row count are those of all rows below it; the rows kept inline weigh at most
- * `leafBytesMax` together; a node at the lowest depth is a leaf.
+ * and its tile and row count are those of all rows below it; none of the rows kept inline
+ * `mustSpill`; a node at the lowest depth is a leaf.
  */
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import type { FieldName } from '../store/tile-store.ts';
@@ -40,7 +40,7 @@ import {
   rowsWeightBytes,
   sliceRows,
 } from './row-block.ts';
-import type { TileShape } from './tile-shape.ts';
+import { mustSpill, type TileShape } from './tile-shape.ts';
 import type { TileView } from './tile-view.ts';
 
 const writer = new ByteWriter(4096);
@@ -352,9 +352,10 @@ export class TreeEditor {
       total += weight;
       return weight;
     });
-    while (total > this.#shape.leafBytesMax) {
+    for (;;) {
       let heaviest = 0;
       for (let i = 1; i < weights.length; i++) if (weights[i]! > weights[heaviest]!) heaviest = i;
+      if (!mustSpill(this.#shape, total, weights[heaviest]!)) return;
       const child = children[heaviest]!;
       if (child.kind !== 'inline') throw new Error('a child without rows of its own weighs nothing');
       const { bucket, rows } = child;
