@@ -40,26 +40,30 @@ class BitWriter {
     this.#bits = 0;
   }
 
-  #bit(bit: number): void {
-    this.#pending = (this.#pending << 1) | bit;
-    if (++this.#bits === 8) this.byte(this.#pending);
-  }
-
   /** A whole byte, at the begin of one. */
   byte(value: number): void {
     this.#bytes[this.#length++] = value;
-    this.#pending = 0;
-    this.#bits = 0;
+  }
+
+  /** @param length ≤ 16, so that with what is pending it fits 32 bits */
+  #write(bits: number, length: number): void {
+    this.#pending = (this.#pending << length) | bits;
+    this.#bits += length;
+    while (this.#bits >= 8) {
+      this.#bits -= 8;
+      this.#bytes[this.#length++] = (this.#pending >>> this.#bits) & 0xff;
+    }
   }
 
   rice(value: number, parameter: number): void {
-    for (let ones = value >>> parameter; ones > 0; ones--) this.#bit(1);
-    this.#bit(0);
-    for (let bit = parameter - 1; bit >= 0; bit--) this.#bit((value >>> bit) & 1);
+    let ones = value >>> parameter;
+    for (; ones >= 16; ones -= 16) this.#write(0xffff, 16);
+    this.#write((1 << (ones + 1)) - 2, ones + 1);
+    if (parameter > 0) this.#write(value & ((1 << parameter) - 1), parameter);
   }
 
   finish(): Uint8Array {
-    while (this.#bits > 0) this.#bit(0);
+    if (this.#bits > 0) this.#write(0, 8 - this.#bits);
     return this.#bytes.subarray(0, this.#length);
   }
 }
@@ -90,7 +94,8 @@ function unaryWay(ranks: readonly number[]): Way {
   return { way: UNARY, bits };
 }
 
-function bestSparse(registers: Uint8Array): Way {
+/** @param bitsMax no need to count on from here: another way is as short */
+function bestSparse(registers: Uint8Array, bitsMax: number): Way {
   let ranks = 0;
   for (let rank = 1; rank < histogram.length; rank++) ranks += histogram[rank]! * rank;
   const filled = registers.length - histogram[0]!;
@@ -98,9 +103,8 @@ function bestSparse(registers: Uint8Array): Way {
   const meanGap = histogram[0]! / (filled + 1);
   const parameter = Math.min(SPARSE_PARAMETER_MAX, Math.max(0, Math.floor(Math.log2(meanGap + 1))));
   let bits = 8 * varintBytes(filled) + ranks + filled * (1 + parameter);
-  let gap = 0;
-  for (const rank of registers) {
-    if (rank === 0) {
+  for (let i = 0, gap = 0; i < registers.length && bits < bitsMax; i++) {
+    if (registers[i] === 0) {
       gap++;
     } else {
       bits += gap >>> parameter;
@@ -117,10 +121,11 @@ function varintBytes(value: number): number {
 /** @param registers 2⁴ to 2¹⁴, each < 64 */
 export function encodeRegisters(registers: Uint8Array, w: ByteWriter): void {
   histogram.fill(0);
-  for (const rank of registers) histogram[rank]!++;
+  for (let i = 0; i < registers.length; i++) histogram[registers[i]!]!++;
   const ranks = ranksByFrequency();
   const packed: Way = { way: PACKED, bits: registers.length * 6 };
-  const best = [unaryWay(ranks), bestSparse(registers), packed].reduce((a, b) =>
+  const unary = unaryWay(ranks);
+  const best = [unary, bestSparse(registers, unary.bits), packed].reduce((a, b) =>
     Math.ceil(b.bits / 8) < Math.ceil(a.bits / 8) ? b : a,
   );
   w.u8(best.way);
@@ -137,7 +142,7 @@ function writeUnary(registers: Uint8Array, ranks: readonly number[]): void {
   ranks.forEach((rank, place) => {
     places[rank] = place;
   });
-  for (const rank of registers) bitWriter.rice(places[rank]!, 0);
+  for (let i = 0; i < registers.length; i++) bitWriter.rice(places[registers[i]!]!, 0);
 }
 
 function writeSparse(registers: Uint8Array, filled: number, parameter: number): void {
@@ -145,7 +150,8 @@ function writeSparse(registers: Uint8Array, filled: number, parameter: number): 
   for (; rest >= 0x80; rest >>>= 7) bitWriter.byte((rest & 0x7f) | 0x80);
   bitWriter.byte(rest);
   let gap = 0;
-  for (const rank of registers) {
+  for (let i = 0; i < registers.length; i++) {
+    const rank = registers[i]!;
     if (rank === 0) {
       gap++;
       continue;

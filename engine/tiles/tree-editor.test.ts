@@ -25,7 +25,7 @@ function viewWith(options: { hasLifetime: boolean; ordered?: boolean; wide?: boo
   ];
   if (withWide) {
     partials.push(
-      { kind: 'distinct', column: 'x', need: 'value', params: [5] },
+      { kind: 'approx_distinct', column: 'x', need: 'value', params: [5] },
       { kind: 'largest_n', column: 'x', need: 'value', params: [20] },
     );
   }
