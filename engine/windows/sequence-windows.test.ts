@@ -17,6 +17,7 @@ import { oracleValue } from '../testing/oracle.ts';
 import { SeededRandom } from '../testing/random.ts';
 import { SingleView } from '../testing/single-view.ts';
 import { checkTree } from '../testing/tree-check.ts';
+import { DEPTH_MAX } from '../tiles/grid.ts';
 import type { TileShape } from '../tiles/tile-shape.ts';
 
 const source = streamSource({
@@ -209,7 +210,7 @@ describe('windows of sequence operations equal the oracle', () => {
 
   test('with late rows, deep trees and asked events among them', () => {
     expect(met.compared).toBeGreaterThan(20_000);
-    expect(met.depthMax).toBe(7);
+    expect(met.depthMax).toBe(DEPTH_MAX);
     expect(met.late).toBeGreaterThan(300);
     expect(met.inside).toBeGreaterThan(500);
   });

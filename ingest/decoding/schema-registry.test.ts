@@ -187,7 +187,7 @@ describe('what is retryable', () => {
       },
       'GET /schemas/ids/2': json(200, SCHEMA),
     });
-    const registry = await open({ urls: [url], timeoutMs: 50 });
+    const registry = await open({ urls: [url], timeoutMs: 250 });
     await expect(registry.schemaById(1)).rejects.toThrow(/timeout/);
     await expect(registry.schemaById(1)).rejects.toThrow(/did not answer within/);
     expect(await registry.schemaById(2)).toMatchObject({ type: 'AVRO' });
