@@ -12,10 +12,11 @@ import { DEFAULT_TILE_SHAPE, type TileShape } from '../../tiles/tile-shape.ts';
 import { newEdgeOffsetMs } from '../../windows/window-reach.ts';
 import { FieldTracker } from '../field-tracker.ts';
 import { SeededRandom } from '../random.ts';
-import { type RandomRepo, type RepoTarget, randomRepo } from '../random-repo.ts';
+import type { RepoTarget } from '../random-repo.ts';
 import { checkTree } from '../tree-check.ts';
 import { CaseEvents } from './case-events.ts';
 import { CaseQuestions } from './case-questions.ts';
+import { type CaseRepo, caseRepo } from './case-repo.ts';
 import { CaseWriting, SHARDS } from './case-writing.ts';
 import { targetOf } from './cells.ts';
 import type { Coverage } from './coverage.ts';
@@ -25,7 +26,7 @@ const BOUNDED = /^exact (counts )?up to /;
 
 export class MatrixCase {
   readonly #random: SeededRandom;
-  readonly #repo: RandomRepo;
+  readonly #repo: CaseRepo;
   readonly #clock: ManualClock;
   readonly #tracker: FieldTracker;
   readonly #events: CaseEvents;
@@ -41,7 +42,7 @@ export class MatrixCase {
   constructor(seed: number, store: TileStore, coverage: Coverage) {
     const random = new SeededRandom(seed);
     const target = targetOf(seed);
-    const repo = randomRepo(random, String(seed), target);
+    const repo = caseRepo(seed, random, target);
     const clock = new ManualClock(repo.startMs);
     this.#random = random;
     this.#repo = repo;
@@ -87,6 +88,8 @@ export class MatrixCase {
       else if (kind === 7) await this.#writing.compact();
       else if (kind === 8) this.#tick();
       else await this.#questions.ask(1);
+      // What is given up is seldom seen in the tree that a case ends with.
+      if (this.#repo.bounded) this.#checkTrees();
     }
     await this.#writing.deliverAll();
     await this.#questions.ask(3);
