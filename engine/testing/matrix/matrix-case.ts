@@ -52,7 +52,7 @@ export class MatrixCase {
     this.#shape = {
       leafBytesMax: random.pick([60, 60, 90, 120, 250, 1_000, 4_096]),
       tailRowsMax: random.pick([1, 2, 3, 5, 10, 40]),
-      recentIdsMax: random.pick([0, 1, 2, 5, 20, DEFAULT_TILE_SHAPE.recentIdsMax]),
+      recentIdsMax: this.#recentIdsMax(),
     };
     this.#foldAfterMs = Math.ceil(repo.scaleMs * random.pick([0, 1, 5]));
     this.#target = target;
@@ -73,6 +73,13 @@ export class MatrixCase {
       ...{ random, repo, clock, events: this.#events, writing: this.#writing, coverage },
       store: this.#tracker,
     });
+  }
+
+  /** Where rows may be given up that are younger than a horizon, repeats are told by the recent ids alone. */
+  #recentIdsMax(): number {
+    const all = DEFAULT_TILE_SHAPE.recentIdsMax;
+    const some = this.#random.pick([0, 1, 2, 5, 20, all]);
+    return this.#repo.bounded ? all : some;
   }
 
   /** @throws Mismatch where the engine is not right */
