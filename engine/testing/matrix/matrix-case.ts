@@ -210,6 +210,10 @@ export class MatrixCase {
         this.#coverage.meet('rows folded', facts.rowCount);
         this.#coverage.meet('rows in collapsed tiles', facts.collapsedRowCount);
         this.#coverage.meet('rows in a prefix', facts.prefixRowCount);
+        // Without a resolution only the bound gives up rows.
+        if (view.resolutionMs === null && facts.collapsedRowCount > 0) {
+          this.#coverage.meet(`rows given up at the bound, ${view.wide.length > 0 ? 'wide' : 'narrow'}`);
+        }
       }
     }
   }
