@@ -84,7 +84,7 @@ export class CaseQuestions {
     for (const view of repo.views) {
       const applied = writing.countedBy(view);
       for (let i = 0; i < times; i++) {
-        const asked = random.chance(0.35) ? this.#askedEvent(view) : null;
+        const asked = random.chance(repo.bounded ? 0.6 : 0.35) ? this.#askedEvent(view) : null;
         const atMs =
           asked !== null && random.chance(0.7) ? asked.event.timeMs : this.#someTime(view, applied);
         if (atMs < clock.nowMs() - view.asOfRetentionMs) continue;
@@ -107,6 +107,18 @@ export class CaseQuestions {
     const atMs = timeMs + offsetMs + random.pick([0, 0, 1]);
     if (atMs < clock.nowMs() - view.asOfRetentionMs || atMs >= TIME_END_MS) return;
     await this.#compareView(view, key, atMs, writing.countedBy(view), null);
+  }
+
+  /** A question to a view, at its time, about an event that was recorded, or one like it where none can be named. */
+  async askAbout(view: CompiledView, sent: CaseEvent): Promise<void> {
+    const { clock, events, repo, writing } = this.#args;
+    const key = view.keyOf(sent.row);
+    if (key === null || sent.timeMs < clock.nowMs() - view.asOfRetentionMs) return;
+    const asked =
+      repo.idKind === 'none'
+        ? { event: events.make(sent.timeMs), recorded: false }
+        : { event: sent, recorded: true };
+    await this.#compareView(view, key, sent.timeMs, writing.countedBy(view), asked);
   }
 
   /** Mostly an as-of time at which an event stands exactly at an edge of a window, or a millisecond beside it. */

@@ -6,7 +6,7 @@ import type { StateWriting } from '../../../ingest/view-writer.ts';
 import type { ColumnValue } from '../../aggregators/partial-aggregate.ts';
 import { ManualClock } from '../../clock.ts';
 import type { TileStore } from '../../store/tile-store.ts';
-import { TIME_END_MS } from '../../tiles/grid.ts';
+import { SHIFTS, TIME_END_MS } from '../../tiles/grid.ts';
 import { PROTOCOL } from '../../tiles/state-protocol.ts';
 import { DEFAULT_TILE_SHAPE, type TileShape } from '../../tiles/tile-shape.ts';
 import { newEdgeOffsetMs } from '../../windows/window-reach.ts';
@@ -14,7 +14,7 @@ import { FieldTracker } from '../field-tracker.ts';
 import { SeededRandom } from '../random.ts';
 import type { RepoTarget } from '../random-repo.ts';
 import { checkTree } from '../tree-check.ts';
-import { CaseEvents } from './case-events.ts';
+import { type CaseEvent, CaseEvents } from './case-events.ts';
 import { CaseQuestions } from './case-questions.ts';
 import { type CaseRepo, caseRepo } from './case-repo.ts';
 import { CaseWriting, SHARDS } from './case-writing.ts';
@@ -23,6 +23,9 @@ import type { Coverage } from './coverage.ts';
 
 /** How the accuracy of an operation begins that is exact for few values only, and then within a bound. */
 const BOUNDED = /^exact (counts )?up to /;
+
+/** Lengths of tiles. */
+const SPANS_MS = SHIFTS.map((shift) => 2 ** shift).filter((ms) => ms <= 2 ** 21);
 
 export class MatrixCase {
   readonly #random: SeededRandom;
@@ -116,6 +119,7 @@ export class MatrixCase {
   async #passPhases(): Promise<void> {
     const random = this.#random;
     if (BOUNDED.test(this.#target.operation.accuracy) && random.chance(0.3)) await this.#sendMany();
+    if (this.#repo.bounded && random.chance(0.5)) await this.#crowdMillisecond();
     const nowMs = this.#clock.nowMs();
     // A few milliseconds apart, so that the shortest window holds them.
     const times = [2, 1, 0].map((agoMs) => this.#events.inBounds(nowMs - agoMs));
@@ -152,13 +156,29 @@ export class MatrixCase {
     await this.#questions.ask(1);
   }
 
-  /** Events of one key at these times, and whatever else has not been delivered. */
-  async #sendAimed(times: readonly number[]): Promise<void> {
-    const { keyColumn } = this.#repo.views[0]!.definition;
-    for (const timeMs of times) {
-      this.#writing.append(this.#events.produce(timeMs, { [keyColumn]: this.#key }));
+  /** So many events of the last millisecond of a tile that it is given up, and questions about some of them. */
+  async #crowdMillisecond(): Promise<void> {
+    const random = this.#random;
+    const nowMs = this.#clock.nowMs();
+    const spanMs = random.pick(SPANS_MS);
+    this.#advance(spanMs - 1 - (nowMs % spanMs));
+    const timeMs = this.#events.inBounds(this.#clock.nowMs());
+    const sent: CaseEvent[] = [];
+    for (let batches = random.between(1, 4); batches > 0; batches--) {
+      const times = new Array<number>(random.between(2, 12)).fill(timeMs);
+      sent.push(...(await this.#sendAimed(times)));
     }
+    if (random.chance(0.5)) await this.#writing.compact();
+    for (let i = 0; i < 2; i++) await this.#questions.askAbout(this.#repo.views[0]!, random.pick(sent));
+  }
+
+  /** Events of one key at these times, and whatever else has not been delivered. */
+  async #sendAimed(times: readonly number[]): Promise<CaseEvent[]> {
+    const { keyColumn } = this.#repo.views[0]!.definition;
+    const sent = times.map((timeMs) => this.#events.produce(timeMs, { [keyColumn]: this.#key }));
+    for (const event of sent) this.#writing.append(event);
     await this.#writing.deliverAll();
+    return sent;
   }
 
   async #askAimed(timeMs: number): Promise<void> {
@@ -195,7 +215,7 @@ export class MatrixCase {
   #produce(): void {
     const random = this.#random;
     for (let count = random.pick([1, 1, 2, 5, 12]); count > 0; count--) {
-      const repeated = random.chance(0.12) ? this.#events.repeatable() : null;
+      const repeated = random.chance(this.#repo.bounded ? 0.3 : 0.12) ? this.#events.repeatable() : null;
       if (repeated !== null) this.#coverage.meet('event repeated');
       this.#writing.append(repeated ?? this.#events.produce(this.#events.someTime()));
       if (random.chance(0.4)) this.#tick();
