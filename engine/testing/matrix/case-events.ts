@@ -8,7 +8,7 @@ import { type EventId, integerEventId, positionEventId, textEventId } from '../.
 import { TIME_END_MS } from '../../tiles/grid.ts';
 import { mergesForGood } from '../../tiles/state-update.ts';
 import type { SeededRandom } from '../random.ts';
-import type { RandomRepo } from '../random-repo.ts';
+import type { CaseRepo } from './case-repo.ts';
 
 export interface CaseEvent {
   readonly row: EventRow;
@@ -22,11 +22,11 @@ export class CaseEvents {
   /** Each once, in the order in which they were made. */
   readonly produced: CaseEvent[] = [];
   readonly #random: SeededRandom;
-  readonly #repo: RandomRepo;
+  readonly #repo: CaseRepo;
   readonly #clock: Clock;
   #nextId = 0;
 
-  constructor(random: SeededRandom, repo: RandomRepo, clock: Clock) {
+  constructor(random: SeededRandom, repo: CaseRepo, clock: Clock) {
     this.#random = random;
     this.#repo = repo;
     this.#clock = clock;
@@ -104,9 +104,14 @@ export class CaseEvents {
     }
   }
 
-  /** Whether the rows alone always tell a repeat: they have ids of their own and are not merged for good. */
+  /** Whether the rows alone always tell a repeat: they have ids of their own, are not merged for good nor given up. */
   get areTold(): boolean {
-    return this.#repo.idKind !== 'none' && !this.#repo.views.some(mergesForGood);
+    return this.haveRows && !this.#repo.views.some(mergesForGood);
+  }
+
+  /** Whether rows that came not long ago tell a repeat: they have ids of their own and are not given up. */
+  get haveRows(): boolean {
+    return this.#repo.idKind !== 'none' && !this.#repo.bounded;
   }
 
   /**
@@ -120,9 +125,8 @@ export class CaseEvents {
 
   isRemembered({ producedMs }: CaseEvent): boolean {
     if (this.areTold) return true;
-    const { source, idKind } = this.#repo;
-    const { dedupeHorizonMs, maxFutureMs } = source.definition;
-    const promisedMs = dedupeHorizonMs / 2 - (idKind === 'none' ? maxFutureMs : 0);
+    const { dedupeHorizonMs, maxFutureMs } = this.#repo.source.definition;
+    const promisedMs = dedupeHorizonMs / 2 - (this.haveRows ? 0 : maxFutureMs);
     return this.#clock.nowMs() - producedMs <= promisedMs;
   }
 

@@ -4,11 +4,13 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { shardOf } from '../../../ingest/view-writer.ts';
+import { ByteReader } from '../../bytes.ts';
 import type { ManualClock } from '../../clock.ts';
 import type { CompiledView } from '../../definitions/compiled.ts';
 import { compareEventIds, type EventId } from '../../event-id.ts';
 import type { TileStore } from '../../store/tile-store.ts';
-import { TIME_END_MS } from '../../tiles/grid.ts';
+import { ROOT_FIELD, spanMs, TIME_END_MS } from '../../tiles/grid.ts';
+import { decodeRootHeader } from '../../tiles/node.ts';
 import { allocateRows, setValue } from '../../tiles/row-block.ts';
 import { newEdgeOffsetMs, seriesLength } from '../../windows/window-reach.ts';
 import { type AskedEvent, WindowRead, type WindowValue } from '../../windows/window-read.ts';
@@ -24,13 +26,16 @@ import {
   windowsOf,
 } from '../oracle.ts';
 import type { SeededRandom } from '../random.ts';
-import type { RandomRepo } from '../random-repo.ts';
 import type { CaseEvent, CaseEvents } from './case-events.ts';
+import type { CaseRepo } from './case-repo.ts';
 import { type CaseWriting, SHARDS } from './case-writing.ts';
 import type { WindowKind } from './cells.ts';
 import type { Coverage } from './coverage.ts';
 import { Mismatch } from './mismatch.ts';
 import { tailOf } from './state-phases.ts';
+
+/** Length of the longest tile: a value at the bound of its state is off by less. */
+const TILE_MAX_MS = spanMs(1);
 
 interface Asked {
   readonly event: CaseEvent;
@@ -45,13 +50,20 @@ interface Answer {
   /** All that may count, the event asked about included. */
   readonly events: readonly OracleEvent[];
   readonly last: EventId | undefined;
+}
+
+/** A state as it was read, and what is asked of it. */
+interface Asking {
+  readonly asked: Asked | null;
   /** Names of the rows in the head. */
   readonly tail: ReadonlySet<string>;
+  /** What sequence operations say of the time before is not exact: a collapsed tile there took in late events. */
+  readonly unorderedBeforeMs: number;
 }
 
 interface CaseQuestionsArgs {
   readonly random: SeededRandom;
-  readonly repo: RandomRepo;
+  readonly repo: CaseRepo;
   readonly clock: ManualClock;
   readonly events: CaseEvents;
   readonly writing: CaseWriting;
@@ -69,10 +81,10 @@ export class CaseQuestions {
   /** @param times questions to each view */
   async ask(times: number): Promise<void> {
     const { random, repo, clock, writing } = this.#args;
-    const applied = [...writing.applied.values()];
     for (const view of repo.views) {
+      const applied = writing.countedBy(view);
       for (let i = 0; i < times; i++) {
-        const asked = random.chance(0.35) ? this.#askedEvent(view) : null;
+        const asked = random.chance(repo.bounded ? 0.6 : 0.35) ? this.#askedEvent(view) : null;
         const atMs =
           asked !== null && random.chance(0.7) ? asked.event.timeMs : this.#someTime(view, applied);
         if (atMs < clock.nowMs() - view.asOfRetentionMs) continue;
@@ -94,7 +106,19 @@ export class CaseQuestions {
     const offsetMs = window.kind === 'series' ? window.endMs : newEdgeOffsetMs(window);
     const atMs = timeMs + offsetMs + random.pick([0, 0, 1]);
     if (atMs < clock.nowMs() - view.asOfRetentionMs || atMs >= TIME_END_MS) return;
-    await this.#compareView(view, key, atMs, [...writing.applied.values()], null);
+    await this.#compareView(view, key, atMs, writing.countedBy(view), null);
+  }
+
+  /** A question to a view, at its time, about an event that was recorded, or one like it where none can be named. */
+  async askAbout(view: CompiledView, sent: CaseEvent): Promise<void> {
+    const { clock, events, repo, writing } = this.#args;
+    const key = view.keyOf(sent.row);
+    if (key === null || sent.timeMs < clock.nowMs() - view.asOfRetentionMs) return;
+    const asked =
+      repo.idKind === 'none'
+        ? { event: events.make(sent.timeMs), recorded: false }
+        : { event: sent, recorded: true };
+    await this.#compareView(view, key, sent.timeMs, writing.countedBy(view), asked);
   }
 
   /** Mostly an as-of time at which an event stands exactly at an edge of a window, or a millisecond beside it. */
@@ -159,9 +183,34 @@ export class CaseQuestions {
         ? applied
         : [...applied, { timeMs: asked!.event.timeMs, id: question.id, row: asked!.event.row }];
     if (asked !== null) coverage.meet(asked.recorded ? 'asked, recorded' : 'asked, not recorded');
-    const events = eventsOfKey(view, key, counted);
-    const answer = { view, key, atMs, events, last: tie?.last, tail: tailOf(view, state!.head) };
-    for (const value of values) this.#compareValue(answer, value);
+    const root = bytes.get(ROOT_FIELD) ?? null;
+    const asking = {
+      asked,
+      tail: tailOf(view, state!.head),
+      unorderedBeforeMs: root === null ? 0 : decodeRootHeader(new ByteReader(root)).unorderedBeforeMs,
+    };
+    const answer = { view, key, atMs, events: eventsOfKey(view, key, counted), last: tie?.last };
+    const others = this.#mayBeCollapsed(view, asked)
+      ? [counted, applied].flatMap((some) => {
+          const events = eventsOfKey(view, key, some);
+          return [tie?.last, undefined].map((last) => ({ ...answer, events, last }));
+        })
+      : [];
+    for (const value of values) {
+      this.#compareValue(value.status === 'coarse' ? [answer, ...others] : [answer], asking, value);
+    }
+  }
+
+  /**
+   * Whether the event asked about may lie in a tile whose rows were given up: nobody can then say if it is one of them,
+   * nor which of the events of its millisecond are behind it.
+   */
+  #mayBeCollapsed(view: CompiledView, asked: Asked | null): boolean {
+    const { repo, clock } = this.#args;
+    if (asked === null) return false;
+    if (repo.bounded) return true;
+    // Coarsened rows; of so old an event it is not asked but by chance.
+    return view.resolutionMs !== null && asked.event.timeMs < clock.nowMs() - view.asOfRetentionMs;
   }
 
   /** As serve/feature-reader.ts does it. */
@@ -182,55 +231,105 @@ export class CaseQuestions {
     return { asked: { row, id, dedupeId: unknown ? null : id }, id };
   }
 
-  #compareValue(answer: Answer, got: WindowValue): void {
-    const { coverage, writing } = this.#args;
-    const { view, key, atMs, events, last, tail } = answer;
+  /** @param answers of which one is right */
+  #compareValue(answers: readonly Answer[], asking: Asking, got: WindowValue): void {
+    const { coverage } = this.#args;
+    const bounds = (got.elements ?? [got]).map((element, i) =>
+      this.#boundsOf(answers[0]!, asking, element, i),
+    );
+    if (this.#isUnordered(asking, got)) {
+      coverage.meet('sequence over late events of a collapsed tile');
+      return;
+    }
+    coverage.values++;
+    let mismatch: string | null = null;
+    for (const answer of answers) {
+      const wrong = this.#wrongOf(answer, got, bounds);
+      if (wrong === null) {
+        this.#meet(answer, asking, got, bounds);
+        if (answer !== answers[0]) coverage.meet('asked of a collapsed tile');
+        return;
+      }
+      mismatch ??= wrong;
+    }
+    throw new Mismatch(mismatch!);
+  }
+
+  #isUnordered({ unorderedBeforeMs }: Asking, { feature, status, fromMs }: WindowValue): boolean {
+    if (status !== 'coarse' || feature.operation.sequence !== true) return false;
+    return feature.window.kind !== 'last_events' && (fromMs ?? 0) < unorderedBeforeMs;
+  }
+
+  /** What is wrong with a value that has these bounds; null: nothing is. */
+  #wrongOf(answer: Answer, got: WindowValue, bounds: readonly Bounds[]): string | null {
+    const { view, key, atMs, events, last } = answer;
     const { feature, status } = got;
     const { column } = view.definition.features[feature.name]!;
-    const bounds = (got.elements ?? [got]).map((element, i) => this.#boundsOf(answer, element, i));
     const expected = oracleAnswer({
       ...{ view, feature, column, key, atMs, events },
       ...(last === undefined ? {} : { last }),
       bounds: got.elements === undefined ? bounds[0]! : bounds,
     });
-    coverage.values++;
     if (!isRight({ feature, expected, got: got.value, atMs })) {
-      throw new Mismatch(
-        `${this.#where(answer, got)}: expected ${showAnswer(expected)}, got ${show(got.value)}`,
-      );
+      return `${this.#where(answer, got)}: expected ${showAnswer(expected)}, got ${show(got.value)}`;
     }
     // Right, within the bound that the operation declares.
     if (!isDeepStrictEqual(valueOfAnswer(expected), got.value))
-      coverage.meet(`approximate ${feature.operation.name}`);
-    const counted = bounds.flatMap((within) => countedEvents(answer, feature.name, within));
-    if (status !== 'coarse' && (status === 'empty') !== (counted.length === 0))
-      throw new Mismatch(
-        `${this.#where(answer, got)}: the status with ${counted.length} events in the window`,
-      );
-    const phase = writing.phases.phaseOf(view, key, tail, counted);
-    if (phase !== null) coverage.meetCell(feature, view.resolutionMs !== null, phase);
+      this.#args.coverage.meet(`approximate ${feature.operation.name}`);
+    const counted = countedEvents(answer, feature.name, bounds);
+    return status !== 'coarse' && (status === 'empty') !== (counted.length === 0)
+      ? `${this.#where(answer, got)}: the status with ${counted.length} events in the window`
+      : null;
+  }
+
+  #meet(answer: Answer, { tail }: Asking, got: WindowValue, bounds: readonly Bounds[]): void {
+    const { coverage, writing, repo } = this.#args;
+    const { view, key } = answer;
+    const { feature, status, truncated } = got;
     coverage.meet(status);
-    if (got.truncated) coverage.meet('truncated');
+    if (truncated) coverage.meet('truncated');
+    const coarsened = repo.bounded && status === 'coarse';
+    if (repo.bounded && feature.partials.some((index) => index >= view.narrow.length))
+      coverage.meet(`wide partials ${coarsened ? 'coarse' : 'exact'} at the bound`);
+    if (coarsened) {
+      // Cells are met by what was asked for, not by what was left of it.
+      coverage.meet(`coarse at the bound, ${feature.window.kind}`);
+      return;
+    }
+    const phase = writing.phases.phaseOf(view, key, tail, countedEvents(answer, feature.name, bounds));
+    if (phase !== null) coverage.meetCell(feature, view.resolutionMs !== null, phase);
   }
 
   /** The bounds a value says it has, if it may have them. */
-  #boundsOf(answer: Answer, value: WindowValue, element: number): Bounds {
+  #boundsOf(answer: Answer, { asked }: Asking, value: WindowValue, element: number): Bounds {
+    const { coverage, repo } = this.#args;
+    const { bounded } = repo;
     const { view, atMs } = answer;
     const { feature, status, fromMs, toMs } = value;
     const { window } = feature;
     const right = window.kind === 'series' ? windowsOf(window, atMs)[element]! : boundsOf(window, atMs);
-    if (toMs !== right.toMs) throw new Mismatch(`${this.#where(answer, value)}: the new edge moved`);
+    const fail = (what: string): never => {
+      throw new Mismatch(`${this.#where(answer, value)}: ${what}`);
+    };
+    if (toMs !== right.toMs) {
+      const errorMs = right.toMs - toMs;
+      if (!bounded || status !== 'coarse' || errorMs < 0 || errorMs > TILE_MAX_MS)
+        fail(`the new edge moved by ${errorMs} ms`);
+      coverage.meet('new edge before a collapsed tile');
+    }
     if (status !== 'coarse') {
-      if (fromMs !== right.fromMs) throw new Mismatch(`${this.#where(answer, value)}: the old edge moved`);
+      if (fromMs !== right.fromMs) fail('the old edge moved');
     } else if (window.kind === 'lifetime') {
-      throw new Mismatch(`${this.#where(answer, value)}: a lifetime window has an old edge`);
+      if (fromMs !== null || (!this.#mayBeCollapsed(view, asked) && !bounded))
+        fail('a lifetime window has an old edge');
     } else if (window.kind === 'last_events') {
-      this.#args.coverage.meet('last events incomplete');
+      coverage.meet('last events incomplete');
     } else {
-      this.#args.coverage.meet('coarse value');
+      coverage.meet('coarse value');
       const errorMs = right.fromMs! - fromMs!;
-      if (view.resolutionMs === null || errorMs <= 0 || errorMs > view.resolutionMs)
-        throw new Mismatch(`${this.#where(answer, value)}: the old edge is off by ${errorMs} ms`);
+      const leastMs = bounded || this.#mayBeCollapsed(view, asked) ? 0 : 1;
+      const mostMs = bounded ? TILE_MAX_MS : (view.resolutionMs ?? 0);
+      if (errorMs < leastMs || errorMs > mostMs) fail(`the old edge is off by ${errorMs} ms`);
     }
     return { fromMs, toMs };
   }
@@ -244,8 +343,12 @@ export class CaseQuestions {
   }
 }
 
-/** Events in the window that count for the feature. */
-function countedEvents(answer: Answer, feature: string, { fromMs, toMs }: Bounds): readonly OracleEvent[] {
+/** Events in the windows that count for the feature. */
+function countedEvents(answer: Answer, feature: string, windows: readonly Bounds[]): readonly OracleEvent[] {
+  return windows.flatMap((bounds) => countedWithin(answer, feature, bounds));
+}
+
+function countedWithin(answer: Answer, feature: string, { fromMs, toMs }: Bounds): readonly OracleEvent[] {
   const { view, atMs, events, last } = answer;
   const { where, by, window } = view.definition.features[feature]!;
   let counted = events.filter(

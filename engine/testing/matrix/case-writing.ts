@@ -8,11 +8,11 @@ import type { EventLog } from '../../../ingest/log/event-log.ts';
 import { type StateWriting, ViewWriter } from '../../../ingest/view-writer.ts';
 import type { CompiledView } from '../../definitions/compiled.ts';
 import { textEventId } from '../../event-id.ts';
-import type { IncomingRow } from '../../tiles/state-update.ts';
+import { type IncomingRow, retentionLowMs } from '../../tiles/state-update.ts';
 import type { OracleEvent } from '../oracle.ts';
 import type { SeededRandom } from '../random.ts';
-import type { RandomRepo } from '../random-repo.ts';
 import type { CaseEvent, CaseEvents } from './case-events.ts';
+import type { CaseRepo } from './case-repo.ts';
 import type { Coverage } from './coverage.ts';
 import { Mismatch } from './mismatch.ts';
 import { StatePhases } from './state-phases.ts';
@@ -35,7 +35,7 @@ interface Partition {
 
 interface CaseWritingArgs {
   readonly random: SeededRandom;
-  readonly repo: RandomRepo;
+  readonly repo: CaseRepo;
   readonly events: CaseEvents;
   readonly writing: StateWriting;
   readonly coverage: Coverage;
@@ -46,6 +46,11 @@ export class CaseWriting {
   /** Events applied, once each, in no particular order. */
   readonly applied = new Map<CaseEvent, OracleEvent>();
   readonly #appliedOf = new Map<string, OracleEvent[]>();
+  /**
+   * By view, events that were older than every window when they came. Where states are bounded a window may reach
+   * further back than asked; they do not count there.
+   */
+  readonly #tooLate = new Map<CompiledView, Set<OracleEvent>>();
   readonly #args: CaseWritingArgs;
   readonly #partitions: readonly Partition[];
   readonly #writers: readonly ViewWriter[];
@@ -86,7 +91,14 @@ export class CaseWriting {
     entries.push({ event, offset: entries.length, appendedMs: this.#args.writing.clock.nowMs() });
   }
 
-  /** Events of the key that the view's filter lets through. */
+  /** Events that a window of the view may count, of every key. */
+  countedBy(view: CompiledView): readonly OracleEvent[] {
+    const tooLate = this.#tooLate.get(view);
+    const applied = [...this.applied.values()];
+    return tooLate === undefined ? applied : applied.filter((event) => !tooLate.has(event));
+  }
+
+  /** Of these, events of the key that the view's filter lets through. */
   appliedTo(view: CompiledView, key: string): readonly OracleEvent[] {
     return this.#appliedOf.get(view.namespace + key) ?? [];
   }
@@ -103,7 +115,10 @@ export class CaseWriting {
 
   async compact(): Promise<void> {
     for (let shard = 0; shard < SHARDS; shard++) {
-      const { compacted, ended } = await this.#compactor.step(shard);
+      const { compacted, ended, coarsened } = await this.#compactor.step(shard);
+      for (const states of coarsened.values()) {
+        this.#args.coverage.meet('states coarsened by compaction', states);
+      }
       this.#args.coverage.meet('states compacted', compacted);
       this.#args.coverage.meet('states ended', ended);
     }
@@ -129,11 +144,13 @@ export class CaseWriting {
       coverage.meet('rows skipped as duplicates', counts.duplicate);
       coverage.meet('rows dropped as too late', counts.tooLate);
       coverage.meet('writes lost to another', counts.conflicts);
+      coverage.meet('states coarsened by ingest', counts.coarsened);
     }
     for (const { event, offset } of entries) this.#noteApplied(event, number, offset);
     partition.delivered = Math.max(partition.delivered, to);
-    // Events without ids repeat only within one chunk's time of each other: no crash before the watermark moves.
-    if (to > partition.watermark && (repo.idKind === 'none' || random.chance(0.8)))
+    // Where rows do not tell, events repeat only within one chunk's time of each other: no crash before the watermark
+    // moves.
+    if (to > partition.watermark && (!events.haveRows || random.chance(0.8)))
       await this.#moveWatermarks(partition, number, to);
   }
 
@@ -144,6 +161,12 @@ export class CaseWriting {
     const applied = { timeMs: event.timeMs, id: events.idOf(event, partition, offset), row: event.row };
     this.applied.set(event, applied);
     for (const view of repo.views) {
+      if (this.#isTooLate(view, event)) {
+        const tooLate = this.#tooLate.get(view);
+        if (tooLate === undefined) this.#tooLate.set(view, new Set([applied]));
+        else tooLate.add(applied);
+        continue;
+      }
       const key = view.keyOf(event.row);
       if (key === null || view.project(event.row) === null) continue;
       const of = this.#appliedOf.get(view.namespace + key);
@@ -151,6 +174,11 @@ export class CaseWriting {
       else of.push(applied);
       this.phases.applied(view, key, applied);
     }
+  }
+
+  #isTooLate(view: CompiledView, { timeMs }: CaseEvent): boolean {
+    const { repo, writing } = this.#args;
+    return repo.bounded && !view.keepsForever && timeMs < retentionLowMs(view, writing.clock.nowMs());
   }
 
   #route(view: CompiledView, partition: number, entries: readonly LogEntry[]): Map<string, IncomingRow[]> {

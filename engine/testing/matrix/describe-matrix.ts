@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { operationRegistry } from '../../aggregators/operation-registry.ts';
 import { DEPTH_MAX } from '../../tiles/grid.ts';
 import { type CaseStores, openCaseStores, type StoreKind } from './case-stores.ts';
+import { WINDOW_KINDS } from './cells.ts';
 import { Coverage } from './coverage.ts';
 import { runCases, runMissing, type SeedRange } from './run-cases.ts';
 
@@ -24,6 +25,12 @@ const EXPECTED = [
   ...['redelivery', 'event repeated', 'rows skipped as duplicates', 'rows dropped as too late'],
   ...['writes lost to another', 'states ended', 'rows in collapsed tiles', 'rows in a prefix'],
   ...['asked, recorded', 'asked, not recorded'],
+  // Where states are bounded.
+  ...['states coarsened by ingest', 'states coarsened by compaction', 'new edge before a collapsed tile'],
+  ...['sequence over late events of a collapsed tile', 'asked of a collapsed tile'],
+  ...WINDOW_KINDS.filter((kind) => kind !== 'last_events').map((kind) => `coarse at the bound, ${kind}`),
+  ...['wide partials coarse at the bound', 'wide partials exact at the bound'],
+  ...['rows given up at the bound, narrow', 'rows given up at the bound, wide'],
   // More values than are kept exactly: only then are sketches held to their bounds.
   ...['percentile', 'percentiles', 'median', 'approx_distinct_count', 'top_k_frequent'].map(
     (name) => `approximate ${name}`,

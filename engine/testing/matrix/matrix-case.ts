@@ -6,16 +6,17 @@ import type { StateWriting } from '../../../ingest/view-writer.ts';
 import type { ColumnValue } from '../../aggregators/partial-aggregate.ts';
 import { ManualClock } from '../../clock.ts';
 import type { TileStore } from '../../store/tile-store.ts';
-import { TIME_END_MS } from '../../tiles/grid.ts';
+import { SHIFTS, TIME_END_MS } from '../../tiles/grid.ts';
 import { PROTOCOL } from '../../tiles/state-protocol.ts';
 import { DEFAULT_TILE_SHAPE, type TileShape } from '../../tiles/tile-shape.ts';
 import { newEdgeOffsetMs } from '../../windows/window-reach.ts';
 import { FieldTracker } from '../field-tracker.ts';
 import { SeededRandom } from '../random.ts';
-import { type RandomRepo, type RepoTarget, randomRepo } from '../random-repo.ts';
+import type { RepoTarget } from '../random-repo.ts';
 import { checkTree } from '../tree-check.ts';
-import { CaseEvents } from './case-events.ts';
+import { type CaseEvent, CaseEvents } from './case-events.ts';
 import { CaseQuestions } from './case-questions.ts';
+import { type CaseRepo, caseRepo } from './case-repo.ts';
 import { CaseWriting, SHARDS } from './case-writing.ts';
 import { targetOf } from './cells.ts';
 import type { Coverage } from './coverage.ts';
@@ -23,9 +24,12 @@ import type { Coverage } from './coverage.ts';
 /** How the accuracy of an operation begins that is exact for few values only, and then within a bound. */
 const BOUNDED = /^exact (counts )?up to /;
 
+/** Lengths of tiles. */
+const SPANS_MS = SHIFTS.map((shift) => 2 ** shift).filter((ms) => ms <= 2 ** 21);
+
 export class MatrixCase {
   readonly #random: SeededRandom;
-  readonly #repo: RandomRepo;
+  readonly #repo: CaseRepo;
   readonly #clock: ManualClock;
   readonly #tracker: FieldTracker;
   readonly #events: CaseEvents;
@@ -41,7 +45,7 @@ export class MatrixCase {
   constructor(seed: number, store: TileStore, coverage: Coverage) {
     const random = new SeededRandom(seed);
     const target = targetOf(seed);
-    const repo = randomRepo(random, String(seed), target);
+    const repo = caseRepo(seed, random, target);
     const clock = new ManualClock(repo.startMs);
     this.#random = random;
     this.#repo = repo;
@@ -51,7 +55,7 @@ export class MatrixCase {
     this.#shape = {
       leafBytesMax: random.pick([60, 60, 90, 120, 250, 1_000, 4_096]),
       tailRowsMax: random.pick([1, 2, 3, 5, 10, 40]),
-      recentIdsMax: random.pick([0, 1, 2, 5, 20, DEFAULT_TILE_SHAPE.recentIdsMax]),
+      recentIdsMax: this.#recentIdsMax(),
     };
     this.#foldAfterMs = Math.ceil(repo.scaleMs * random.pick([0, 1, 5]));
     this.#target = target;
@@ -74,6 +78,13 @@ export class MatrixCase {
     });
   }
 
+  /** Where rows may be given up that are younger than a horizon, repeats are told by the recent ids alone. */
+  #recentIdsMax(): number {
+    const all = DEFAULT_TILE_SHAPE.recentIdsMax;
+    const some = this.#random.pick([0, 1, 2, 5, 20, all]);
+    return this.#repo.bounded ? all : some;
+  }
+
   /** @throws Mismatch where the engine is not right */
   async run(): Promise<void> {
     const random = this.#random;
@@ -87,6 +98,8 @@ export class MatrixCase {
       else if (kind === 7) await this.#writing.compact();
       else if (kind === 8) this.#tick();
       else await this.#questions.ask(1);
+      // What is given up is seldom seen in the tree that a case ends with.
+      if (this.#repo.bounded) this.#checkTrees();
     }
     await this.#writing.deliverAll();
     await this.#questions.ask(3);
@@ -106,6 +119,7 @@ export class MatrixCase {
   async #passPhases(): Promise<void> {
     const random = this.#random;
     if (BOUNDED.test(this.#target.operation.accuracy) && random.chance(0.3)) await this.#sendMany();
+    if (this.#repo.bounded && random.chance(0.5)) await this.#crowdMillisecond();
     const nowMs = this.#clock.nowMs();
     // A few milliseconds apart, so that the shortest window holds them.
     const times = [2, 1, 0].map((agoMs) => this.#events.inBounds(nowMs - agoMs));
@@ -142,13 +156,29 @@ export class MatrixCase {
     await this.#questions.ask(1);
   }
 
-  /** Events of one key at these times, and whatever else has not been delivered. */
-  async #sendAimed(times: readonly number[]): Promise<void> {
-    const { keyColumn } = this.#repo.views[0]!.definition;
-    for (const timeMs of times) {
-      this.#writing.append(this.#events.produce(timeMs, { [keyColumn]: this.#key }));
+  /** So many events of the last millisecond of a tile that it is given up, and questions about some of them. */
+  async #crowdMillisecond(): Promise<void> {
+    const random = this.#random;
+    const nowMs = this.#clock.nowMs();
+    const spanMs = random.pick(SPANS_MS);
+    this.#advance(spanMs - 1 - (nowMs % spanMs));
+    const timeMs = this.#events.inBounds(this.#clock.nowMs());
+    const sent: CaseEvent[] = [];
+    for (let batches = random.between(1, 4); batches > 0; batches--) {
+      const times = new Array<number>(random.between(2, 12)).fill(timeMs);
+      sent.push(...(await this.#sendAimed(times)));
     }
+    if (random.chance(0.5)) await this.#writing.compact();
+    for (let i = 0; i < 2; i++) await this.#questions.askAbout(this.#repo.views[0]!, random.pick(sent));
+  }
+
+  /** Events of one key at these times, and whatever else has not been delivered. */
+  async #sendAimed(times: readonly number[]): Promise<CaseEvent[]> {
+    const { keyColumn } = this.#repo.views[0]!.definition;
+    const sent = times.map((timeMs) => this.#events.produce(timeMs, { [keyColumn]: this.#key }));
+    for (const event of sent) this.#writing.append(event);
     await this.#writing.deliverAll();
+    return sent;
   }
 
   async #askAimed(timeMs: number): Promise<void> {
@@ -185,7 +215,7 @@ export class MatrixCase {
   #produce(): void {
     const random = this.#random;
     for (let count = random.pick([1, 1, 2, 5, 12]); count > 0; count--) {
-      const repeated = random.chance(0.12) ? this.#events.repeatable() : null;
+      const repeated = random.chance(this.#repo.bounded ? 0.3 : 0.12) ? this.#events.repeatable() : null;
       if (repeated !== null) this.#coverage.meet('event repeated');
       this.#writing.append(repeated ?? this.#events.produce(this.#events.someTime()));
       if (random.chance(0.4)) this.#tick();
@@ -200,6 +230,10 @@ export class MatrixCase {
         this.#coverage.meet('rows folded', facts.rowCount);
         this.#coverage.meet('rows in collapsed tiles', facts.collapsedRowCount);
         this.#coverage.meet('rows in a prefix', facts.prefixRowCount);
+        // Without a resolution only the bound gives up rows.
+        if (view.resolutionMs === null && facts.collapsedRowCount > 0) {
+          this.#coverage.meet(`rows given up at the bound, ${view.wide.length > 0 ? 'wide' : 'narrow'}`);
+        }
       }
     }
   }
