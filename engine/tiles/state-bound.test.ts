@@ -21,7 +21,7 @@ import { SingleView } from '../testing/single-view.ts';
 import { checkTree } from '../testing/tree-check.ts';
 import type { WindowValue } from '../windows/window-read.ts';
 import { fieldSizeBytes } from './field-size.ts';
-import { IDS_FIELD } from './grid.ts';
+import { IDS_FIELD, ROOT_FIELD } from './grid.ts';
 import { DEFAULT_TILE_SHAPE } from './tile-shape.ts';
 
 const HOUR_MS = 3_600_000;
@@ -237,4 +237,18 @@ test('wide partials leave the rows less room, never more than the bound', async 
     await it.apply(chunk);
     expect(treeBytes(it) + idBytes(it)).toBeLessThanOrEqual(wide.maxStateBytes);
   }
+}, 60_000);
+
+test('a tile stands for all of its stretch, also where a tree that came to be empty had dropped rows of it', async () => {
+  const it = new SingleView(viewWith({ maxStateBytes: 64 * 1024, asOfRetention: 0 }), { startMs: START_MS });
+  const dropped = { id: -1, at: START_MS, card: 1, amount: 1 };
+  await it.apply([dropped]);
+  it.clock.advanceTo(START_MS + 2 * DAY_MS + 1);
+  await it.compact();
+  expect([...it.tracker.statesOf(it.view.namespace)].every((fields) => !fields.has(ROOT_FIELD))).toBe(true);
+  // All at once: compaction does not come between.
+  const payments = events(20_000, 2 * DAY_MS).map((row) => ({ ...row, at: row.at + 1 }));
+  for (let at = 0; at < payments.length; at += CHUNK) await it.apply(payments.slice(at, at + CHUNK));
+  const { values } = await it.read('1', it.clock.nowMs());
+  for (const value of values) expectRight([dropped, ...payments], value);
 }, 60_000);

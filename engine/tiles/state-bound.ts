@@ -69,6 +69,8 @@ export function boundedChanges(args: {
   readonly tree: TreeEditor;
   readonly otherBytes: number;
   readonly fieldsRead: number;
+  /** Rows before this may have been dropped. */
+  readonly lowMs: number;
   readonly nowMs: number;
   readonly shares: BoundShares;
 }): Bounded | null {
@@ -81,6 +83,7 @@ export function boundedChanges(args: {
     const freedBytes = collapse({
       tree,
       limits: limitsOf(view, nowMs),
+      lowMs: args.lowMs,
       freeBytes: sizeBytes - shares.to * limitBytes,
       keptBytesMax: KEPT_SHARE * limitBytes,
       // The edit itself has read some.
@@ -120,11 +123,12 @@ function limitsOf(view: StateView, nowMs: number): number[] {
 function collapse(args: {
   readonly tree: TreeEditor;
   readonly limits: readonly number[];
+  readonly lowMs: number;
   readonly freeBytes: number;
   readonly keptBytesMax: number;
   readonly mayAsk: boolean;
 }): number {
-  const { tree, limits, keptBytesMax, mayAsk } = args;
+  const { tree, limits, lowMs, keptBytesMax, mayAsk } = args;
   const { root } = tree;
   let freedBytes = 0;
   for (let stretches = 0; stretches < STRETCHES_MAX && freedBytes < args.freeBytes; stretches++) {
@@ -141,6 +145,7 @@ function collapse(args: {
     const done = tree.collapse({
       fromMs: root.collapsedToMs,
       beforeMs,
+      lowMs,
       mergeDepth: root.mergeDepth,
       freeBytes: args.freeBytes - freedBytes,
       askMax: ASK_MAX,

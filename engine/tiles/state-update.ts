@@ -215,7 +215,9 @@ function bound(
 ): Bounded | null {
   const { view, state, head, idBytes, tree, nowMs } = args;
   const otherBytes = fieldSizeBytes(idBytes) + rowsWeightBytes(head.tail, tailStorages(view.storages));
-  return boundedChanges({ view, tree, otherBytes, fieldsRead: state.fields.size, nowMs, shares });
+  // With lifetime windows nothing is dropped: what the root has merged into its prefix, it knows.
+  const lowMs = view.hasLifetime ? 0 : retentionLowMs(view, nowMs);
+  return boundedChanges({ view, tree, otherBytes, fieldsRead: state.fields.size, lowMs, nowMs, shares });
 }
 
 /** Whether compaction ever gives up rows that a window still counts. */

@@ -52,6 +52,11 @@ export interface CollapseOrder {
   readonly fromMs: number;
   /** Only nodes that end at or before this are collapsed, ms. */
   readonly beforeMs: number;
+  /**
+   * Rows before this may have been dropped, ms, also by a tree that came to be empty and is forgotten: a node across it
+   * is left alone.
+   */
+  readonly lowMs: number;
   /** Nodes from this depth on go also where only tiles are left in them; 0: only nodes that have rows. */
   readonly mergeDepth: number;
   /** Enough when fields of this many bytes are gone. */
@@ -580,7 +585,8 @@ export class TreeEditor {
       if (loaded === null) continue;
       const sizeBytes = this.#sizeBytes(loaded);
       // Of a node across `lowMs` rows are gone that its tile would stand for; it goes as a whole before long.
-      const whole = endMs <= run.beforeMs && startMs >= this.root.lowMs;
+      const cut = startMs < this.root.lowMs || (startMs < run.lowMs && run.lowMs < endMs);
+      const whole = endMs <= run.beforeMs && !cut;
       let kept = true;
       const may = whole && (!hasChild(loaded.node, 'collapsed') || isMerged(run, depth + 1));
       // With wide partials a tile takes more than the few rows of a leaf: leaves go only as all of their parent's.
