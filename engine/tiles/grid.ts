@@ -8,7 +8,7 @@
  * interval: its children are all buckets of the top level.
  *
  * Why 8: with 32 a node's tiles were most of what a read and a write moved (18.6 kB a read of a key of 300,000 events
- * in 27 days, 11.8 kB with 8 and half as large leaves), and what spilled from a node was in ever so small fields: half as
+ * in 90 days, 11.8 kB with 8 and half as large leaves), and what spilled from a node was in ever so small fields: half as
  * many fields with 8. With 4, and more levels, a read asks for half as many names again and is no shorter.
  */
 import type { FieldName } from '../store/tile-store.ts';
