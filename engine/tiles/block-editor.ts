@@ -234,7 +234,7 @@ function hasField(children: readonly Child[], depth: number, level: number, inde
   return children.some(({ kind, bucket }) => kind !== 'inline' && blockAbove(first, bucket, level) === index);
 }
 
-/** Fields of the blocks that hold a time, other than below a node with fewer rows: what an insert there reads. */
+/** Fields of the blocks that hold a time, down to children of 33 s: what an insert there reads, unless the key is denser. */
 export function blocksAt(timeMs: number): FieldName[] {
   const fields: FieldName[] = [];
   for (let depth = 1; spanMs(depth) >= 2 ** 15; depth++) {
