@@ -13,16 +13,30 @@ import {
 } from './engine/definitions/check-view.ts';
 import { ENTITY_KEY_MAX_BYTES } from './engine/definitions/entity-key.ts';
 import { DEFAULT_MAX_STATE_BYTES } from './engine/definitions/feature-view.ts';
+import { SingleView } from './engine/testing/single-view.ts';
 import { SHIFTS } from './engine/tiles/grid.ts';
 import { DEFAULT_TILE_SHAPE } from './engine/tiles/tile-shape.ts';
 
 import { SERIES_MAX } from './engine/windows/window-reach.ts';
 
+import {
+  boolean,
+  count,
+  entity,
+  featureView,
+  integer,
+  lastN,
+  rate,
+  streamSource,
+  timestamp,
+} from './index.ts';
 import { PUSH_TIMEOUT_MS } from './ingest/log/kafka/topic-writer.ts';
 
 import { DEFAULT_CONSUMER_OPTIONS } from './ingest/partition-consumer.ts';
 import { aggregationsPage } from './scripts/aggregations-page.ts';
 import { DEFAULT_APP_LIMITS } from './serve/app.ts';
+import { toJson } from './serve/json-value.ts';
+import { SCENARIOS } from './test/faults/scenarios.ts';
 
 const root = dirname(fileURLToPath(import.meta.url));
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
@@ -121,6 +135,81 @@ test('docs/aggregations.md is what `npm run docs` makes of the registry', () => 
   expect(read('docs/aggregations.md')).toBe(aggregationsPage());
 });
 
+describe('docs/aggregations.md', () => {
+  const page = read('docs/aggregations.md');
+
+  test('calls parameters as a feature repo does, and by no other name', () => {
+    for (const { name: operation, params, orderedBy } of operationRegistry.values()) {
+      const from = page.indexOf(`### ${operation}\n`);
+      const section = page.slice(from, page.indexOf('\n### ', from + 1));
+      for (const { name, written = name, option } of params) {
+        expect(section, operation).toContain(option ? `\`{ ${written} }\`` : `\`${written}\``);
+        if (written !== name) expect(page).not.toContain(name);
+      }
+      if (orderedBy !== undefined) expect(section).toContain('`{ by }`');
+    }
+  });
+
+  test('tells the truth about windows, conditions and nulls', async () => {
+    const source = streamSource({
+      name: 's',
+      columns: {
+        id: integer(),
+        at: timestamp(),
+        k: integer(),
+        i: integer({ nullable: true }),
+        ok: boolean({ nullable: true }),
+      },
+      eventTime: 'at',
+      eventId: 'id',
+    });
+    const features = {
+      last_that_meet: lastN('i', 9).where('ok').lastEvents(3),
+      last_of_all: lastN('i', 9).lastEvents(3),
+      by_column: count().by('i').over('30d'),
+      rate_since: rate().since('day'),
+      rate_with_offset: rate().over('1d', { offset: '1d' }),
+      series: count().series({ start: '7d', size: '2d' }),
+      lifetime_with_offset: count().lifetime({ offset: '1d' }),
+    };
+    const dayMs = 86_400_000;
+    const todayMs = Date.UTC(2024, 0, 10);
+    const atMs = todayMs + dayMs / 2;
+    const single = new SingleView(featureView({ name: 'v', source, entity: entity('k'), features }), {
+      startMs: atMs,
+    });
+    // Before the oldest window of the series, in the oldest one, in the one before the newest day, and today.
+    const ages = [6.5 * dayMs, 5.5 * dayMs, 1.5 * dayMs, 5_000, 4_000, 3_000, 2_000];
+    const values = [-1, 9, 10, 100, null, 7, 8];
+    const conditions = [true, true, true, false, true, null, false];
+    await single.apply(
+      ages.map((age, n) => ({ id: n, at: atMs - age, k: 1, i: values[n]!, ok: conditions[n]! })),
+    );
+    const found = new Map(
+      (await single.read('1', atMs)).values.map(({ feature, value }) => [feature.name, value]),
+    );
+    expect(found.get('last_that_meet')).toEqual([9, 10]);
+    expect(found.get('last_of_all')).toEqual([7, 8]);
+    expect(JSON.stringify(toJson(found.get('by_column')!))).toBe('{"7":1,"8":1,"9":1,"10":1,"100":1,"-1":1}');
+    expect(found.get('rate_since')).toBe(4_000 / (atMs - todayMs + 1));
+    expect(found.get('rate_with_offset')).toBe(1_000 / dayMs);
+    expect(found.get('series')).toEqual([1, 0, 5]);
+    expect(found.get('lifetime_with_offset')).toBe(3);
+  });
+
+  test('says in which order events are, and refers to it', () => {
+    expect(page).toContain('text ids by a 64-bit hash of the text (XXH64)');
+    expect(page).not.toContain('event time, then id');
+    for (const name of ['first', 'last_n', 'changes', 'max_by_n', 'last_distinct_n'])
+      expect(operationRegistry.get(name)!.accuracy).toContain('in event order');
+  });
+
+  test('says what percentiles end with over many decades: 4 % and 6.4 % over 17 of them, as was measured', () => {
+    expect(page).toMatch(/^\| 0\.001 \| 0\.43 \| .* \| 6\.4 % \|$/m);
+    expect(page).toMatch(/^\| 0\.01 \| 4\.3 \| .* \| 4\.0 % \|$/m);
+  });
+});
+
 describe('ARCHITECTURE', () => {
   const architecture = read('ARCHITECTURE.md');
 
@@ -177,6 +266,48 @@ describe('ARCHITECTURE', () => {
       }
     }
     expect(found).toEqual([]);
+  });
+});
+
+describe('docs/reliability.md', () => {
+  const page = read('docs/reliability.md');
+  const matrix = tableAfter(page, '| # | fault |');
+
+  test('has a row for every fault, and a test for it', () => {
+    expect(matrix.map(([number]) => Number(number))).toEqual(Array.from({ length: 18 }, (_, i) => i + 1));
+    for (const [number, , ...tiers] of matrix) {
+      expect(
+        tiers.flatMap(codeNames).some((name) => name.includes(' › ')),
+        `fault ${number}`,
+      ).toBe(true);
+    }
+  });
+
+  test('names tests that are there', () => {
+    const named = codeNames(page).filter((name) => name.includes(' › '));
+    expect(named.length).toBeGreaterThan(18);
+    for (const name of new Set(named)) {
+      const [file, title] = name.split(' › ') as [string, string];
+      // As the first thing in the parentheses of a call: behind a part that differs from run to run, where there is one.
+      const literal = new RegExp(`\\(\\s*['"\`][^'"\`\\n]*${title.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}`);
+      expect(read(file), name).toMatch(literal);
+    }
+  });
+
+  test('names commands that are there', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const named = [...page.matchAll(/`npm run ([\w:-]+)/g)].map(([, script]) => script!);
+    expect(named).toContain('faults');
+    for (const script of named) expect(scripts).toHaveProperty([script]);
+  });
+
+  test('scenarios of faults are the files of test/faults, each with the letter it is chosen by', () => {
+    const files = readdirSync(join(root, 'test/faults')).filter((name) => name.endsWith('.test.ts'));
+    expect(SCENARIOS.map(({ file }) => `${file}.test.ts`).sort()).toEqual(files.sort());
+    for (const { letter, file } of SCENARIOS) {
+      expect(read(`test/faults/${file}.test.ts`)).toContain(`faults ${letter} ${file} (`);
+      expect(page, file).toContain(`test/faults/${file}.test.ts`);
+    }
   });
 });
 

@@ -7,7 +7,9 @@
  * all reads before writes are left out: the engine needs them, putting these values does not.
  */
 
+import { join } from 'node:path';
 import type { Storage } from '../embedded/storage.ts';
+import { makeDirectory } from '../engine/store/durable-directory.ts';
 import {
   type BytesDatabase,
   type Environment,
@@ -53,6 +55,7 @@ export class WriteRecorder {
     };
     return {
       store,
+      storeFlushed: () => storage.storeFlushed(),
       close: () => storage.close(),
       log: async (name, partitions) => {
         const log = await storage.log(name, partitions);
@@ -111,9 +114,18 @@ export class BareLmdb {
   readonly #databases: Readonly<Record<'log' | 'states' | 'watermarks', BytesDatabase>>;
   #filler = new Uint8Array(64 * 1024).fill(0xa5);
 
-  constructor(args: { path: string; flush: boolean }) {
-    this.#log = openEnvironment({ path: `${args.path}/log`, overlappingSync: false, noSync: !args.flush });
-    this.#store = openEnvironment({ path: `${args.path}/store`, overlappingSync: true });
+  static async open({ path, flush }: { path: string; flush: boolean }): Promise<BareLmdb> {
+    const paths = { log: join(path, 'log'), store: join(path, 'store') };
+    for (const directory of Object.values(paths)) makeDirectory(directory);
+    return new BareLmdb(
+      await openEnvironment({ path: paths.log, overlappingSync: false, noSync: !flush }),
+      await openEnvironment({ path: paths.store, overlappingSync: true }),
+    );
+  }
+
+  private constructor(log: Environment, store: Environment) {
+    this.#log = log;
+    this.#store = store;
     this.#databases = {
       log: openDatabase(this.#log, 'records'),
       states: openDatabase(this.#store, 'states'),

@@ -66,7 +66,7 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
       storage,
     );
     closers.push(() => engine.close());
-    const bare = new BareLmdb({ path: join(directory, 'bare'), flush });
+    const bare = await BareLmdb.open({ path: join(directory, 'bare'), flush });
     closers.push(() => bare.close());
     return await new Bench(options, directory, { engine, storage, recorder, bare }).run();
   } finally {

@@ -3,9 +3,16 @@ import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { register } from 'node:module';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { compileRepo } from '../engine/definitions/compile.ts';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
+import {
+  integerOption,
+  listOption,
+  numberOption,
+  type OptionValues,
+  runDevCommand,
+  UsageError,
+} from '../scripts/dev-command.ts';
 import { formatAggregationsReport } from './aggregations/aggregations-report.ts';
 import {
   AGGREGATION_PHASES,
@@ -38,6 +45,7 @@ number of events, and what each aggregation costs.
 
 with --roles
   --only LIST    some of ${PHASES.join(',')}
+  --views N      views that are rebuilt at once, 1 to 16 (default 1)
   --profile DIR  write CPU and heap profiles of the engine's processes (they cost speed)
 
 with --aggregations
@@ -51,6 +59,7 @@ interface Options {
   readonly mode: Mode;
   readonly seconds: number;
   readonly events: number;
+  readonly views: number;
   readonly seed: number;
   readonly out: string | undefined;
   readonly phases: ReadonlySet<string>;
@@ -65,60 +74,44 @@ const PHASES_OF: Readonly<Record<Mode, readonly string[]>> = {
   aggregations: AGGREGATION_PHASES,
 };
 
-function fail(message: string): never {
-  console.error(`${message}\n\n${HELP}`);
-  process.exit(2);
-}
+const OPTIONS = {
+  roles: { type: 'boolean', default: false },
+  aggregations: { type: 'boolean', default: false },
+  seconds: { type: 'string' },
+  events: { type: 'string' },
+  seed: { type: 'string', default: '1' },
+  out: { type: 'string' },
+  only: { type: 'string' },
+  views: { type: 'string' },
+  profile: { type: 'string' },
+  days: { type: 'string' },
+  plots: { type: 'string' },
+} as const;
 
-function parse(): Options {
-  try {
-    const { values } = parseArgs({
-      options: {
-        roles: { type: 'boolean', default: false },
-        aggregations: { type: 'boolean', default: false },
-        seconds: { type: 'string' },
-        events: { type: 'string' },
-        seed: { type: 'string', default: '1' },
-        out: { type: 'string' },
-        only: { type: 'string' },
-        profile: { type: 'string' },
-        days: { type: 'string' },
-        plots: { type: 'string' },
-        help: { type: 'boolean', default: false },
-      },
-    });
-    if (values.help) {
-      console.log(HELP);
-      process.exit(0);
-    }
-    const { roles, aggregations, only, profile, plots, out } = values;
-    if (roles && aggregations) fail('either --roles or --aggregations');
-    const mode: Mode = roles ? 'roles' : aggregations ? 'aggregations' : 'embedded';
-    const seconds = Number(values.seconds ?? (aggregations ? 2 : 5));
-    const events = Number(values.events ?? (aggregations ? 1_000_000 : 200_000));
-    const seed = Number(values.seed);
-    if (!(seconds > 0 && seconds <= 3600)) fail('--seconds must be a number above 0, at most 3600');
-    if (!(Number.isInteger(events) && events >= 1)) fail('--events must be an integer of at least 1');
-    if (!Number.isInteger(seed)) fail('--seed must be an integer');
-    if (mode === 'embedded' && only !== undefined) fail('--only goes with --roles or --aggregations');
-    if (!roles && profile !== undefined) fail('--profile goes with --roles');
-    if (!aggregations && (values.days ?? plots) !== undefined)
-      fail('--days and --plots go with --aggregations');
-    const days = (values.days ?? '30,90').split(',').map(Number);
-    if (!days.every((n) => Number.isInteger(n) && n >= 1 && n <= 90)) fail('--days: integers from 1 to 90');
-    const known = PHASES_OF[mode];
-    const names = only?.split(',') ?? known;
-    const unknown = names.filter((name) => !known.includes(name));
-    if (unknown.length > 0) fail(`--only: ${unknown.join(', ')} is none of ${known.join(', ')}`);
-    return {
-      ...{ mode, seconds, events, seed, out, days },
-      phases: new Set(names),
-      profile: profile === undefined ? null : resolve(profile),
-      plots: plots === undefined ? null : resolve(plots),
-    };
-  } catch (error) {
-    return fail((error as Error).message);
-  }
+/** @throws UsageError */
+function optionsOf(values: OptionValues<typeof OPTIONS>): Options {
+  const { roles, aggregations, only, profile, plots, out } = values;
+  if (roles && aggregations) throw new UsageError('either --roles or --aggregations');
+  const mode: Mode = roles ? 'roles' : aggregations ? 'aggregations' : 'embedded';
+  if (mode === 'embedded' && only !== undefined)
+    throw new UsageError('--only goes with --roles or --aggregations');
+  if (!roles && (profile ?? values.views) !== undefined)
+    throw new UsageError('--profile and --views go with --roles');
+  if (!aggregations && (values.days ?? plots) !== undefined)
+    throw new UsageError('--days and --plots go with --aggregations');
+  const { seconds = aggregations ? '2' : '5', events = aggregations ? '1000000' : '200000' } = values;
+  return {
+    mode,
+    seconds: numberOption('seconds', seconds, { min: 0.001, max: 3600 }),
+    events: integerOption('events', events, { min: 1 }),
+    views: integerOption('views', values.views ?? '1', { min: 1, max: 16 }),
+    seed: integerOption('seed', values.seed, { min: 0 }),
+    out,
+    phases: new Set(listOption('only', only, PHASES_OF[mode])),
+    profile: profile === undefined ? null : resolve(profile),
+    days: (values.days ?? '30,90').split(',').map((day) => integerOption('days', day, { min: 1, max: 90 })),
+    plots: plots === undefined ? null : resolve(plots),
+  };
 }
 
 async function cardFraud(): Promise<CompiledRepo> {
@@ -136,11 +129,11 @@ async function benchRoles(options: Options, repo: CompiledRepo) {
   onProgress('building …');
   // Always: whether a build is stale is told by some of its sources only.
   buildCheckout({ always: true });
-  const { seconds, events, seed, profile } = options;
+  const { seconds, events, views, seed, profile } = options;
   if (profile !== null) mkdirSync(profile, { recursive: true });
   const phases = options.phases as ReadonlySet<Phase>;
   return inScope((scope) =>
-    runRolesBench({ repo, phases, seconds, events, seed, profile, onProgress }, scope),
+    runRolesBench({ repo, phases, seconds, events, views, seed, profile, onProgress }, scope),
   );
 }
 
@@ -194,20 +187,28 @@ async function inScope<T>(work: (scope: Scope) => Promise<T>): Promise<T> {
 
 const onProgress = (text: string): void => console.error(text);
 
-const options = parse();
-const { mode, seconds, events, seed, out } = options;
-let report: object;
-if (mode === 'aggregations') {
-  const aggregations = await benchAggregations(options);
-  console.log(formatAggregationsReport(aggregations));
-  report = aggregations;
-} else if (mode === 'roles') {
-  const roles = await benchRoles(options, await cardFraud());
-  console.log(formatRolesReport(roles));
-  report = roles;
-} else {
-  const embedded = await runBench({ repo: await cardFraud(), seconds, events, seed, onProgress });
-  console.log(formatReport(embedded));
-  report = embedded;
-}
-if (out !== undefined) await writeFile(out, `${JSON.stringify(report, null, 2)}\n`);
+await runDevCommand({
+  name: 'npm run bench',
+  help: HELP,
+  options: OPTIONS,
+  run: async (values) => {
+    const options = optionsOf(values);
+    const { mode, seconds, events, seed, out } = options;
+    let report: object;
+    if (mode === 'aggregations') {
+      const aggregations = await benchAggregations(options);
+      console.log(formatAggregationsReport(aggregations));
+      report = aggregations;
+    } else if (mode === 'roles') {
+      const roles = await benchRoles(options, await cardFraud());
+      console.log(formatRolesReport(roles));
+      report = roles;
+    } else {
+      const embedded = await runBench({ repo: await cardFraud(), seconds, events, seed, onProgress });
+      console.log(formatReport(embedded));
+      report = embedded;
+    }
+    if (out !== undefined) await writeFile(out, `${JSON.stringify(report, null, 2)}\n`);
+    return true;
+  },
+});

@@ -4,8 +4,8 @@ import type { CompiledView } from '../engine/definitions/compiled.ts';
 import {
   DAY_MS,
   type EstimatedView,
-  estimateState,
   hasAscendingIds,
+  stateEstimator,
   TEXT_CHARS,
   TEXT_VALUES,
 } from '../engine/tiles/state-estimate.ts';
@@ -29,12 +29,16 @@ const RESOLUTIONS_MS = [
   7 * DAY_MS,
 ];
 
-const bytesAt = (view: EstimatedView, rate: number): number =>
-  estimateState(view, DEFAULT_TILE_SHAPE, rate).bytes;
+/** Bytes of a state whose view were otherwise. */
+type BytesIf = (changed: Partial<Pick<EstimatedView, 'longestWindowMs' | 'resolutionMs'>>) => number;
 
 /** Lines of a view's description. @param rates events per key and day */
 export function describeStateSizes(view: CompiledView, rates: readonly number[]): string[] {
-  const sizes = rates.map((rate) => ({ rate, size: estimateState(view, DEFAULT_TILE_SHAPE, rate) }));
+  const sizes = rates.map((rate) => {
+    const estimate = stateEstimator(view, DEFAULT_TILE_SHAPE, rate);
+    const bytesIf: BytesIf = (changed) => estimate(changed).bytes;
+    return { rate, size: estimate(), bytesIf };
+  });
   const past = sizes.filter(({ size }) => size.bytes > view.maxStateBytes);
   const hasBlocks = view.wide.length > 0;
   return [
@@ -62,7 +66,7 @@ export function describeStateSizes(view: CompiledView, rates: readonly number[])
       ],
       '    ',
     ),
-    ...past.flatMap(({ rate, size }) => warningOf(view, rate, size.bytes)),
+    ...past.flatMap(({ rate, size, bytesIf }) => warningOf(view, rate, size.bytes, bytesIf)),
   ];
 }
 
@@ -74,8 +78,8 @@ function assumptionsOf(view: CompiledView): string[] {
   return assumptions;
 }
 
-function warningOf(view: CompiledView, rate: number, bytes: number): string[] {
-  const ways = [resolutionFor(view, rate), boundFor(bytes), windowFor(view, rate)].filter(
+function warningOf(view: CompiledView, rate: number, bytes: number, bytesIf: BytesIf): string[] {
+  const ways = [resolutionFor(view, bytesIf), boundFor(bytes), windowFor(view, bytesIf)].filter(
     (way) => way !== null,
   );
   return [
@@ -86,7 +90,7 @@ function warningOf(view: CompiledView, rate: number, bytes: number): string[] {
 }
 
 /** The finest resolution that fits, where the view may have one. */
-function resolutionFor(view: CompiledView, rate: number): string | null {
+function resolutionFor(view: CompiledView, bytesIf: BytesIf): string | null {
   if (view.features.some(({ operation }) => operation.sequence === true)) return null;
   const shortestMs = Math.min(
     ...view.features.map(({ window }) => ('sizeMs' in window ? window.sizeMs : Number.POSITIVE_INFINITY)),
@@ -94,7 +98,7 @@ function resolutionFor(view: CompiledView, rate: number): string | null {
   for (const resolutionMs of RESOLUTIONS_MS) {
     if (resolutionMs <= (view.resolutionMs ?? 0)) continue;
     if (resolutionMs > shortestMs) break;
-    const bytes = bytesAt({ ...view, resolutionMs }, rate);
+    const bytes = bytesIf({ resolutionMs });
     if (bytes <= view.maxStateBytes) {
       return `resolution '${formatDuration(resolutionMs)}' gives ${shortBytes(bytes)}`;
     }
@@ -109,12 +113,12 @@ function boundFor(bytes: number): string | null {
 }
 
 /** The longest window that fits, in whole hours or, from two days on, days. */
-function windowFor(view: CompiledView, rate: number): string | null {
+function windowFor(view: CompiledView, bytesIf: BytesIf): string | null {
   let low = 0;
   let high = Math.floor(view.longestWindowMs / HOUR_MS);
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
-    if (bytesAt({ ...view, longestWindowMs: middle * HOUR_MS }, rate) <= view.maxStateBytes) low = middle;
+    if (bytesIf({ longestWindowMs: middle * HOUR_MS }) <= view.maxStateBytes) low = middle;
     else high = middle;
   }
   if (low === 0) {
@@ -123,7 +127,7 @@ function windowFor(view: CompiledView, rate: number): string | null {
       : `an asOfRetention of less than ${formatDuration(view.asOfRetentionMs)}`;
   }
   const hours = low >= 48 ? low - (low % 24) : low;
-  const bytes = bytesAt({ ...view, longestWindowMs: hours * HOUR_MS }, rate);
+  const bytes = bytesIf({ longestWindowMs: hours * HOUR_MS });
   return `windows that reach back ${formatDuration(hours * HOUR_MS)} at most take ${shortBytes(bytes)}`;
 }
 

@@ -52,12 +52,16 @@ export class HttpClient {
     return this.#request('POST', path, json);
   }
 
+  delete(path: string): Promise<HttpReply> {
+    return this.#request('DELETE', path);
+  }
+
   async close(): Promise<void> {
     await this.#pool.close();
   }
 
   /** @throws NoReplyError */
-  async #request(method: 'GET' | 'POST', path: string, json?: string): Promise<HttpReply> {
+  async #request(method: 'GET' | 'POST' | 'DELETE', path: string, json?: string): Promise<HttpReply> {
     try {
       const { statusCode, headers, body } = await this.#pool.request({
         method,
@@ -85,13 +89,19 @@ function parsed(text: string): unknown {
   }
 }
 
+/** `code` of what the server says is wrong; undefined: it does not say. */
+export const errorCodeOf = ({ body }: HttpReply): unknown =>
+  (body as { error?: { code?: unknown } } | null | undefined)?.error?.code;
+
 /** What the server says is wrong, on one line; details below it. */
 export function describeReply({ status, body }: HttpReply): string {
   const error = (
     body as { error?: { code?: unknown; message?: unknown; details?: unknown } } | null | undefined
   )?.error;
   if (typeof error?.message !== 'string') return `HTTP ${status}`;
-  const details = error.details === undefined ? '' : `\n  ${JSON.stringify(error.details)}`;
+  // Every error of Millrace has details, most of them none.
+  const isEmpty = Object.keys(error.details ?? {}).length === 0;
+  const details = isEmpty ? '' : `\n  ${JSON.stringify(error.details)}`;
   return `${error.message} (${String(error.code)}, HTTP ${status})${details}`;
 }
 

@@ -1,12 +1,16 @@
 /** The command line. `bin/millrace.js` calls `main`; every failure ends here, as a message and an exit code. */
 import { Command, Option } from 'commander';
+import { DEFAULT_GRACE_MS } from '../roles/view-binding.ts';
 import { CliError } from './cli-error.ts';
 import { loadConfig } from './config.ts';
+import { addDlqCommand } from './dead-letters/dlq-command.ts';
+import { addGapsCommand } from './gaps/gaps-command.ts';
 import { packageVersion } from './package-root.ts';
 import {
   collectPair,
   collectRate,
   DEFAULT_RATES,
+  parseGraceMs,
   parseSpeed,
   parseTimeMs,
   wholeNumber,
@@ -75,6 +79,32 @@ export function buildProgram(): Command {
       });
   }
 
+  withSettings(program.command('rebuild'), 'rebuild')
+    .description(
+      "make a view's state anew from the log, beside the one that is served until then; again: go on with it. Over --kafka and --redis in this process, else in the engine at --url",
+    )
+    .requiredOption('--view <name>', 'the view')
+    .option('--abort', 'give up the rebuild that is under way', false)
+    .option('--accept-gap', 'rebuild although the log has lost events that the view can reach', false)
+    .addOption(
+      new Option(
+        '--grace <duration>',
+        'how long the former state is kept up to date after the switch, over Kafka and Redis',
+      )
+        .argParser(parseGraceMs)
+        .default(DEFAULT_GRACE_MS, '10m'),
+    )
+    .action(async (options) => {
+      const config = configOf(options);
+      const { rebuild } = await import('./rebuild.ts');
+      process.exitCode = await rebuild(config, {
+        view: options.view,
+        abort: options.abort,
+        acceptGap: options.acceptGap,
+        graceMs: options.grace,
+      });
+    });
+
   withSettings(program.command('replay').argument('<file>', 'CSV or NDJSON, also gzip'), 'replay')
     .description('push the events of a file to a running server')
     .requiredOption('--source <name>', 'the source the events belong to')
@@ -138,11 +168,16 @@ export function buildProgram(): Command {
       await validate(config, options.rate.length === 0 ? DEFAULT_RATES : options.rate);
     });
 
+  addDlqCommand(program, (command) => withSettings(command, 'dlq'), configOf);
+  addGapsCommand(program, (command) => withSettings(command, 'gaps'), configOf);
   addSchemasCommand(program, (command) => withSettings(command, 'schemas'), configOf);
   return program;
 }
 
-/** Runs the command line; never rejects. */
+/** What was left behind, such as a connection to a server that does not answer, does not keep the process. */
+const LINGER_MS = 250;
+
+/** Runs the command line; never rejects. Soon afterwards the process ends. */
 export async function main(argv: readonly string[]): Promise<void> {
   // `millrace … | head` closes our output: nothing to report.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -160,4 +195,5 @@ export async function main(argv: readonly string[]): Promise<void> {
       process.exitCode = 70;
     }
   }
+  setTimeout(() => process.exit(), LINGER_MS).unref();
 }

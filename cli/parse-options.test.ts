@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { requestValue } from './get.ts';
-import { collectPair, collectRate, parseSpeed, parseTimeMs, wholeNumber } from './parse-options.ts';
+import {
+  collectPair,
+  collectRate,
+  parseGraceMs,
+  parseSpeed,
+  parseTimeMs,
+  wholeNumber,
+} from './parse-options.ts';
 
 describe('options of commands', () => {
   it('collect pairs; the value may be empty or hold an equals sign', () => {
@@ -12,6 +19,14 @@ describe('options of commands', () => {
     expect(() => collectPair('user=x', one)).toThrow(/twice/);
     expect(() => collectPair('=x', one)).toThrow(/NAME=VALUE/);
     expect(() => collectPair('x', one)).toThrow(/NAME=VALUE/);
+  });
+
+  it('take a grace time of 10 s to 30 d', () => {
+    expect(parseGraceMs('10s')).toBe(10_000);
+    expect(parseGraceMs('30d')).toBe(30 * 86_400_000);
+    for (const text of ['9s', '31d', '', '10', 'soon', '-10s']) {
+      expect(() => parseGraceMs(text), text).toThrow(/from 10s to 30d/);
+    }
   });
 
   it('take times as ISO 8601 with a zone or as milliseconds', () => {
@@ -30,7 +45,9 @@ describe('options of commands', () => {
   it('collect rates', () => {
     expect(collectRate('0.5', [])).toEqual([0.5]);
     expect(collectRate('10000', [1])).toEqual([1, 10_000]);
-    for (const text of ['0', '-1', '1e3', 'x', '1000000001'])
+    expect(collectRate('1e7', [])).toEqual([1e7]);
+    expect(collectRate('2.5E-3', [])).toEqual([0.0025]);
+    for (const text of ['0', '-1', '1e10', '1e-400', 'x', '1000000001', 'Infinity', '0x10'])
       expect(() => collectRate(text, [])).toThrow(/per key/);
   });
 

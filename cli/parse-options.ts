@@ -1,6 +1,7 @@
 /** Options of single commands as text → values; each refusal says what the flag takes. */
 import { InvalidArgumentError } from 'commander';
 import { parseTimestampMs } from '../engine/definitions/timestamp.ts';
+import { DurationError, parseDurationMs } from '../engine/windows/duration.ts';
 
 /** `k=v`, collected over repetitions; the value may be empty and may hold `=`. */
 export function collectPair(text: string, earlier: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
@@ -44,10 +45,24 @@ export function wholeNumber(max: number): (text: string) => number {
 /** Events per key and day, where none are given. */
 export const DEFAULT_RATES: readonly number[] = [1, 10, 100, 1_000, 10_000];
 
-/** A number of (0, 1e9], collected over repetitions. */
+/** A number of (0, 1e9], also as 1e7, collected over repetitions. */
 export function collectRate(text: string, earlier: readonly number[]): readonly number[] {
-  const rate = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
+  const rate = /^\d+(\.\d+)?(e[+-]?\d+)?$/i.test(text) ? Number(text) : 0;
   if (rate <= 0 || rate > 1e9)
     throw new InvalidArgumentError('It must be a number of events per key and day, above 0 and up to 1e9.');
   return [...earlier, rate];
+}
+
+const GRACE_MIN_MS = 10_000;
+const GRACE_MAX_MS = 30 * 86_400_000;
+
+/** A duration of [10 s, 30 d], ms: whoever reads takes up to a second to notice a switch. */
+export function parseGraceMs(text: string): number {
+  try {
+    const graceMs = parseDurationMs(text);
+    if (graceMs >= GRACE_MIN_MS && graceMs <= GRACE_MAX_MS) return graceMs;
+  } catch (error) {
+    if (!(error instanceof DurationError)) throw error;
+  }
+  throw new InvalidArgumentError('It must be a duration from 10s to 30d, such as 30s, 10m or 1h.');
 }

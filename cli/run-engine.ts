@@ -3,8 +3,9 @@
  *
  * 1. Load the feature repo, open the engine, listen.
  * 2. Wait until it is ready, then say how to push and read, and start the simulator.
- * 3. On the first signal: no more simulated events, drain, close. On a second one: exit at once. Where the engine
- *    says that it cannot go on: close, exit with 1, so that whoever supervises the process starts it again.
+ * 3. On the first signal: no more simulated events, drain, close, all within `--shutdown-timeout`. On a second one:
+ *    exit at once. Where the engine says that it cannot go on: close, exit with 1, so that whoever supervises the
+ *    process starts it again.
  *
  * A signal before step 2 ends the process soon, with 0: nothing was accepted yet.
  */
@@ -24,12 +25,10 @@ import { sampleRequests } from './sample-request.ts';
 import type { Config } from './settings.ts';
 import { aborted, shutdownOnSignals } from './shutdown.ts';
 
-/** Clients have this long to finish the requests they are sending. */
-const DRAIN_FOR_MS = 10_000;
-/** Longer than draining requests (10 s) and applying the log (5 s) may take. */
-const CLOSE_FOR_MS = 20_000;
+/** Clients have this share of the shutdown timeout to finish the requests they are sending. */
+const DRAIN_SHARE = 0.6;
 /** How long what is still being opened may take to be opened and closed, when nobody wants it any more. */
-const ABANDON_AFTER_MS = 3_000;
+const ABANDON_AFTER_MS_MAX = 3_000;
 
 const print = (text: string): void => {
   process.stdout.write(`${text}\n`);
@@ -63,6 +62,7 @@ export interface EnginePlan {
 
 /** Resolves with the exit code when a signal, or the engine, has stopped the process. */
 export async function runEngine(config: Config, plan: EnginePlan): Promise<number> {
+  const closeForMs = config.shutdownTimeout * 1_000;
   const repo = await loadFeatureRepo(config.features);
   const simulate = plan.simulates && config.simulate ? await loadSimulator(config.features) : null;
   const shutdown = shutdownOnSignals((signal) => {
@@ -74,7 +74,7 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
     const opening = plan.open(repo, logger);
     const engine = await Promise.race([opening, aborted(shutdown.signal)]);
     if (engine === undefined) {
-      await abandoned(opening);
+      await abandoned(opening, Math.min(ABANDON_AFTER_MS_MAX, closeForMs));
       print(plan.stopped);
       return 0;
     }
@@ -108,10 +108,11 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
       failure = error;
       throw error;
     } finally {
-      await simulator?.stop();
-      const closing = drainConnections(engine.app.server, engine.close(), DRAIN_FOR_MS);
+      // The simulator's last push may wait for a server that does not answer, and closing waits for pushes anyway.
+      const closed = Promise.all([simulator?.stop(), engine.close()]);
+      const closing = drainConnections(engine.app.server, closed, DRAIN_SHARE * closeForMs);
       // The failure is reported behind this block, which may not be reached.
-      await inTime(closing, plan.leaving, failure);
+      await inTime(closing, { closeForMs, leaving: plan.leaving, failure });
     }
     print(plan.stopped);
     return 0;
@@ -123,8 +124,8 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Closes what is being opened, unless that takes long: a server that does not answer has nothing of ours. */
-async function abandoned(opening: Promise<Engine>): Promise<void> {
-  const timer = setTimeout(() => process.exit(0), ABANDON_AFTER_MS);
+async function abandoned(opening: Promise<Engine>, afterMs: number): Promise<void> {
+  const timer = setTimeout(() => process.exit(0), afterMs);
   try {
     await (await opening).close();
   } catch {
@@ -136,14 +137,17 @@ async function abandoned(opening: Promise<Engine>): Promise<void> {
 
 /**
  * Waits for the end of closing, which a full disk or a dead server may keep away; then the process ends all the same.
- * @param failure what the process ends for; null: it was asked to
+ * `failure` is what the process ends for; null: it was asked to.
  */
-async function inTime(closing: Promise<void>, leaving: string, failure: unknown): Promise<void> {
+async function inTime(
+  closing: Promise<unknown>,
+  { closeForMs, leaving, failure }: { closeForMs: number; leaving: string; failure: unknown },
+): Promise<void> {
   const timer = setTimeout(() => {
     if (failure !== null) process.stderr.write(`millrace: ${messageOf(failure)}\n`);
-    process.stderr.write(`Not closed after ${CLOSE_FOR_MS / 1000} s; leaving anyway. ${leaving}\n`);
+    process.stderr.write(`Not closed after ${closeForMs / 1000} s; leaving anyway. ${leaving}\n`);
     process.exit(1);
-  }, CLOSE_FOR_MS);
+  }, closeForMs);
   try {
     await closing;
   } finally {

@@ -1,6 +1,4 @@
 /** `millrace ingest`, `serve` and `compact`, and `up` over Kafka and Redis: roles on servers of their own. */
-import { readFileSync } from 'node:fs';
-import { hostname } from 'node:os';
 import type { BackendSettings } from '../distributed/backend.ts';
 import { openDistributed, type Role } from '../distributed/runtime.ts';
 import { StoreFormatError, StoreSetupError, StoreUnavailableError } from '../engine/store/store-errors.ts';
@@ -12,6 +10,7 @@ import {
   TopicMissingError,
 } from '../ingest/log/kafka/kafka-errors.ts';
 import { CliError } from './cli-error.ts';
+import { kafkaSettingsOf, refuseAll, tlsFiles } from './kafka-settings.ts';
 import { registryOptions } from './registry-options.ts';
 import { runEngine } from './run-engine.ts';
 import type { Config } from './settings.ts';
@@ -28,6 +27,8 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
           repo,
           roles: new Set(roles),
           clock: config.clock,
+          consumer: { onGap: config.onGap },
+          closeTimeoutMs: config.shutdownTimeout * 1_000,
           logger,
         });
       } catch (error) {
@@ -105,63 +106,20 @@ function withFlags(error: Error): string {
 }
 
 /** @throws CliError where settings are missing, contradict each other, or a file cannot be read */
-function backendSettings(config: Config): BackendSettings {
+export function backendSettings(config: Config): BackendSettings {
   const problems: string[] = [];
-  const need = (condition: boolean, problem: string): void => {
-    if (!condition) problems.push(problem);
-  };
-  need(config.kafka !== null, 'kafka: the brokers are missing (--kafka HOST:PORT)');
-  need(config.redis !== null, 'redis: the address is missing (--redis redis://HOST:PORT)');
-  const sasl = [config.kafkaSasl, config.kafkaUsername, config.kafkaPassword];
-  need(
-    sasl.every((part) => part === null) || sasl.every((part) => part !== null),
-    'kafkaSasl, kafkaUsername and kafkaPassword go together',
-  );
-  for (const name of ['kafka', 'redis'] as const) {
-    const pair = [config[`${name}Cert`], config[`${name}Key`]];
-    need(pair[0] === null || pair[1] !== null, `${name}Cert needs ${name}Key`);
-    need(pair[1] === null || pair[0] !== null, `${name}Key needs ${name}Cert`);
+  const kafka = kafkaSettingsOf(config, problems);
+  if (config.redis === null) problems.push('redis: the address is missing (--redis redis://HOST:PORT)');
+  const redisTls = tlsFiles(config, 'redis', problems);
+  const { registryUsername, registryPassword, registryToken } = config;
+  const hasLogin = [registryUsername, registryPassword, registryToken].some((part) => part !== null);
+  if (config.registry === null && hasLogin) {
+    problems.push('registry: the address is missing (--registry URL)');
   }
-  need(
-    config.registry !== null ||
-      [config.registryUsername, config.registryPassword, config.registryToken].every((part) => part === null),
-    'registry: the address is missing (--registry URL)',
-  );
-  const pem = (key: keyof Config): string | undefined => {
-    const path = config[key];
-    if (typeof path !== 'string') return undefined;
-    try {
-      return readFileSync(path, 'utf8');
-    } catch (error) {
-      problems.push(`${key}: ${path} cannot be read: ${(error as Error).message}`);
-      return undefined;
-    }
-  };
-  const tlsOf = (name: 'kafka' | 'redis') => {
-    const [ca, cert, key] = [pem(`${name}Ca`), pem(`${name}Cert`), pem(`${name}Key`)];
-    if (ca === undefined && cert === undefined) return null;
-    return {
-      ...(ca === undefined ? {} : { ca }),
-      ...(cert === undefined || key === undefined ? {} : { cert, key }),
-    };
-  };
-  const [kafkaTls, redisTls] = [tlsOf('kafka'), tlsOf('redis')];
-  if (problems.length > 0) {
-    const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
-    throw new CliError(`${count} in the configuration:\n${problems.map((text) => `  ${text}`).join('\n')}`);
-  }
-  const { kafkaSasl, kafkaUsername, kafkaPassword, redisUsername, redisPassword, shards } = config;
+  refuseAll(problems);
+  const { redisUsername, redisPassword, shards } = config;
   return {
-    kafka: {
-      brokers: listOf(config.kafka!),
-      clientId: `millrace@${hostname()}`,
-      ...(config.kafkaTls === false || (config.kafkaTls === null && kafkaTls === null)
-        ? {}
-        : { ssl: kafkaTls ?? (true as const) }),
-      ...(kafkaSasl === null
-        ? {}
-        : { sasl: { mechanism: kafkaSasl, username: kafkaUsername!, password: kafkaPassword! } }),
-    },
+    kafka,
     group: config.group,
     createTopics: config.createTopics
       ? { partitions: config.partitions, replicationFactor: config.replicationFactor ?? -1 }
@@ -176,6 +134,7 @@ function backendSettings(config: Config): BackendSettings {
       ...(redisTls === null ? {} : { tls: redisTls }),
     },
     registry: registryOptions(config),
+    onLostSchema: config.onLostSchema,
   };
 }
 

@@ -36,6 +36,7 @@ export interface ServersConfig {
   readonly registryCa: string | null;
   readonly registryCert: string | null;
   readonly registryKey: string | null;
+  readonly onLostSchema: 'stop' | 'continue';
 }
 
 export const SERVER_PATH_SETTINGS = [
@@ -95,6 +96,7 @@ export const SERVER_SCHEMAS = {
   registryCa: path,
   registryCert: path,
   registryKey: path,
+  onLostSchema: z.enum(['stop', 'continue']),
 } as const satisfies Record<keyof ServersConfig, z.ZodType>;
 
 export const SERVER_DEFAULTS = {
@@ -126,11 +128,16 @@ export const SERVER_DEFAULTS = {
   registryCa: null,
   registryCert: null,
   registryKey: null,
+  onLostSchema: 'stop',
 } as const satisfies ServersConfig;
 
-const ROLES: readonly Command[] = ['up', 'ingest', 'serve', 'compact'];
-const INGEST: readonly Command[] = ['up', 'ingest'];
-const REGISTRY: readonly Command[] = ['up', 'ingest', 'schemas'];
+const ROLES: readonly Command[] = ['up', 'ingest', 'serve', 'compact', 'rebuild'];
+const KAFKA: readonly Command[] = [...ROLES, 'dlq'];
+const GROUP: readonly Command[] = ['up', 'ingest', 'rebuild', 'dlq'];
+const INGEST: readonly Command[] = ['up', 'ingest', 'rebuild'];
+/** A rebuild reads topics that are there. */
+const CREATING: readonly Command[] = ['up', 'ingest', 'serve', 'compact'];
+const REGISTRY: readonly Command[] = ['up', 'ingest', 'rebuild', 'schemas'];
 
 export const SERVER_SETTINGS: readonly Setting[] = [
   {
@@ -140,7 +147,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: 'none: the embedded log',
     expected: 'one or several HOST:PORT, separated by commas (an IPv6 address needs a host name)',
     description: 'Kafka brokers, HOST:PORT separated by commas',
-    commands: ROLES,
+    commands: KAFKA,
   },
   {
     key: 'kafkaTls',
@@ -149,7 +156,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: '`false`; `true` with a CA or certificate',
     expected: 'true or false',
     description: 'encrypt connections to Kafka',
-    commands: ROLES,
+    commands: KAFKA,
     fromText: booleanFromText,
   },
   {
@@ -159,7 +166,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: 'the CAs of the system',
     expected: 'the path of a PEM file',
     description: 'certificates that Kafka must be signed by (PEM)',
-    commands: ROLES,
+    commands: KAFKA,
   },
   {
     key: 'kafkaCert',
@@ -168,7 +175,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: 'none',
     expected: 'the path of a PEM file',
     description: 'certificate shown to Kafka (PEM)',
-    commands: ROLES,
+    commands: KAFKA,
   },
   {
     key: 'kafkaKey',
@@ -177,7 +184,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: 'none',
     expected: 'the path of a PEM file',
     description: 'key of that certificate (PEM)',
-    commands: ROLES,
+    commands: KAFKA,
   },
   {
     key: 'kafkaSasl',
@@ -186,7 +193,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: 'none',
     expected: 'one of plain, scram-sha-256, scram-sha-512',
     description: 'SASL mechanism: plain, scram-sha-256 or scram-sha-512',
-    commands: ROLES,
+    commands: KAFKA,
   },
   {
     key: 'kafkaUsername',
@@ -195,7 +202,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: 'none',
     expected: 'a text that is not empty',
     description: 'SASL user',
-    commands: ROLES,
+    commands: KAFKA,
   },
   {
     key: 'kafkaPassword',
@@ -205,7 +212,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     expected: 'a text that is not empty',
     description:
       'SASL password; better given by the variable, as a flag is seen by every user of the machine',
-    commands: ROLES,
+    commands: KAFKA,
     secret: true,
   },
   {
@@ -215,7 +222,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: '`millrace`',
     expected: '1 to 100 letters, digits and the characters . _ -',
     description: 'consumer groups are named PREFIX.SOURCE; every deployment on a Kafka needs its own',
-    commands: INGEST,
+    commands: GROUP,
   },
   {
     key: 'createTopics',
@@ -224,7 +231,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: '`false`',
     expected: 'true or false',
     description: 'create the topics that are missing',
-    commands: ROLES,
+    commands: CREATING,
     fromText: booleanFromText,
   },
   {
@@ -234,7 +241,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: '`4`',
     expected: 'a whole number from 1 to 4096',
     description: 'partitions of topics that are created',
-    commands: ROLES,
+    commands: CREATING,
     fromText: numberFromText,
   },
   {
@@ -244,7 +251,7 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     defaultText: "the brokers' default",
     expected: 'a whole number from 1 to 32',
     description: 'replicas of topics that are created',
-    commands: ROLES,
+    commands: CREATING,
     fromText: numberFromText,
   },
   {
@@ -400,5 +407,16 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     expected: 'the path of a PEM file',
     description: 'key of that certificate (PEM)',
     commands: REGISTRY,
+  },
+  {
+    key: 'onLostSchema',
+    flag: '--on-lost-schema <policy>',
+    env: 'MILLRACE_ON_LOST_SCHEMA',
+    defaultText: `\`${SERVER_DEFAULTS.onLostSchema}\``,
+    expected: 'stop or continue',
+    description:
+      'where the registry does not have the schema of a record, or there is none: `stop` its partition until it has, or ' +
+      '`continue`: the record is a dead letter',
+    commands: INGEST,
   },
 ];

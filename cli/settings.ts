@@ -13,7 +13,18 @@ import {
 } from './server-settings.ts';
 import { booleanFromText, numberFromText } from './setting-text.ts';
 
-export type Command = 'up' | 'ingest' | 'serve' | 'compact' | 'schemas' | 'replay' | 'get' | 'validate';
+export type Command =
+  | 'up'
+  | 'ingest'
+  | 'serve'
+  | 'compact'
+  | 'rebuild'
+  | 'schemas'
+  | 'replay'
+  | 'get'
+  | 'validate'
+  | 'dlq'
+  | 'gaps';
 
 export interface Setting {
   /** Key in the configuration file and in `Config`. */
@@ -52,8 +63,11 @@ export interface Config extends ServersConfig {
   readonly simulateRate: number;
   readonly simulateSeed: number;
   readonly maxLogBytes: number;
+  readonly onGap: 'stop' | 'continue';
+  /** Seconds. */
+  readonly shutdownTimeout: number;
   readonly logLevel: LogLevel;
-  /** Of the server that `replay` and `get` talk to. */
+  /** Of the server that `replay`, `get`, `dlq` and `gaps` talk to. */
   readonly url: string;
 }
 
@@ -85,6 +99,8 @@ export const SETTING_SCHEMAS = {
     .min(0)
     .max(2 ** 31 - 1),
   maxLogBytes: z.int().min(MIN_LOG_BYTES),
+  onGap: z.enum(['stop', 'continue']),
+  shutdownTimeout: z.number().min(1).max(3_600),
   logLevel: z.enum(LOG_LEVELS),
   url: z.url({ protocol: /^https?$/ }),
   ...SERVER_SCHEMAS,
@@ -100,6 +116,8 @@ export const DEFAULTS = {
   simulateRate: 20,
   simulateSeed: 1,
   maxLogBytes: DEFAULT_MAX_LOG_BYTES,
+  onGap: 'continue',
+  shutdownTimeout: 20,
   logLevel: 'warn',
   ...SERVER_DEFAULTS,
 } as const satisfies Partial<Config>;
@@ -108,7 +126,8 @@ const bytesFromText = (value: string): unknown => parseByteSize(value) ?? value;
 
 const SERVER: readonly Command[] = ['up', 'ingest', 'serve', 'compact'];
 const ALONE: readonly Command[] = ['up'];
-const CLIENT: readonly Command[] = ['replay', 'get'];
+const INGEST: readonly Command[] = ['up', 'ingest'];
+const CLIENT: readonly Command[] = ['replay', 'get', 'dlq', 'gaps'];
 
 export const SETTINGS: readonly Setting[] = [
   {
@@ -118,7 +137,7 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: '`examples/card-fraud` of the package',
     expected: 'the path of a directory with a features.ts',
     description: 'the feature repo: a directory with a features.ts',
-    commands: [...SERVER, 'schemas', 'replay', 'validate'],
+    commands: [...SERVER, 'rebuild', 'schemas', 'replay', 'validate', 'dlq'],
   },
   {
     key: 'host',
@@ -157,7 +176,7 @@ export const SETTINGS: readonly Setting[] = [
     expected: 'wall or event',
     description:
       "`wall`: now is the machine's time; `event`: now follows the events' times, to replay history",
-    commands: SERVER,
+    commands: [...SERVER, 'rebuild'],
   },
   {
     key: 'simulate',
@@ -201,6 +220,27 @@ export const SETTINGS: readonly Setting[] = [
     fromText: bytesFromText,
   },
   {
+    key: 'onGap',
+    flag: '--on-gap <policy>',
+    env: 'MILLRACE_ON_GAP',
+    defaultText: `\`${DEFAULTS.onGap}\``,
+    expected: 'stop or continue',
+    description:
+      'where events were gone from the log before they were applied and a window may ask for them: `stop` their ' +
+      'partition, or `continue` and mark values that may lack them',
+    commands: INGEST,
+  },
+  {
+    key: 'shutdownTimeout',
+    flag: '--shutdown-timeout <s>',
+    env: 'MILLRACE_SHUTDOWN_TIMEOUT',
+    defaultText: `\`${DEFAULTS.shutdownTimeout}\``,
+    expected: 'a number from 1 to 3600 (seconds)',
+    description: 'how long the process may take to drain and end after SIGTERM, seconds',
+    commands: SERVER,
+    fromText: numberFromText,
+  },
+  {
     key: 'logLevel',
     flag: '--log-level <level>',
     env: 'MILLRACE_LOG_LEVEL',
@@ -215,8 +255,9 @@ export const SETTINGS: readonly Setting[] = [
     env: 'MILLRACE_URL',
     defaultText: '`http://127.0.0.1:8787`; with other `host` and `port` in variables or the file, those',
     expected: 'an http or https URL',
-    description: 'the running server that `replay` and `get` talk to',
-    commands: CLIENT,
+    description:
+      'the running server that `replay`, `get`, `dlq` and `gaps` talk to, and `rebuild` without `kafka` and `redis`',
+    commands: [...CLIENT, 'rebuild'],
   },
   ...SERVER_SETTINGS,
 ];

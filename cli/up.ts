@@ -3,11 +3,15 @@ import type { pino } from 'pino';
 import { type Embedded, openEmbedded } from '../embedded/runtime.ts';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import { DirectoryLockedError } from '../engine/store/directory-lock.ts';
-import { StoreFormatError } from '../engine/store/store-errors.ts';
-import { LogReplacedError } from '../ingest/partition-consumer.ts';
+import { StoreFormatError, StoreFullError } from '../engine/store/store-errors.ts';
+import { LogFullError } from '../ingest/log/log-errors.ts';
+import { LogReplacedError, PartitionStoppedError } from '../ingest/partition-stopped.ts';
 import { CliError } from './cli-error.ts';
 import { runEngine } from './run-engine.ts';
 import type { Config } from './settings.ts';
+
+/** Share of the shutdown timeout in which the log is applied. */
+const DRAIN_SHARE = 0.25;
 
 /** Resolves with the exit code when a signal has stopped the process. */
 export async function up(config: Config): Promise<number> {
@@ -19,10 +23,11 @@ export async function up(config: Config): Promise<number> {
     open: (repo, logger) => open(config, repo, logger),
     simulates: true,
     about: [['data', config.dataDir]],
-    explain: (error) =>
-      error instanceof LogReplacedError
-        ? new CliError(`${error.message} (--data-dir)`, { cause: error })
-        : null,
+    explain: (error) => {
+      if (!(error instanceof PartitionStoppedError)) return null;
+      const flag = error instanceof LogReplacedError ? ' (--data-dir)' : '';
+      return new CliError(error.message + flag, { cause: error });
+    },
     stopped: `Stopped: everything accepted is on disk in ${config.dataDir}`,
     leaving: `Every acknowledged event is on disk in ${config.dataDir}; see whether the disk is full.`,
   });
@@ -35,10 +40,18 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
       dataDir: config.dataDir,
       clock: config.clock,
       maxLogBytes: config.maxLogBytes,
+      consumer: { onGap: config.onGap },
+      // Behind the requests, which have the first 60 %; the flush comes after it.
+      drainTimeoutMs: DRAIN_SHARE * config.shutdownTimeout * 1_000,
       logger,
     });
   } catch (error) {
-    if (error instanceof DirectoryLockedError || error instanceof StoreFormatError) {
+    if (
+      error instanceof DirectoryLockedError ||
+      error instanceof StoreFormatError ||
+      error instanceof LogFullError ||
+      error instanceof StoreFullError
+    ) {
       throw new CliError(`${error.message} (--data-dir)`, { cause: error });
     }
     const { code, message } = error as NodeJS.ErrnoException;

@@ -3,6 +3,7 @@ import type { CompiledFeature, CompiledRepo, CompiledView } from '../engine/defi
 import type { Column } from '../engine/definitions/types.ts';
 import { formatDuration } from '../engine/windows/duration.ts';
 import { formatByteSize } from './byte-size.ts';
+import { describeAggregation } from './describe-aggregation.ts';
 import { describeStateSizes } from './describe-state-sizes.ts';
 import { describeWindow } from './describe-window.ts';
 import { loadFeatureRepo } from './load-features.ts';
@@ -18,29 +19,37 @@ export async function validate(config: Config, rates: readonly number[]): Promis
 const describeType = ({ type, nullable }: Column): string => (nullable ? `${type}?` : type);
 
 function describeFeature(view: CompiledView, feature: CompiledFeature): string[] {
-  const { column, orderBy } = view.definition.features[feature.name]!;
-  const columns = [column, orderBy ?? null].filter((name) => name !== null);
-  const args = [...columns, ...feature.params.map(String)];
-  const { where, by } = view.definition.features[feature.name]!;
-  const restricted =
-    (where === undefined ? '' : ` where ${where}`) +
-    (by === undefined ? '' : ` by ${by.column}, at most ${by.max}`);
-  return [
-    feature.name,
-    `${feature.operation.name}(${args.join(', ')})${restricted}`,
-    describeWindow(feature.window),
-  ];
+  const definition = view.definition.features[feature.name]!;
+  return [feature.name, describeAggregation(feature, definition), describeWindow(feature.window)];
+}
+
+/** Each column once, with what of it is kept. */
+function describeStored(columns: CompiledView['columns']): string {
+  const kept = new Map<string, { readonly type: string; readonly needs: string[] }>();
+  for (const { name, type, need } of columns) {
+    const column = kept.get(name) ?? { type, needs: [] };
+    kept.set(name, column);
+    column.needs.push(need);
+  }
+  const texts = [...kept].map(([name, { type, needs }]) => {
+    const hash = needs.includes('hash')
+      ? needs.includes('value')
+        ? ' and its hash'
+        : ' (its hash only)'
+      : '';
+    return `${name} ${type}${hash}`;
+  });
+  return texts.join(', ') || 'none';
 }
 
 function describeView(view: CompiledView, rates: readonly number[]): string {
   const { version, resolutionMs } = view.definition;
-  const stored = view.columns.map(({ name, type }) => `${name} ${type}`).join(', ') || 'none';
   const lines = [
     `view ${view.name}: ${view.source.name} by ${view.entity.name}`,
     `  namespace ${view.namespace}, version ${version}, as-of retention ${formatDuration(view.asOfRetentionMs)}, ` +
       `${resolutionMs === null ? 'exact' : `resolution ${formatDuration(resolutionMs)}`}, ` +
       `at most ${formatByteSize(view.maxStateBytes)} per key`,
-    `  stored columns: ${stored}`,
+    `  stored columns: ${describeStored(view.columns)}`,
     textTable(
       view.features.map((feature) => describeFeature(view, feature)),
       '  ',

@@ -16,7 +16,7 @@ import { decodeHead, tailStorages } from '../engine/tiles/head.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
 import { type StateWriting, ViewWriter } from '../ingest/view-writer.ts';
-import { Compactor } from './compactor.ts';
+import { Compactor, inOwnNamespaces } from './compactor.ts';
 
 const START_MS = 1_700_000_000_000;
 const HOUR_MS = 3_600_000;
@@ -65,7 +65,9 @@ class Setup {
       rules: PROTOCOL,
       newToken: randomTokens(),
     };
-    this.compactor = new Compactor(views, this.writing, async () => true, { leaseMs: LEASE_MS });
+    this.compactor = new Compactor(inOwnNamespaces(views), this.writing, async () => true, {
+      leaseMs: LEASE_MS,
+    });
   }
 
   /** Applies one event at now and moves the watermark past it. */
@@ -121,7 +123,7 @@ describe('a state that ingest wrote', () => {
     expect(await it.due(FOLD_AFTER_MS)).toBe(1);
     expect(await it.compactor.step(0)).toMatchObject({ compacted: 0 });
     await it.advance(FOLD_AFTER_MS);
-    expect(await it.compactor.step(0)).toMatchObject({ compacted: 1, ended: 0, conflicts: 0, orphaned: 0 });
+    expect(await it.compactor.step(0)).toMatchObject({ compacted: 1, ended: 0, conflicts: 0, postponed: 0 });
     expect(await it.state()).toEqual({ exists: true, tailRows: 0, hasTree: true });
   });
 
@@ -210,10 +212,59 @@ test('a state written meanwhile is left alone and comes up again when the lease 
   expect(await it.compactor.step(0)).toMatchObject({ compacted: 1, conflicts: 0 });
 });
 
-test('entries of a view that is no longer defined leave the index', async () => {
-  const it = new Setup([]);
-  await it.apply(1);
-  await it.advance(FOLD_AFTER_MS);
-  expect(await it.compactor.step(0)).toMatchObject({ compacted: 0, orphaned: 1 });
-  expect(await it.due(10 * RETENTION_MS)).toBe(0);
+describe('a compactor that does not define the view, of a version before it or after it', () => {
+  const POSTPONED_MS = DAY_MS;
+
+  /** What an old process does meanwhile, over the same store. */
+  const former = (it: Setup): Compactor =>
+    new Compactor(inOwnNamespaces([]), it.writing, async () => true, { leaseMs: LEASE_MS });
+
+  test('puts the state off, and whoever knows it finds it a day later', async () => {
+    const it = new Setup();
+    await it.apply(1);
+    await it.advance(FOLD_AFTER_MS);
+    expect(await former(it).step(0)).toMatchObject({ compacted: 0, postponed: 1 });
+    expect(await it.due(POSTPONED_MS - 1)).toBe(0);
+    await it.advance(POSTPONED_MS);
+    expect(await it.compactor.step(0)).toMatchObject({ compacted: 1, postponed: 0 });
+    expect(await it.state()).toEqual({ exists: true, tailRows: 0, hasTree: true });
+  });
+
+  test('keeps no written state from compaction: with a further event it is due where it was', async () => {
+    const it = new Setup();
+    await it.apply(1);
+    await it.advance(FOLD_AFTER_MS);
+    await former(it).step(0);
+    // Within a minute it may just be leased.
+    await it.advance(60_000);
+    await it.apply(2);
+    expect(await it.due(0)).toBe(0);
+    await it.advance(1);
+    await it.apply(3);
+    expect(await it.due(-60_001)).toBe(1);
+    expect(await it.compactor.step(0)).toMatchObject({ compacted: 1 });
+    // Events that lateness has not passed stay in the tail.
+    expect(await it.state()).toEqual({ exists: true, tailRows: 2, hasTree: true });
+    // It is as any other again.
+    expect(await it.due(FOLD_AFTER_MS - 1)).toBe(0);
+  });
+
+  test('beside one that does, through a rolling upgrade: the state is folded and in the end expires', async () => {
+    const it = new Setup();
+    const old = former(it);
+    for (let id = 1; id <= 40; id++) {
+      await it.apply(id);
+      await it.advance(FOLD_AFTER_MS / 4);
+      // The old one always comes first.
+      await old.step(0);
+      if (id > 20) await it.compactor.step(0);
+    }
+    for (let days = 0; days < 11; days++) {
+      await old.step(0);
+      await it.advance(POSTPONED_MS + 1);
+      await it.compactor.step(0);
+    }
+    expect(await it.state()).toEqual({ exists: false, tailRows: 0, hasTree: false });
+    expect(await it.due(10 * RETENTION_MS)).toBe(0);
+  });
 });

@@ -30,19 +30,33 @@ export interface CompactionCounts {
   ended: number;
   /** Writes that lost their compare-and-set; the state comes up again when its lease ends. */
   conflicts: number;
-  /** Due entries of views that are no longer defined: removed from the index. */
-  orphaned: number;
+  /** Of views that are not defined here: left to who knows them. */
+  postponed: number;
   /** By view: how many of the states rewritten were coarsened for their bound. */
   readonly coarsened: Map<CompiledView, number>;
 }
 
 /**
+ * A state whose view this process does not define may be another's: of a later version that is being rolled out, or of a
+ * view removed for a while. It keeps its due entry, looked at again this much later by whoever is there then.
+ */
+const POSTPONED_MS = 86_400_000;
+
 /**
  * A plan needs one read for the watermarks, and at most one per level of the tree for each of what it does: folding,
  * expiring and coarsening, and a few more for the blocks these meet; past its bound as many again, some hundred nodes at a
  * time.
  */
 const READS_MAX = 6 * DEPTH_MAX;
+
+/** The view whose states lie in a namespace; undefined: none of this process. */
+export type ViewLookup = (namespace: string) => CompiledView | undefined;
+
+/** Each view in the namespace of its definition. */
+export function inOwnNamespaces(views: Iterable<CompiledView>): ViewLookup {
+  const byNamespace = new Map([...views].map((view) => [view.namespace, view]));
+  return (namespace) => byNamespace.get(namespace);
+}
 
 /** A state under way: what is to be read of it next. */
 interface Work {
@@ -54,18 +68,18 @@ interface Work {
 }
 
 export class Compactor {
-  readonly #views: ReadonlyMap<string, CompiledView>;
+  readonly #viewIn: ViewLookup;
   readonly #writing: StateWriting;
   readonly #completeness: Completeness;
   readonly #options: CompactorOptions;
 
   constructor(
-    views: Iterable<CompiledView>,
+    viewIn: ViewLookup,
     writing: StateWriting,
     completeness: Completeness,
     options: Partial<CompactorOptions> = {},
   ) {
-    this.#views = new Map([...views].map((view) => [view.namespace, view]));
+    this.#viewIn = viewIn;
     this.#writing = writing;
     this.#completeness = completeness;
     this.#options = { ...DEFAULT_COMPACTOR_OPTIONS, ...options };
@@ -78,7 +92,7 @@ export class Compactor {
       compacted: 0,
       ended: 0,
       conflicts: 0,
-      orphaned: 0,
+      postponed: 0,
       coarsened: new Map(),
     };
     const nowMs = clock.nowMs();
@@ -95,18 +109,21 @@ export class Compactor {
   async #begin(entries: readonly DueEntry[], shard: number, counts: CompactionCounts): Promise<Work[]> {
     const live = new Map<CompiledView, boolean>();
     const work: Work[] = [];
-    const orphans: DueEntry[] = [];
+    const unknown: DueEntry[] = [];
     for (const entry of entries) {
-      const view = this.#views.get(entry.address.namespace);
+      const view = this.#viewIn(entry.address.namespace);
       if (view === undefined) {
-        orphans.push(entry);
+        unknown.push(entry);
         continue;
       }
       if (!live.has(view)) live.set(view, await this.#completeness(view, shard));
       work.push({ entry, view, live: live.get(view)!, fields: COMPACTION_FIELDS, partitions: [] });
     }
-    if (orphans.length > 0) await this.#writing.store.dropDue(orphans);
-    counts.orphaned += orphans.length;
+    if (unknown.length > 0) {
+      const { store, clock } = this.#writing;
+      await store.postponeDue(unknown, clock.nowMs() + POSTPONED_MS);
+    }
+    counts.postponed += unknown.length;
     return work;
   }
 

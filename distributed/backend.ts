@@ -17,7 +17,7 @@ import {
   type RegistryOptions,
   type SchemaRegistry,
 } from '../ingest/decoding/schema-registry.ts';
-import type { LogInfo, LogWriter } from '../ingest/log/event-log.ts';
+import type { LogWriter } from '../ingest/log/event-log.ts';
 import type { GroupTimings } from '../ingest/log/kafka/consumer-group.ts';
 import type { KafkaSettings } from '../ingest/log/kafka/kafka-client.ts';
 import { deadLetterTopic, type KafkaDeadLetters } from '../ingest/log/kafka/kafka-dead-letters.ts';
@@ -26,6 +26,7 @@ import type { KafkaLogReader } from '../ingest/log/kafka/kafka-log-reader.ts';
 import { sourceTopicProblems } from '../ingest/log/kafka/source-topic.ts';
 import type { KafkaLogInfo } from '../ingest/log/kafka/topic-offsets.ts';
 import type { KafkaLogWriter } from '../ingest/log/kafka/topic-writer.ts';
+import { sourceAppendReachMs } from '../roles/log-reach.ts';
 import { reasonOf } from '../roles/reason-of.ts';
 import type { Role } from './runtime.ts';
 
@@ -42,6 +43,8 @@ export interface BackendSettings {
   readonly redis: Omit<RedisTileStoreOptions, 'profile' | 'onConnectionError'>;
   /** null: records are JSON. */
   readonly registry: RegistryOptions | null;
+  /** What becomes of records whose schema the registry does not have: see `RecordDecoderOptions`. @default 'stop' */
+  readonly onLostSchema?: 'stop' | 'continue';
   /** How long a consumer may stand still before the process gives up, ms. @default 60 s */
   readonly stallMs?: number;
   /** Timeouts of the consumer groups. @default those of `GroupTimings` */
@@ -61,10 +64,10 @@ export interface Backend {
    * @throws StoreFormatError where it is not: the process must not go on
    */
   confirmLayout(): Promise<void>;
-  logInfo(source: CompiledSource): LogInfo;
+  logInfo(source: CompiledSource): KafkaLogInfo;
   logWriter(source: CompiledSource): LogWriter;
   /** Not yet a member of its group: see `start`. */
-  logReader(source: CompiledSource, listener: ReaderListener): KafkaLogReader;
+  logReader(source: CompiledSource, listener: ReaderListener, reading?: ReadingApart): KafkaLogReader;
   deadLetters(source: CompiledSource): DeadLetters;
   decoder(source: CompiledSource): RecordDecoder;
   close(): Promise<void>;
@@ -75,6 +78,14 @@ export interface ReaderListener {
   readonly onRevoked: (partition: number) => void;
   /** The process should end and be started again. */
   readonly onStalled: (error: Error) => void;
+}
+
+/** Readers that have the log for themselves, beside those who ingest. */
+export interface ReadingApart {
+  /** Their group is named `group.source.groupSuffix`. */
+  readonly groupSuffix: string;
+  /** As in `KafkaLogReaderOptions`. */
+  readonly maxQueuedBytes: { readonly partition: number; readonly total: number };
 }
 
 /** @throws errors that name the server that cannot be used, and the setting it comes from */
@@ -128,7 +139,7 @@ class KafkaRedisBackend implements Backend {
     }
     for (const source of repo.sources.values()) {
       // At least what a window can ask for, so that a store that was lost can be filled again.
-      const retentionMs = Math.max(source.retentionMs, RETENTION_MIN_MS);
+      const retentionMs = Math.max(sourceAppendReachMs(source), RETENTION_MIN_MS);
       const topic = this.#connection.info(topicOf(source));
       await this.#topic(topic, { retentionMs });
       if (roles.has('serve')) await this.#writer(source).connect();
@@ -146,7 +157,7 @@ class KafkaRedisBackend implements Backend {
     await (this.servingStore ?? this.writingStore)?.confirmLayout();
   }
 
-  logInfo(source: CompiledSource): LogInfo {
+  logInfo(source: CompiledSource): KafkaLogInfo {
     return this.#connection.info(topicOf(source));
   }
 
@@ -154,12 +165,12 @@ class KafkaRedisBackend implements Backend {
     return this.#writer(source);
   }
 
-  logReader(source: CompiledSource, listener: ReaderListener): KafkaLogReader {
+  logReader(source: CompiledSource, listener: ReaderListener, reading?: ReadingApart): KafkaLogReader {
     const { group, redis, stallMs, groupTimings } = this.#settings;
     return this.#connection.reader(topicOf(source), {
-      groupId: `${group}.${source.name}`,
+      groupId: `${group}.${source.name}${reading === undefined ? '' : `.${reading.groupSuffix}`}`,
       deployment: redis.prefix ?? DEFAULT_REDIS_PREFIX,
-      maxQueuedBytes: { partition: 1024 * 1024, total: 16 * 1024 * 1024 },
+      maxQueuedBytes: reading?.maxQueuedBytes ?? { partition: 1024 * 1024, total: 16 * 1024 * 1024 },
       ...(stallMs === undefined ? {} : { stallMs }),
       ...(groupTimings === undefined ? {} : { timings: groupTimings }),
       ...listener,
@@ -171,16 +182,20 @@ class KafkaRedisBackend implements Backend {
   }
 
   decoder(source: CompiledSource): RecordDecoder {
+    const { onLostSchema } = this.#settings;
     return remembered(this.#decoders, source, () =>
-      recordDecoder({ source: source.definition, registry: this.#registry }),
+      recordDecoder({
+        source: source.definition,
+        registry: this.#registry,
+        ...(onLostSchema === undefined ? {} : { onLostSchema }),
+      }),
     );
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#kafka?.close();
     this.#registry?.close();
-    await Promise.all([this.servingStore?.close(), this.writingStore?.close()]);
+    await Promise.all([this.#kafka?.close(), this.servingStore?.close(), this.writingStore?.close()]);
   }
 
   get #connection(): KafkaConnection {
@@ -218,7 +233,9 @@ class KafkaRedisBackend implements Backend {
 
   async #warnOf(info: KafkaLogInfo, source: CompiledSource): Promise<void> {
     const settings = await info.sourceSettings();
-    for (const problem of settings === null ? [] : sourceTopicProblems(settings, source.retentionMs)) {
+    for (const problem of settings === null
+      ? []
+      : sourceTopicProblems(settings, sourceAppendReachMs(source))) {
       this.#logger.warn({ topic: info.topic }, `Kafka: ${problem}`);
     }
   }

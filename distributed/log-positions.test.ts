@@ -1,7 +1,11 @@
 /** When looks that fail or hang are told. What they see is tested with the roles, on real servers. */
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ManualClock } from '../engine/clock.ts';
+import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
+import { randomTokens } from '../engine/store/random-tokens.ts';
 import { IngestProgress } from '../ingest/ingest-progress.ts';
+import { OpenGaps } from '../ingest/open-gaps.ts';
+import { ViewBindings } from '../roles/view-bindings.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
 import { LogPositions } from './log-positions.ts';
 
@@ -15,15 +19,22 @@ beforeEach(async () => {
   nowMs = 0;
   looks = [];
   stop = new AbortController();
-  vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
   const clock = new ManualClock(0);
   positions = new LogPositions({
     sources: [],
-    store: { readWatermarks: async () => [] },
+    store: { look: async () => ({ mark: null, watermarks: [] }) },
     shards: 1,
+    bindings: new ViewBindings({
+      views: [],
+      store: new MemoryTileStore({ random: () => 'one' }),
+      clock,
+      newToken: randomTokens(),
+    }),
     progress: new IngestProgress({ clock, lagBoundMs: 10_000 }),
+    gaps: new OpenGaps(),
     eventClock: null,
     clock,
+    monotonicMs: () => nowMs,
     idleMs: 1,
     awaitedMs: 1,
     beforeLook: () => new Promise((resolve, reject) => looks.push({ resolve, reject })),
@@ -35,7 +46,6 @@ afterEach(async () => {
   stop.abort();
   for (const look of looks) look.resolve();
   await running;
-  vi.restoreAllMocks();
 });
 
 const atLook = async (index: number) => {

@@ -6,10 +6,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
-import type { TileStore, Watermark, WatermarkName } from '../engine/store/tile-store.ts';
+import { withGap } from '../engine/store/log-gap.ts';
+import type { ShardMark } from '../engine/store/shard-mark.ts';
+import type { ShardLook, TileStore, Watermark, WatermarkName } from '../engine/store/tile-store.ts';
 import type { EventClock } from '../ingest/event-clock.ts';
 import type { IngestProgress } from '../ingest/ingest-progress.ts';
 import type { LogInfo } from '../ingest/log/event-log.ts';
+import type { OpenGaps } from '../ingest/open-gaps.ts';
+import type { ViewBindings } from '../roles/view-bindings.ts';
 
 export interface FollowedSource {
   readonly source: CompiledSource;
@@ -20,7 +24,7 @@ export interface FollowedSource {
 
 /** Consumers of this process, as far as a store that loses writes is concerned. */
 export interface FollowedIngest {
-  /** What they have applied and moved watermarks to. */
+  /** What they have applied and moved watermarks to; views as bound. */
   applied(): readonly {
     readonly view: CompiledView;
     readonly partition: number;
@@ -32,13 +36,19 @@ export interface FollowedIngest {
 
 export interface LogPositionsOptions {
   readonly sources: readonly FollowedSource[];
-  readonly store: Pick<TileStore, 'readWatermarks'>;
+  readonly store: Pick<TileStore, 'look'>;
   readonly shards: number;
+  /** Read before the watermarks of what they say is active, and adopted together with these. */
+  readonly bindings: ViewBindings;
   readonly progress: IngestProgress;
+  /** Told what the watermarks say is missing. */
+  readonly gaps: OpenGaps;
   /** Moved along with the watermarks; null: now is the machine's time. */
   readonly eventClock: EventClock | null;
   /** Processing time. */
   readonly clock: Clock;
+  /** Time that only goes on, ms, for how long looks take. @default that of the process */
+  readonly monotonicMs?: () => number;
   /** Called before every look that nobody waits for; what it throws goes to `onError`, and the look is left out. */
   readonly beforeLook: () => Promise<void>;
   /** Pause between looks, ms. */
@@ -51,7 +61,15 @@ export interface LogPositionsOptions {
 /** A view's position over all shards. */
 interface Position {
   readonly nextOffset: number;
+  /** Of the shard that is furthest: the log had records up to there. */
+  readonly highestOffset: number;
   readonly appendedMs: number;
+}
+
+/** Of the namespace that is read, by partition. */
+interface SeenPositions {
+  readonly bound: CompiledView;
+  readonly positions: readonly Position[];
 }
 
 /** A failed look may be a hiccup: it counts when it is this old, or when the next one failed, too. */
@@ -61,9 +79,12 @@ const LOOKS_FOR_MS = 2_000;
 
 export class LogPositions {
   readonly #options: LogPositionsOptions;
-  /** View → partition → what the last look saw. */
-  readonly #positions = new Map<CompiledView, Position[]>();
+  readonly #monotonicMs: () => number;
+  /** View → what the last look saw. */
+  readonly #positions = new Map<CompiledView, SeenPositions>();
   readonly #partitions = new Map<CompiledSource, number>();
+  /** Name of the source → shard → its mark when the positions were seen. */
+  readonly #marks = new Map<string, (ShardMark | null)[]>();
   #seenMs = Number.NEGATIVE_INFINITY;
   #endsSeenMs = Number.NEGATIVE_INFINITY;
   /** Of the looks since the last complete one. Times of this process's own clock, ms. */
@@ -72,11 +93,26 @@ export class LogPositions {
 
   constructor(options: LogPositionsOptions) {
     this.#options = options;
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
   }
 
-  /** Processing time of the last complete look; −∞ before the first. */
-  get seenMs(): number {
-    return this.#seenMs;
+  /** Whether the last complete look is older than the lag bound, so that nothing can be said to be fresh. */
+  get isBlind(): boolean {
+    const { clock, progress } = this.#options;
+    return clock.nowMs() - this.#seenMs > progress.lagBoundMs;
+  }
+
+  /** Whether values of the view may lack what they should have, as far as this process knows (C9). */
+  isCatchingUp(view: CompiledView): boolean {
+    return this.isBlind || this.#options.progress.isCatchingUp(view);
+  }
+
+  /**
+   * The mark of a shard when the view's positions were seen. A read that finds that the shard has lost something since must
+   * not take these positions for its own.
+   */
+  seenMark(view: CompiledView, shard: number): ShardMark | null {
+    return this.#marks.get(view.source.name)?.[shard] ?? null;
   }
 
   /**
@@ -84,7 +120,7 @@ export class LogPositions {
    * some 2 s of an outage, long before nobody may call values fresh any more.
    */
   get failing(): { readonly error: unknown } | null {
-    const nowMs = performance.now();
+    const nowMs = this.#monotonicMs();
     const failure = this.#failure;
     if (failure !== null && (failure.again || nowMs - failure.sinceMs > FAILED_FOR_MS)) return failure;
     if (this.#lookingSinceMs !== null && nowMs - this.#lookingSinceMs > LOOKS_FOR_MS) {
@@ -93,27 +129,35 @@ export class LogPositions {
     return null;
   }
 
-  /** The first look. @throws what the log or the store throws */
-  async open(): Promise<void> {
-    await this.#look(true);
+  /**
+   * One look; where somebody waits for events to be applied, it may leave out the ends of the log, which are known.
+   * One at a time: see `run`. @throws what the log or the store throws
+   */
+  async look(): Promise<void> {
+    const { progress, clock, idleMs } = this.#options;
+    this.#lookingSinceMs = this.#monotonicMs();
+    try {
+      await this.#lookAtAll(!progress.isAwaited || clock.nowMs() - this.#endsSeenMs >= idleMs);
+      this.#failure = null;
+    } catch (error) {
+      const former = this.#failure;
+      this.#failure = { error, sinceMs: former?.sinceMs ?? this.#monotonicMs(), again: former !== null };
+      throw error;
+    } finally {
+      this.#lookingSinceMs = null;
+    }
   }
 
   /** Looks until the signal aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { progress, clock, idleMs, awaitedMs, onError } = this.#options;
+    const { progress, idleMs, awaitedMs, onError } = this.#options;
     while (!signal.aborted) {
       if (progress.isAwaited) await delay(awaitedMs, undefined, { signal }).catch(() => {});
       else await this.#pause(signal);
       if (signal.aborted) return;
       try {
-        // The ends that somebody waits for are known.
-        await this.#look(!progress.isAwaited || clock.nowMs() - this.#endsSeenMs >= idleMs);
+        await this.look();
       } catch (error) {
-        this.#failure = {
-          error,
-          sinceMs: this.#failure?.sinceMs ?? performance.now(),
-          again: this.#failure !== null,
-        };
         onError(error);
         await delay(idleMs, undefined, { signal }).catch(() => {});
       }
@@ -136,26 +180,25 @@ export class LogPositions {
     });
   }
 
-  async #look(withEnds: boolean): Promise<void> {
-    this.#lookingSinceMs = performance.now();
-    try {
-      await this.#lookAtAll(withEnds);
-      this.#failure = null;
-    } finally {
-      this.#lookingSinceMs = null;
-    }
-  }
-
   async #lookAtAll(withEnds: boolean): Promise<void> {
-    const { sources, clock, eventClock, beforeLook } = this.#options;
+    const { sources, clock, eventClock, beforeLook, bindings } = this.#options;
     const nowMs = clock.nowMs();
     if (withEnds) await beforeLook();
     for (const followed of sources) {
       if (withEnds) await this.#lookAtEnds(followed);
+      const { views } = followed.source;
+      const found = withEnds ? await bindings.read(views) : views.map((view) => bindings.binding(view));
       const ingest = followed.ingest();
       // Before the watermarks are read: what is applied meanwhile is not lost.
       const applied = ingest?.applied() ?? [];
-      const lost = this.#take(followed.source, await this.#watermarks(followed.source));
+      const looks = await this.#lookAtShards(
+        followed.source,
+        found.map(({ active }) => active),
+      );
+      views.forEach((view, v) => {
+        bindings.adopt(view, found[v]!);
+      });
+      const lost = this.#take(followed.source, looks);
       for (const partition of new Set([...lost, ...this.#behind(applied)])) ingest?.fellBack(partition);
     }
     eventClock?.advance();
@@ -178,74 +221,96 @@ export class LogPositions {
           new Map(source.views.map((view) => [view, startOffset])),
         );
       }
+      this.#checkEnd(source, partition, endOffset);
     });
     this.#partitions.set(source, Math.max(partitions, this.#partitions.get(source) ?? 0));
+  }
+
+  /**
+   * The positions are those that the look before saw, so this end was read after them: a log does not end before them. With
+   * those of the same look it may, as watermarks move while it is under way.
+   */
+  #checkEnd(source: CompiledSource, partition: number, endOffset: number): void {
+    let nextOffset = 0;
+    for (const view of source.views) {
+      const seen = this.#positions.get(view)?.positions[partition];
+      nextOffset = Math.max(nextOffset, seen?.highestOffset ?? 0);
+    }
+    const shortfall = nextOffset > endOffset ? { endOffset, nextOffset } : null;
+    this.#options.progress.setShortfall(source.name, partition, shortfall);
   }
 
   /** Partitions of which the store does not have what was applied. */
   #behind(applied: ReturnType<FollowedIngest['applied']>): number[] {
     return applied
       .filter(({ view, partition, nextOffset }) => {
-        const stored = this.#positions.get(view)?.[partition];
+        const seen = this.#positions.get(this.#options.bindings.definition(view));
+        const stored = seen?.bound === view ? seen.positions[partition] : undefined;
         return stored !== undefined && stored.nextOffset < nextOffset;
       })
       .map(({ partition }) => partition);
   }
 
-  /** Per shard, per view, per partition known so far. */
-  async #watermarks(source: CompiledSource): Promise<(Watermark | null)[][][]> {
+  /** Per shard; the watermarks by view, then by partition known so far. @param namespaces by view */
+  async #lookAtShards(source: CompiledSource, namespaces: readonly string[]): Promise<ShardLook[]> {
     const { store, shards } = this.#options;
     const partitions = this.#partitions.get(source) ?? 0;
-    const names: WatermarkName[] = source.views.flatMap((view) =>
+    const names: WatermarkName[] = namespaces.flatMap((namespace) =>
       Array.from({ length: partitions }, (_, partition) => ({
-        namespace: view.namespace,
+        namespace,
         source: source.name,
         partition,
       })),
     );
     if (names.length === 0) return [];
-    const read = await Promise.all(
-      Array.from({ length: shards }, (_, shard) => store.readWatermarks(shard, names)),
-    );
-    return read.map((marks) => source.views.map((_, v) => marks.slice(v * partitions, (v + 1) * partitions)));
+    return Promise.all(Array.from({ length: shards }, (_, shard) => store.look(shard, names)));
   }
 
   /** Returns the partitions that stand before where the last look saw them. */
-  #take(source: CompiledSource, byShard: readonly (Watermark | null)[][][]): Set<number> {
+  #take(source: CompiledSource, looks: readonly ShardLook[]): Set<number> {
     const lost = new Set<number>();
-    const { progress, eventClock } = this.#options;
-    const partitions = byShard[0]?.[0]?.length ?? 0;
+    const { progress, gaps, eventClock, bindings } = this.#options;
+    const partitions = looks.length === 0 ? 0 : (this.#partitions.get(source) ?? 0);
+    this.#marks.set(
+      source.name,
+      looks.map(({ mark }) => mark),
+    );
     source.views.forEach((view, v) => {
-      const former = this.#positions.get(view) ?? [];
+      const former = this.#positions.get(view);
+      const bound = bindings.active(view);
       const positions: Position[] = [];
       for (let partition = 0; partition < partitions; partition++) {
-        const marks = byShard.map((views) => views[v]![partition] ?? null);
+        const marks = looks.map(({ watermarks }) => watermarks[v * partitions + partition] ?? null);
         for (const mark of marks) {
           if (mark !== null) eventClock?.restore(source.name, partition, mark.maxEventTimeMs, mark.clockMs);
         }
-        const position = lowest(marks);
+        gaps.set(view, partition, marks.flatMap((mark) => mark?.gaps ?? []).reduce(withGap, []));
+        const position = positionOf(marks);
         positions.push(position);
-        const before = former[partition];
+        const before = former?.positions[partition];
         if (before !== undefined && position.nextOffset < before.nextOffset) {
           progress.positioned(view, partition, position.nextOffset);
-          lost.add(partition);
+          // Another namespace is behind: nothing that was applied is gone.
+          if (former?.bound === bound) lost.add(partition);
         } else if (before === undefined || position.nextOffset > before.nextOffset) {
           const appendedMs = position.appendedMs < 0 ? null : position.appendedMs;
           progress.applied(view, partition, position.nextOffset, appendedMs);
         }
       }
-      this.#positions.set(view, positions);
+      this.#positions.set(view, { bound, positions });
     });
     return lost;
   }
 }
 
 /** A shard without a watermark has applied nothing. */
-function lowest(marks: readonly (Watermark | null)[]): Position {
-  let position: Position | null = null;
+function positionOf(marks: readonly (Watermark | null)[]): Position {
+  let lowest: Omit<Position, 'highestOffset'> | null = null;
+  let highestOffset = 0;
   for (const mark of marks) {
     const { nextOffset, appendedMs } = mark ?? { nextOffset: 0, appendedMs: -1 };
-    if (position === null || nextOffset < position.nextOffset) position = { nextOffset, appendedMs };
+    if (lowest === null || nextOffset < lowest.nextOffset) lowest = { nextOffset, appendedMs };
+    highestOffset = Math.max(highestOffset, nextOffset);
   }
-  return position ?? { nextOffset: 0, appendedMs: -1 };
+  return { ...(lowest ?? { nextOffset: 0, appendedMs: -1 }), highestOffset };
 }

@@ -6,8 +6,6 @@
  * Another seed: `PROPERTY_SEED=123456`. What it does not catch: a store that loses some keys of a shard and keeps later
  * ones (Redis does not do that).
  */
-import { readdirSync, statSync, truncateSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { toJsonValue } from '../engine/definitions/to-json-value.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
@@ -34,9 +32,10 @@ import {
 import { type Deferred, deferred } from '../roles/deferred.ts';
 import { toJson } from '../serve/json-value.ts';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
+import { TcpProxy } from '../services/proxy/tcp-proxy.ts';
+import { AppendOnlyFile } from '../services/redis/append-only-file.ts';
 import type { Role } from './runtime.ts';
 import type { FeatureRow } from './testing/equal-answers.ts';
-import { TcpProxy } from './testing/tcp-proxy.ts';
 import { TestDeployment, type TestProcess, until } from './testing/test-deployment.ts';
 
 const SEED = Number(process.env.PROPERTY_SEED ?? 1);
@@ -82,15 +81,6 @@ const definitions = [
     ],
   }),
 ];
-
-function newestFile({ dir }: RedisServer): string {
-  const folder = join(dir, 'appendonlydir');
-  const numbers = readdirSync(folder).flatMap((name) => {
-    const found = /\.(\d+)\.incr\.aof$/.exec(name);
-    return found === null ? [] : [{ name, number: Number(found[1]) }];
-  });
-  return join(folder, numbers.sort((a, b) => a.number - b.number).at(-1)!.name);
-}
 
 /** Pushes all the time, while time goes on, and remembers what was acknowledged. */
 class Pushing {
@@ -306,11 +296,12 @@ describeWithServices(
       const random = new SeededRandom(SEED + 1);
       const redis = await ownRedis();
       const it = await begin(redis.url);
-      let keptBytes = statSync(newestFile(redis)).size;
+      let keptBytes = new AppendOnlyFile(redis.dir).bytes;
       for (let round = 0; round < ROUNDS; round++) {
         await it.moreApplied();
         await redis.kill('SIGKILL');
-        const { size } = statSync(newestFile(redis));
+        const file = new AppendOnlyFile(redis.dir);
+        const size = file.bytes;
         // Some bytes of a last command, some commands, or nearly everything since the last time.
         const lost = random.pick([
           random.between(1, 200),
@@ -318,11 +309,11 @@ describeWithServices(
           Number.POSITIVE_INFINITY,
         ]);
         keptBytes = Math.max(keptBytes + random.below(1_000), size - lost);
-        truncateSync(newestFile(redis), Math.min(size, keptBytes));
+        file.truncate(Math.min(size, keptBytes));
         await it.pushing.more(EVENTS_BETWEEN);
         await redis.restart();
         console.log(`round ${round}: lost ${size - Math.min(size, keptBytes)} of ${size} bytes`);
-        keptBytes = statSync(newestFile(redis)).size;
+        keptBytes = new AppendOnlyFile(redis.dir).bytes;
       }
       await it.moreApplied();
       await expectRight(it);
@@ -338,9 +329,9 @@ describeWithServices(
       await it.pushing.pause();
       await it.serve.caughtUp();
       if (restarted) await it.restartIngests();
-      const file = newestFile(redis);
+      const file = new AppendOnlyFile(redis.dir);
       await redis.kill('SIGKILL');
-      truncateSync(file, Math.floor(statSync(file).size * 0.7));
+      file.truncate(Math.floor(file.bytes * 0.7));
       await redis.restart();
     };
 
@@ -401,7 +392,7 @@ describeWithServices(
       // Somebody with other settings opens the store right after it was emptied.
       await redis.command(
         'EVAL',
-        "redis.call('FLUSHALL') redis.call('HSET', KEYS[1], 'format', 1, 'shards', 2)",
+        "redis.call('FLUSHALL') redis.call('HSET', KEYS[1], 'format', 2, 'shards', 2)",
         1,
         `${prefix}:{0}:layout`,
       );

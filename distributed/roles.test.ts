@@ -133,7 +133,7 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
     for (const process of [serve, ingest, compact]) {
       // The others see it at their next look.
       await until('no lag is seen', () => process.lagRecords === 0);
-      expect((await process.get('/readyz')).body).toEqual({ status: 'ready', lag });
+      expect((await process.get('/readyz')).body).toEqual({ status: 'ready', warnings: [], lag });
       expect(await process.metric('millrace_ready')).toBe(1);
       expect(await process.metric('millrace_clock_seconds')).toBe(NOON_MS / 1_000);
       expect((await process.get('/healthz')).body).toEqual({ status: 'ok' });

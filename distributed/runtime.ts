@@ -11,24 +11,31 @@
 import type { FastifyInstance } from 'fastify';
 import { logCompleteness } from '../compaction/completeness.ts';
 import { type Clock, WallClock } from '../engine/clock.ts';
-import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { StoreFormatError } from '../engine/store/store-errors.ts';
 import type { TileStore } from '../engine/store/tile-store.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { type CompactionPacing, DEFAULT_PACING } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE, type TileShape } from '../engine/tiles/tile-shape.ts';
+import { acknowledgeGaps } from '../ingest/acknowledge-gaps.ts';
 import { EventClock } from '../ingest/event-clock.ts';
 import { EventPush } from '../ingest/event-push.ts';
 import { IngestProgress } from '../ingest/ingest-progress.ts';
 import type { LogInfo } from '../ingest/log/event-log.ts';
+import { OpenGaps } from '../ingest/open-gaps.ts';
 import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
 import { PushBudget } from '../ingest/push-budget.ts';
 import { PushGateway } from '../ingest/push-gateway.ts';
+import { endsShort } from '../ingest/replaced-log.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
+import { CloseDeadline } from '../roles/close-deadline.ts';
 import { CompactionRole } from '../roles/compaction-role.ts';
 import { aborted, deferred } from '../roles/deferred.ts';
+import { countGaps, gapWarnings } from '../roles/gap-reports.ts';
+import { NamespaceRetirement } from '../roles/namespace-retirement.ts';
 import { reasonOf } from '../roles/reason-of.ts';
+import { ViewBindings } from '../roles/view-bindings.ts';
 import { type AppLimits, buildApp, buildOperationsApp, type Readiness } from '../serve/app.ts';
 import { Metrics } from '../serve/metrics.ts';
 import { type Backend, type BackendSettings, openBackend } from './backend.ts';
@@ -58,6 +65,8 @@ export interface DistributedOptions extends BackendSettings {
   readonly lagBoundMs?: number;
   /** Pause between looks at watermarks and log ends, ms. @default 500 */
   readonly lookEveryMs?: number;
+  /** How long `close` may take, ms, whatever Kafka and Redis do. @default 20 s */
+  readonly closeTimeoutMs?: number;
   readonly shape?: TileShape;
   readonly pacing?: CompactionPacing;
   readonly consumer?: Partial<ConsumerOptions>;
@@ -81,7 +90,10 @@ export interface Distributed {
   readiness(): Readiness;
   /** Compacts what is due now, in a process that compacts; returns the number of states looked at. */
   compact(): Promise<number>;
-  /** Stops taking requests, finishes what is in flight, leaves the consumer groups, closes. Idempotent. */
+  /**
+   * Stops taking requests, finishes what is in flight, leaves the consumer groups, closes. What a server that does not
+   * answer holds up is left behind after `closeTimeoutMs`: nothing is lost by that. Idempotent.
+   */
   close(): Promise<void>;
 }
 
@@ -91,6 +103,17 @@ const DEFAULTS = {
   appliedTimeoutMs: 10_000,
   lagBoundMs: 10_000,
   lookEveryMs: 500,
+  closeTimeoutMs: 20_000,
+} as const;
+
+/** Up to when each step of closing may go on: shares of the time that it may take. */
+const CLOSE_BY = {
+  /** Pushes in flight may wait for this process to apply them. */
+  pushes: 0.25,
+  chunks: 0.5,
+  /** Requests being answered, leaving the groups, looks and compaction under way. */
+  work: 0.8,
+  connections: 0.95,
 } as const;
 
 const AWAITED_LOOK_MS = 5;
@@ -124,8 +147,10 @@ class Runtime implements Distributed {
   readonly #backend: Backend;
   readonly #wallClock: Clock;
   readonly #progress: IngestProgress;
+  readonly #gaps = new OpenGaps();
   readonly #positions: LogPositions;
   readonly #writing: StateWriting;
+  readonly #bindings: ViewBindings;
   readonly #stopping = new AbortController();
   readonly #loops: Promise<void>[] = [];
   readonly #ingests: SourceIngest[] = [];
@@ -154,6 +179,12 @@ class Runtime implements Distributed {
       rules: PROTOCOL,
       newToken: randomTokens(),
     };
+    this.#bindings = new ViewBindings({
+      views: options.repo.views.values(),
+      store: this.#anyStore,
+      clock: this.#wallClock,
+      newToken: this.#writing.newToken,
+    });
     this.#positions = new LogPositions({
       sources: sources.map((source) => ({
         source,
@@ -162,7 +193,9 @@ class Runtime implements Distributed {
       })),
       store: this.#anyStore,
       shards: backend.shards,
+      bindings: this.#bindings,
       progress: this.#progress,
+      gaps: this.#gaps,
       eventClock,
       clock: this.#wallClock,
       idleMs: lookEveryMs,
@@ -178,7 +211,9 @@ class Runtime implements Distributed {
 
   async open(): Promise<this> {
     const { roles } = this.#options;
-    await this.#positions.open();
+    await this.#positions.look();
+    // Only the second can tell a log that ends before what was applied of it.
+    await this.#positions.look();
     this.#loops.push(this.#positions.run(this.#stopping.signal));
     if (roles.has('ingest')) await this.#ingest();
     if (roles.has('compact')) this.#compact();
@@ -197,9 +232,16 @@ class Runtime implements Distributed {
     if (this.#compaction?.failing) reasons.push(this.#compaction.failing);
     const { failing } = this.#positions;
     if (failing !== null) reasons.push(`positions in the log: ${reasonOf(failing.error)}`);
-    else if (this.#isBlind()) reasons.push('positions in the log have not been seen for too long');
+    else if (this.#positions.isBlind) reasons.push('positions in the log have not been seen for too long');
+    for (const short of this.#progress.shortLogs()) {
+      const { source, partition } = short;
+      const reason = `source ${source}, partition ${partition}: ${endsShort(short, short).message}`;
+      // This process's consumer may have found the same.
+      if (!reasons.includes(reason)) reasons.push(reason);
+    }
     if (this.#closing !== undefined) reasons.push('the process is stopping');
-    return { ready: reasons.length === 0, reasons, lag: this.#progress.lags() };
+    const warnings = gapWarnings(this.#gaps.list(this.clock.nowMs()));
+    return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 
   async compact(): Promise<number> {
@@ -212,13 +254,30 @@ class Runtime implements Distributed {
   }
 
   async #close(): Promise<void> {
+    const deadline = new CloseDeadline(this.#options.closeTimeoutMs);
+    const late: string[] = [];
+    const by = async (step: keyof typeof CLOSE_BY, what: string, done: Promise<unknown> | undefined) => {
+      if (!(await deadline.settled(CLOSE_BY[step], done))) late.push(what);
+    };
     const pushes = this.push?.close();
-    await this.app?.close();
-    await pushes;
-    this.#stopping.abort();
-    await Promise.all(this.#ingests.map((ingest) => ingest.close()));
-    await Promise.all(this.#loops);
-    await this.#backend.close();
+    await Promise.all([
+      by('work', 'requests', this.app?.close()),
+      (async () => {
+        await by('pushes', 'pushes', pushes);
+        // Slow clients do not keep partitions here that another process could apply.
+        this.#stopping.abort();
+        await Promise.all([
+          ...this.#ingests.map(async (ingest) => {
+            const source = ingest.source.name;
+            await by('chunks', `the chunk under way of source ${source}`, ingest.finish());
+            await by('work', `leaving the consumer group of source ${source}`, ingest.leave());
+          }),
+          by('work', 'looks and compaction under way', Promise.all(this.#loops)),
+        ]);
+      })(),
+    ]);
+    await by('connections', 'connections', this.#backend.close());
+    if (late.length > 0) this.#options.logger?.warn({ late }, 'closed without waiting any longer');
   }
 
   /** Said at once: closing may take long, or not end. */
@@ -231,15 +290,6 @@ class Runtime implements Distributed {
     return this.#backend.servingStore ?? this.#backend.writingStore!;
   }
 
-  /** Whether the process does not know how far the log has been applied, so that it cannot claim to be fresh. */
-  #isBlind(): boolean {
-    return this.#wallClock.nowMs() - this.#positions.seenMs > this.#options.lagBoundMs;
-  }
-
-  #isCatchingUp(view: CompiledView): boolean {
-    return this.#isBlind() || this.#progress.isCatchingUp(view);
-  }
-
   async #ingest(): Promise<void> {
     const { repo, logger, consumer } = this.#options;
     for (const source of repo.sources.values()) {
@@ -248,7 +298,9 @@ class Runtime implements Distributed {
         source,
         backend: this.#backend,
         writing: this.#writing,
+        bindings: this.#bindings,
         metrics: this.metrics,
+        wallClock: this.#wallClock,
         onStalled: (error) => this.#fail(error),
         ...(logger === undefined ? {} : { logger }),
         ...(consumer === undefined ? {} : { consumer }),
@@ -268,7 +320,7 @@ class Runtime implements Distributed {
       this.#wallClock,
     );
     this.#compaction = new CompactionRole({
-      views: repo.views.values(),
+      viewIn: (namespace) => this.#bindings.inNamespace(namespace),
       writing: this.#writing,
       completeness,
       metrics: this.metrics,
@@ -277,6 +329,26 @@ class Runtime implements Distributed {
       ...(logger === undefined ? {} : { logger }),
     });
     this.#loops.push(this.#compaction.run(this.#stopping.signal));
+    const retirement = new NamespaceRetirement({
+      views: [...repo.views.values()],
+      bindings: this.#bindings,
+      store: this.#writing.store,
+      shards: this.#writing.shards,
+      clock: this.#wallClock,
+      onRemoved: (view, states) =>
+        logger?.info({ view: view.name, states }, 'a namespace that is not read any more was removed'),
+      onError: (error) =>
+        logger?.warn({ reason: reasonOf(error) }, 'a namespace could not be removed; it is tried again'),
+    });
+    this.#loops.push(retirement.run(this.#stopping.signal));
+  }
+
+  /** Other processes see it at their next look. */
+  async #acknowledgeGaps(name: string): Promise<void> {
+    const source = this.#options.repo.sources.get(name)!;
+    const partitions = await this.#logs.get(source)!.partitions();
+    await acknowledgeGaps(source, this.#bindings.applied(source), partitions, this.#writing);
+    this.#gaps.forget(name);
   }
 
   async #serve(): Promise<FastifyInstance> {
@@ -302,7 +374,14 @@ class Runtime implements Distributed {
       push: this.push,
       clock: this.clock,
       wallClock: this.#wallClock,
-      isCatchingUp: (view) => this.#isCatchingUp(view),
+      isCatchingUp: (view) => this.#positions.isCatchingUp(view),
+      gaps: {
+        of: (view) => this.#gaps.of(view),
+        list: () => this.#gaps.list(this.clock.nowMs()),
+        acknowledge: (source) => this.#acknowledgeGaps(source),
+      },
+      namespaceOf: (view) => this.#bindings.active(view).namespace,
+      seenMark: (view, shard) => this.#positions.seenMark(view, shard),
       readiness: () => this.readiness(),
       metrics: this.metrics,
       onRead: () => {
@@ -326,11 +405,13 @@ class Runtime implements Distributed {
   }
 
   async #collect(): Promise<void> {
-    for (const { source, partition, records, seconds } of this.#progress.lags()) {
+    const lags = this.#progress.lags();
+    for (const { source, partition, records, seconds } of lags) {
       const labels = { source, partition };
       this.metrics.set('millrace_consumer_lag_records', labels, records);
       this.metrics.set('millrace_consumer_lag_seconds', labels, seconds);
     }
+    countGaps(this.metrics, lags, this.#gaps.list(this.clock.nowMs()));
     for (const ingest of this.#ingests) {
       this.metrics.set(
         'millrace_partitions_assigned',

@@ -1,6 +1,7 @@
 /** A process's share of one source: the partitions its consumer group gives it, each applied by itself. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
+import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import type { DeadLetters } from '../ingest/dead-letter.ts';
 import type { KafkaLogReader } from '../ingest/log/kafka/kafka-log-reader.ts';
@@ -8,16 +9,27 @@ import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
 import { LoggedDeadLetters } from '../roles/logged-dead-letters.ts';
+import type { ViewBindings } from '../roles/view-bindings.ts';
 import type { Metrics } from '../serve/metrics.ts';
-import type { Backend } from './backend.ts';
+import type { Backend, ReadingApart } from './backend.ts';
 import type { FollowedIngest } from './log-positions.ts';
 
 export interface SourceIngestOptions {
   readonly source: CompiledSource;
   readonly backend: Backend;
   readonly writing: StateWriting;
+  readonly bindings: ViewBindings;
   readonly metrics: Metrics;
+  /** Processing time. */
+  readonly wallClock: Clock;
   readonly onStalled: (error: Error) => void;
+  /** A partition is not applied any more, for good. */
+  readonly onStopped?: (error: unknown) => void;
+  /** Applies these views only, read apart from those who ingest. @default what the bindings say */
+  readonly apart?: ReadingApart & {
+    readonly views: readonly CompiledView[];
+    readonly deadLetters: DeadLetters;
+  };
   readonly logger?: FastifyBaseLogger;
   readonly consumer?: Partial<ConsumerOptions>;
 }
@@ -27,7 +39,7 @@ const STATUS_EVERY_MS = 20;
 
 interface Running {
   readonly ingest: IngestPartition;
-  /** Next offset of each view that has applied something since positions were read. */
+  /** Next offset of each view, as bound, that has applied something since positions were read. */
   readonly applied: Map<CompiledView, number>;
   readonly stop: AbortController;
   /** Settles when the last chunk is done. */
@@ -47,14 +59,18 @@ export class SourceIngest implements FollowedIngest {
   constructor(options: SourceIngestOptions) {
     this.source = options.source;
     this.#options = options;
-    const deadLetters = options.backend.deadLetters(options.source);
+    const deadLetters = options.apart?.deadLetters ?? options.backend.deadLetters(options.source);
     this.#deadLetters =
       options.logger === undefined ? deadLetters : new LoggedDeadLetters(deadLetters, options.logger);
-    this.#reader = options.backend.logReader(options.source, {
-      onAssigned: (partition) => this.#begin(partition),
-      onRevoked: (partition) => this.#end(partition),
-      onStalled: options.onStalled,
-    });
+    this.#reader = options.backend.logReader(
+      options.source,
+      {
+        onAssigned: (partition) => this.#begin(partition),
+        onRevoked: (partition) => this.#end(partition),
+        onStalled: options.onStalled,
+      },
+      options.apart,
+    );
   }
 
   /** Partitions this process applies now, ascending. */
@@ -65,7 +81,7 @@ export class SourceIngest implements FollowedIngest {
   /** Why ingest is not as it should be. */
   get failing(): string[] {
     const status = this.#reader.status();
-    const reasons = [...this.#running.values()].flatMap(({ ingest }) => ingest.failing ?? []);
+    const reasons = this.#partitionsFailing;
     if (status.state !== 'running') {
       reasons.unshift(
         `source ${this.source.name}: the consumer group member is ${status.state}` +
@@ -73,6 +89,12 @@ export class SourceIngest implements FollowedIngest {
       );
     }
     return reasons;
+  }
+
+  /** As `failing`, but for a member that only joins its group: that is no trouble yet. */
+  get troubles(): string[] {
+    const { state, reason } = this.#reader.status();
+    return state === 'joining' && reason === undefined ? this.#partitionsFailing : this.failing;
   }
 
   applied(): { view: CompiledView; partition: number; nextOffset: number }[] {
@@ -108,17 +130,26 @@ export class SourceIngest implements FollowedIngest {
     );
   }
 
-  /** Finishes the chunks under way and leaves the group. */
-  async close(): Promise<void> {
+  /** Begins no more chunks; resolves when those under way are done. */
+  async finish(): Promise<void> {
     this.#closed = true;
     for (const partition of this.assigned) this.#end(partition);
     await Promise.all(this.#former.values());
-    await this.#reader.close();
+  }
+
+  /** Leaves the group, so that its other members need not wait for the session to end. After `finish`. */
+  leave(): Promise<void> {
+    return this.#reader.close();
+  }
+
+  get #partitionsFailing(): string[] {
+    return [...this.#running.values()].flatMap(({ ingest }) => ingest.failing ?? []);
   }
 
   #begin(partition: number): void {
     if (this.#closed || this.#running.has(partition)) return;
-    const { backend, writing, metrics, logger, consumer } = this.#options;
+    const { backend, writing, bindings, metrics, wallClock, logger, consumer } = this.#options;
+    const { apart, onStopped } = this.#options;
     const stop = new AbortController();
     const applied: Running['applied'] = new Map();
     const ingest = new IngestPartition({
@@ -129,15 +160,19 @@ export class SourceIngest implements FollowedIngest {
       deadLetters: this.#deadLetters,
       decoder: backend.decoder(this.source),
       metrics,
+      wallClock,
+      bindings,
+      ...(apart === undefined ? {} : { views: () => apart.views }),
       listener: {
         applied: ({ views, nextOffset }) => {
           for (const view of views) applied.set(view, nextOffset);
           // For lag monitors only: where to go on is in the store.
-          this.#reader.commit(partition, nextOffset);
+          if (apart === undefined) this.#reader.commit(partition, nextOffset);
         },
         positioned: (views) => {
           for (const view of views) applied.delete(view);
         },
+        ...(onStopped === undefined ? {} : { stopped: onStopped }),
       },
       ...(logger === undefined ? {} : { logger }),
       ...(consumer === undefined ? {} : { consumer }),

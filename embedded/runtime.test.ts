@@ -5,7 +5,7 @@ import { DirectoryLockedError } from '../engine/store/directory-lock.ts';
 import { compileRepo, count, featureService, featureView, sum } from '../index.ts';
 import type { EventLog, LogRecord } from '../ingest/log/event-log.ts';
 import { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
-import { LogReplacedError } from '../ingest/partition-consumer.ts';
+import { LogReplacedError } from '../ingest/partition-stopped.ts';
 import { compose, type Embedded, openEmbedded, openInMemory, type RuntimeOptions } from './runtime.ts';
 import { openLmdbStorage, openMemoryStorage, type Storage } from './storage.ts';
 import { TestEngine } from './testing/test-engine.ts';
@@ -73,6 +73,7 @@ function wrapped(
         };
       },
     }),
+    storeFlushed: () => storage.storeFlushed(),
     async log(name, partitions) {
       const log = await storage.log(name, partitions);
       return new Proxy(log, {
@@ -262,7 +263,10 @@ describe('an event that a view cannot use', () => {
       JSON.parse(Buffer.from(value!).toString()),
     );
     expect(letters).toMatchObject([
-      { reason: 'filter_or_projection', source: 'payments', partition: 0, offset: 0, view: 'shops' },
+      {
+        ...{ reason: 'filter_or_projection', source: 'payments', partition: 0, offset: 0, view: 'shops' },
+        ...{ appendedMs: NOON_MS, stamp: null },
+      },
     ]);
     expect(JSON.parse(Buffer.from(letters[0].value, 'base64').toString())).toMatchObject({
       id: bad.id,
@@ -389,6 +393,34 @@ describe('when storage fails', () => {
     const engine = await composeOver(memory, { drainTimeoutMs: 1 });
     await expect(engine.ready()).rejects.toThrow(LogReplacedError);
     expect((await engine.app.inject('/readyz')).statusCode).toBe(503);
+  });
+
+  test('a log that ends before what was applied takes no events, and nothing is fresh', async () => {
+    const memory = openMemoryStorage();
+    const first = await compose(
+      { repo: testRepo, wallClock: new ManualClock(NOON_MS) },
+      { ...memory, close: async () => {} },
+    );
+    await first.push.push('payments', [payment()], { wait: 'applied' });
+    await first.close();
+    ((await memory.log('payments', 1)) as MemoryEventLog).recreate(0);
+    const engine = await composeOver(memory, { drainTimeoutMs: 1 });
+    await expect(engine.ready()).rejects.toThrow(LogReplacedError);
+    const pushed = await engine.app.inject({
+      method: 'POST',
+      url: '/v1/sources/payments/events',
+      payload: { events: [payment()] },
+    });
+    expect([pushed.statusCode, pushed.json().error.code]).toEqual([503, 'log_unavailable']);
+    expect(engine.readiness().lag).toContainEqual(
+      expect.objectContaining({ source: 'payments', records: 1 }),
+    );
+    const read = await engine.app.inject({
+      method: 'POST',
+      url: '/v1/services/card/features',
+      payload: { entities: { card: 'c1' }, metadata: true },
+    });
+    expect(read.json().metadata.features.payments_1h.status).toBe('catching_up');
   });
 
   test('a defect answers internal with the id of the request, and no more', async () => {

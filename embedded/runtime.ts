@@ -9,23 +9,27 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { logCompleteness } from '../compaction/completeness.ts';
 import { type Clock, WallClock } from '../engine/clock.ts';
-import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
+import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { type CompactionPacing, DEFAULT_PACING } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE, type TileShape } from '../engine/tiles/tile-shape.ts';
+import { acknowledgeGaps } from '../ingest/acknowledge-gaps.ts';
 import type { DeadLetters } from '../ingest/dead-letter.ts';
+import { DeadLetterBox } from '../ingest/dead-letter-box.ts';
 import { EventClock } from '../ingest/event-clock.ts';
 import { EventPush } from '../ingest/event-push.ts';
 import { IngestProgress } from '../ingest/ingest-progress.ts';
 import type { EventLog } from '../ingest/log/event-log.ts';
 import { deadLetterLogName, LogDeadLetters } from '../ingest/log-dead-letters.ts';
+import { LogLetterShelf } from '../ingest/log-letter-shelf.ts';
 import {
   DEFAULT_LOG_RETENTION,
   type LogRetention,
   truncateDeadLetters,
   truncateLog,
 } from '../ingest/log-retention.ts';
+import { OpenGaps } from '../ingest/open-gaps.ts';
 import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
 import { storedPositions } from '../ingest/partition-lanes.ts';
 import { PushBudget } from '../ingest/push-budget.ts';
@@ -33,12 +37,17 @@ import { PushGateway } from '../ingest/push-gateway.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import { CompactionRole } from '../roles/compaction-role.ts';
 import { aborted, deferred } from '../roles/deferred.ts';
+import { countGaps, gapWarnings } from '../roles/gap-reports.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
 import { LoggedDeadLetters } from '../roles/logged-dead-letters.ts';
+import { NamespaceRetirement } from '../roles/namespace-retirement.ts';
 import { reasonOf } from '../roles/reason-of.ts';
+import { ViewBindings } from '../roles/view-bindings.ts';
 import { type AppLimits, buildApp, type Readiness } from '../serve/app.ts';
 import { Metrics } from '../serve/metrics.ts';
+import { countRebuild } from '../serve/rebuild-status.ts';
 import { openLmdbStorage, openMemoryStorage, type Storage } from './storage.ts';
+import { ViewRebuilds } from './view-rebuilds.ts';
 
 export interface RuntimeOptions {
   /** From `compileRepo`. */
@@ -141,6 +150,8 @@ interface SourceRuntime {
   readonly log: EventLog;
   readonly deadLetters: EventLog;
   readonly partitions: number;
+  readonly letters: DeadLetters;
+  readonly box: DeadLetterBox;
 }
 
 /** Builds the runtime over a storage, which it closes. */
@@ -164,7 +175,10 @@ class Runtime implements Embedded {
   readonly #wallClock: Clock;
   readonly #eventClock: EventClock | null;
   readonly #progress: IngestProgress;
+  /** By view as bound: what one that is being built lacks counts from the moment it is read. */
+  readonly #gaps = new OpenGaps((bound) => this.#bindings.isActive(bound));
   readonly #writing: StateWriting;
+  readonly #bindings: ViewBindings;
   readonly #stopping = new AbortController();
   readonly #stoppingSoon = aborted(this.#stopping.signal);
   readonly #loops: Promise<void>[] = [];
@@ -172,6 +186,7 @@ class Runtime implements Embedded {
   readonly #partitions: IngestPartition[] = [];
   #sources: SourceRuntime[] = [];
   #compaction!: CompactionRole;
+  #rebuilds: ViewRebuilds | null = null;
   #lastReadMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
@@ -192,6 +207,12 @@ class Runtime implements Embedded {
       rules: PROTOCOL,
       newToken: randomTokens(),
     };
+    this.#bindings = new ViewBindings({
+      views: options.repo.views.values(),
+      store: storage.store,
+      clock: this.#wallClock,
+      newToken: this.#writing.newToken,
+    });
   }
 
   async open(): Promise<this> {
@@ -207,7 +228,7 @@ class Runtime implements Embedded {
     const logs = new Map(this.#sources.map(({ source, log }) => [source.name, log]));
     const completeness = logCompleteness(this.#storage.store, (source) => logs.get(source)!, this.#wallClock);
     this.#compaction = new CompactionRole({
-      views: repo.views.values(),
+      viewIn: (namespace) => this.#bindings.inNamespace(namespace),
       writing: this.#writing,
       completeness,
       metrics: this.metrics,
@@ -215,6 +236,17 @@ class Runtime implements Embedded {
       quietMs: () => performance.now() - this.#lastReadMs,
       ...(logger === undefined ? {} : { logger }),
     });
+    const rebuilds = new ViewRebuilds({
+      sources: this.#sources,
+      bindings: this.#bindings,
+      writing: this.#writing,
+      wallClock: this.#wallClock,
+      missing: (bound, partition, gaps) => this.#gaps.set(bound, partition, gaps),
+      metrics: this.metrics,
+      signal: this.#stopping.signal,
+      ...(logger === undefined ? {} : { logger }),
+    });
+    this.#rebuilds = rebuilds;
     this.metrics.onCollect(() => this.#collect());
     this.app = await buildApp({
       repo,
@@ -224,7 +256,15 @@ class Runtime implements Embedded {
       clock: this.clock,
       wallClock: this.#wallClock,
       isCatchingUp: (view) => this.#progress.isCatchingUp(view),
+      gaps: {
+        of: (view) => this.#gaps.of(this.#bindings.active(view)),
+        list: () => this.#gaps.list(this.clock.nowMs()),
+        acknowledge: (source) => this.#acknowledgeGaps(source),
+      },
+      namespaceOf: (view) => this.#bindings.active(view).namespace,
+      deadLetters: (name) => this.#sources.find(({ source }) => source.name === name)?.box,
       readiness: () => this.readiness(),
+      rebuilds,
       metrics: this.metrics,
       onRead: () => {
         this.#lastReadMs = performance.now();
@@ -233,6 +273,7 @@ class Runtime implements Embedded {
       ...(limits === undefined ? {} : { limits }),
     });
     this.#start();
+    await rebuilds.resume();
     return this;
   }
 
@@ -249,7 +290,8 @@ class Runtime implements Embedded {
   readiness(): Readiness {
     const reasons = this.#partitions.flatMap(({ failing }) => failing ?? []);
     if (this.#closing !== undefined) reasons.push('the process is stopping');
-    return { ready: reasons.length === 0, reasons, lag: this.#progress.lags() };
+    const warnings = gapWarnings(this.#gaps.list(this.clock.nowMs()));
+    return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 
   compact(): Promise<number> {
@@ -274,28 +316,53 @@ class Runtime implements Embedded {
       }
     }
     this.#stopping.abort();
-    await Promise.all(this.#loops);
+    await Promise.all([...this.#loops, this.#rebuilds?.settled()]);
     if (timeout.aborted)
       logger?.warn('stopped before the log was applied; the rest follows at the next start');
     await this.#storage.close();
   }
 
+  async #acknowledgeGaps(source: string): Promise<void> {
+    const runtime = this.#sources.find((at) => at.source.name === source)!;
+    const views = this.#bindings.applied(runtime.source);
+    await acknowledgeGaps(runtime.source, views, runtime.partitions, this.#writing);
+    this.#gaps.forget(source);
+  }
+
   async #openSource(source: CompiledSource): Promise<SourceRuntime> {
     const partitions = this.#options.partitions ?? 1;
+    const found = await this.#bindings.read(source.views);
+    source.views.forEach((view, v) => {
+      this.#bindings.adopt(view, found[v]!);
+    });
     const log = await this.#storage.log(source.name, partitions);
     const deadLetters = await this.#storage.log(deadLetterLogName(source.name), 1);
     for (let partition = 0; partition < partitions; partition++) {
-      const positions = await storedPositions({ source, partition, writing: this.#writing });
+      const views = source.views.map((view) => this.#bindings.active(view));
+      const positions = await storedPositions({ source, views, partition, writing: this.#writing });
       const { startOffset, endOffset } = await log.ends(partition);
       const offsets = new Map(
-        [...positions].map(([view, { nextOffset }]) => [view, Math.max(startOffset, nextOffset)]),
+        [...positions].map(([view, { nextOffset }]) => [
+          this.#bindings.definition(view),
+          Math.max(startOffset, nextOffset),
+        ]),
       );
       this.#progress.track(source, partition, endOffset, offsets);
-      for (const { maxEventTimeMs, clockMs } of positions.values()) {
+      const nextOffset = Math.max(0, ...offsets.values());
+      // Nobody else writes to this log: its end is what it was when the positions were read.
+      if (nextOffset > endOffset)
+        this.#progress.setShortfall(source.name, partition, { endOffset, nextOffset });
+      for (const [view, { maxEventTimeMs, clockMs, gaps }] of positions) {
         this.#eventClock?.restore(source.name, partition, maxEventTimeMs, clockMs);
+        this.#gaps.set(view, partition, gaps);
       }
     }
-    return { source, log, deadLetters, partitions };
+    const { logger } = this.#options;
+    const kept = new LogDeadLetters({ log: deadLetters, clock: this.#wallClock });
+    const letters = logger === undefined ? kept : new LoggedDeadLetters(kept, logger);
+    const shelf = { source, log, letters: deadLetters, clock: this.#wallClock };
+    const box = new DeadLetterBox(new LogLetterShelf(shelf));
+    return { source, log, deadLetters, partitions, letters, box };
   }
 
   #gateway({ source, log }: SourceRuntime, budget: PushBudget): PushGateway {
@@ -313,43 +380,67 @@ class Runtime implements Embedded {
 
   #start(): void {
     const { signal } = this.#stopping;
-    const { logger } = this.#options;
+    const { repo, logger } = this.#options;
     for (const runtime of this.#sources) {
       if (runtime.source.views.length === 0) continue;
-      const kept = new LogDeadLetters({ log: runtime.deadLetters, clock: this.#wallClock });
-      const deadLetters = logger === undefined ? kept : new LoggedDeadLetters(kept, logger);
       for (let partition = 0; partition < runtime.partitions; partition++) {
-        const ingest = this.#ingest(runtime, partition, deadLetters);
+        const ingest = this.#ingest(runtime, partition);
         this.#partitions.push(ingest);
         this.#loops.push(ingest.run(signal));
       }
     }
     this.#loops.push(this.#compaction.run(signal));
+    const retirement = new NamespaceRetirement({
+      views: [...repo.views.values()],
+      bindings: this.#bindings,
+      store: this.#storage.store,
+      shards: SHARDS,
+      clock: this.#wallClock,
+      onRemoved: (view, states, left) => {
+        this.#bindings.adopt(view, left);
+        logger?.info({ view: view.name, states }, 'a namespace that is not read any more was removed');
+      },
+      onError: (error) =>
+        logger?.warn({ reason: reasonOf(error) }, 'a namespace could not be removed; it is tried again'),
+    });
+    this.#loops.push(retirement.run(signal));
     this.#loops.push(this.#retain(signal));
   }
 
-  #ingest({ source, log }: SourceRuntime, partition: number, deadLetters: DeadLetters): IngestPartition {
+  #ingest({ source, log, letters }: SourceRuntime, partition: number): IngestPartition {
     const { logger, consumer } = this.#options;
     return new IngestPartition({
       source,
       partition,
       log,
       writing: this.#writing,
-      deadLetters,
+      deadLetters: letters,
       metrics: this.metrics,
+      bindings: this.#bindings,
       listener: {
         applied: ({ views, nextOffset, maxEventTimeMs, appendedMs }) => {
           this.#eventClock?.applied(source.name, partition, maxEventTimeMs);
-          for (const view of views) this.#progress.applied(view, partition, nextOffset, appendedMs);
+          for (const view of this.#read(views)) {
+            this.#progress.applied(view, partition, nextOffset, appendedMs);
+          }
         },
         positioned: (views, at, nextOffset) => {
-          for (const view of views) this.#progress.positioned(view, at, nextOffset);
+          for (const view of this.#read(views)) this.#progress.positioned(view, at, nextOffset);
         },
+        missing: (bound, at, gaps) => this.#gaps.set(bound, at, gaps),
         stopped: (error) => this.#stopped.reject(error),
       },
+      wallClock: this.#wallClock,
       ...(logger === undefined ? {} : { logger }),
       ...(consumer === undefined ? {} : { consumer }),
     });
+  }
+
+  /** Of views as bound those that are read, as defined. */
+  #read(views: readonly CompiledView[]): CompiledView[] {
+    return views
+      .filter((view) => this.#bindings.isActive(view))
+      .map((view) => this.#bindings.definition(view));
   }
 
   async #retain(signal: AbortSignal): Promise<void> {
@@ -367,7 +458,12 @@ class Runtime implements Embedded {
             clock: this.clock,
             wallClock: this.#wallClock,
             retention,
-            appliedOffset: (partition) => this.#progress.appliedOffset(source.name, partition),
+            appliedOffset: (partition) =>
+              Math.min(
+                this.#progress.appliedOffset(source.name, partition),
+                this.#rebuilds?.neededFrom(source, partition) ?? Number.POSITIVE_INFINITY,
+              ),
+            storeFlushed: () => this.#storage.storeFlushed(),
           });
           this.metrics.count('millrace_log_truncated_records_total', { source: source.name }, dropped);
           await truncateDeadLetters({
@@ -387,11 +483,17 @@ class Runtime implements Embedded {
   }
 
   async #collect(): Promise<void> {
-    for (const { source, partition, records, seconds } of this.#progress.lags()) {
+    const lags = this.#progress.lags();
+    for (const { source, partition, records, seconds } of lags) {
       const labels = { source, partition };
       this.metrics.set('millrace_consumer_lag_records', labels, records);
       this.metrics.set('millrace_consumer_lag_seconds', labels, seconds);
     }
+    for (const view of this.#options.repo.views.values()) {
+      const status = this.#rebuilds?.status(view);
+      if (status !== undefined) countRebuild(this.metrics, view.name, status);
+    }
+    countGaps(this.metrics, lags, this.#gaps.list(this.clock.nowMs()));
     this.metrics.set('millrace_compaction_backlog_states', {}, await this.#compaction.backlog());
   }
 }

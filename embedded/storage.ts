@@ -13,6 +13,8 @@ export interface Storage {
   readonly store: TileStore;
   /** The log of this name, made with its partitions if it is new. */
   log(name: string, partitions: number): Promise<EventLog>;
+  /** Returns when what could be read of the store before the call survives a power failure. */
+  storeFlushed(): Promise<void>;
   /** Flushes and closes everything. Idempotent. */
   close(): Promise<void>;
 }
@@ -36,6 +38,7 @@ export async function openLmdbStorage({ dataDir, flush = true }: LmdbStorageOpti
     return {
       store,
       log: (name, partitions) => opened.log(name, partitions),
+      storeFlushed: () => store.flush(),
       close() {
         closing ??= closeAll([() => store.close(), () => opened.close(), () => lock.release()]);
         return closing;
@@ -60,6 +63,8 @@ export function openMemoryStorage(): Storage {
       logs.set(name, log);
       return log;
     },
+    // Store and log are lost together.
+    async storeFlushed() {},
     async close() {
       await closeAll([() => store.close(), ...[...logs.values()].map((log) => () => log.close())]);
     },

@@ -4,7 +4,7 @@
  * Integers are LEB128 varints (7 bits per byte, low bits first) over the safe integers 0 ≤ v ≤ 2⁵³ − 1;
  * signed ones are zigzag-folded first, so their range is |v| ≤ 2⁵². Fixed-width numbers are little-endian.
  */
-import { type ReadText, readText } from './read-text.ts';
+import { readText } from './read-text.ts';
 
 /** zigzag(2⁵²) is the largest varint there is, and exact as a double. */
 const VARINT_MAX = 2 ** 53;
@@ -107,10 +107,12 @@ export class ByteWriter {
   }
 }
 
+/** The bytes of one number of fixed width. */
+const eightBytes = new Uint8Array(8);
+const eight = new DataView(eightBytes.buffer);
+
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  /** Made when a number of fixed width is met: most readers never meet one. */
-  #lazyView: DataView | null = null;
   #at: number;
   readonly #end: number;
 
@@ -118,12 +120,6 @@ export class ByteReader {
     this.#bytes = bytes;
     this.#at = start;
     this.#end = end;
-  }
-
-  get #view(): DataView {
-    const { buffer, byteOffset, byteLength } = this.#bytes;
-    this.#lazyView ??= new DataView(buffer, byteOffset, byteLength);
-    return this.#lazyView;
   }
 
   get position(): number {
@@ -163,11 +159,19 @@ export class ByteReader {
   }
 
   f64(): number {
-    return this.#view.getFloat64(this.#take(8), true);
+    this.#copyToEight();
+    return eight.getFloat64(0, true);
   }
 
   i64(): bigint {
-    return this.#view.getBigInt64(this.#take(8), true);
+    this.#copyToEight();
+    return eight.getBigInt64(0, true);
+  }
+
+  /** A view of all bytes would cost more than the copy: few readers meet more than a number or two of fixed width. */
+  #copyToEight(): void {
+    const at = this.#take(8);
+    for (let i = 0; i < 8; i++) eightBytes[i] = this.#bytes[at + i]!;
   }
 
   varint(): number {
@@ -201,15 +205,10 @@ export class ByteReader {
   }
 
   text(): string {
-    return this.hashedText().text;
-  }
-
-  /** A text that can also tell its hash. */
-  hashedText(): ReadText {
     const length = this.varint();
     const at = this.#take(length);
     try {
-      return readText(this.#bytes, at, at + length);
+      return readText(this.#bytes, at, at + length).text;
     } catch (error) {
       throw new CorruptBytesError(`text before ${this.#at} is not UTF-8`, { cause: error });
     }

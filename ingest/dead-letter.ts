@@ -3,6 +3,11 @@ import type { RecordHeaders } from './log/event-log.ts';
 
 export const DEAD_LETTER_REASONS = [
   { reason: 'undecodable', meaning: 'The bytes are neither JSON nor of the schema they name.' },
+  {
+    reason: 'unknown_schema',
+    meaning:
+      'The schema registry does not have the schema that the record names, or there is none (`--on-lost-schema continue`).',
+  },
   { reason: 'breaks_schema', meaning: 'A column is missing or has a value its type does not admit.' },
   {
     reason: 'too_far_in_future',
@@ -23,10 +28,14 @@ export interface DeadLetter {
   readonly source: string;
   readonly partition: number;
   readonly offset: number;
+  /** Where it was read: at `offset`, or at that of a copy, which could not be used either. */
+  readonly readOffset: number;
   /** The view that could not use it; null: no view could. */
   readonly view: string | null;
   /** Append time of the record, ms. */
   readonly appendedMs: number;
+  /** The record's stamp: of an event without an id it is what tells a repeat; null: it has none. */
+  readonly stamp: string | null;
   /** The record as it was. */
   readonly value: Uint8Array | null;
   readonly key: Uint8Array | null;

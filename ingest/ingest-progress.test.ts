@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { NOON_MS, testRepo } from '../embedded/testing/test-repo.ts';
 import { ManualClock } from '../engine/clock.ts';
@@ -76,6 +77,26 @@ describe('waiting for events to be applied', () => {
     expect(done).toBe(true);
   });
 
+  test('waits for a partition that was added and is not tracked yet', async () => {
+    const { progress } = tracked(1, 1);
+    progress.appended('payments', 1, 2);
+    expect([...progress.ends('payments')]).toEqual([
+      [0, 1],
+      [1, 2],
+    ]);
+    let isApplied = false;
+    const waiting = progress.waitUntilApplied('payments', progress.ends('payments'), never).then(() => {
+      isApplied = true;
+    });
+    progress.track(source, 1, 2, new Map(source.views.map((view) => [view, 0])));
+    applyAll(progress, 1);
+    await immediate();
+    expect(isApplied).toBe(false);
+    for (const view of source.views) progress.applied(view, 1, 2, NOON_MS);
+    await waiting;
+    expect([...progress.ends('payments')]).toHaveLength(2);
+  });
+
   test('ends when the signal aborts, before or while waiting', async () => {
     const { progress } = tracked(5, 0);
     await progress.waitUntilApplied('payments', progress.ends('payments'), AbortSignal.abort());
@@ -83,6 +104,32 @@ describe('waiting for events to be applied', () => {
     const waiting = progress.waitUntilApplied('payments', progress.ends('payments'), controller.signal);
     controller.abort();
     await waiting;
+  });
+});
+
+describe('a log that ends before what was applied', () => {
+  test('is behind, and nothing of it is applied, until it is there again', async () => {
+    const { clock, progress } = tracked(10, 10);
+    clock.advanceTo(NOON_MS + 3_600_000);
+    const shortfall = { endOffset: 4, nextOffset: 10 };
+    progress.setShortfall('payments', 0, shortfall);
+    expect(source.views.map((view) => progress.isCatchingUp(view))).toEqual(source.views.map(() => true));
+    expect(progress.shortLogs('payments')).toEqual([{ source: 'payments', partition: 0, ...shortfall }]);
+    expect(progress.shortLogs('clicks')).toEqual([]);
+    clock.advanceTo(clock.nowMs() + 2_000);
+    progress.setShortfall('payments', 0, { endOffset: 5, nextOffset: 10 });
+    expect(progress.lags()).toEqual([{ source: 'payments', partition: 0, records: 5, seconds: 2 }]);
+    let isApplied = false;
+    const waiting = progress.waitUntilApplied('payments', new Map([[0, 5]]), never).then(() => {
+      isApplied = true;
+    });
+    await immediate();
+    expect(isApplied).toBe(false);
+
+    progress.setShortfall('payments', 0, null);
+    await waiting;
+    expect(progress.isCatchingUp(spend!)).toBe(false);
+    expect(progress.lags()).toEqual([{ source: 'payments', partition: 0, records: 0, seconds: 0 }]);
   });
 });
 

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import type { LogShortfall } from './replaced-log.ts';
 
 interface Position {
   nextOffset: number;
@@ -15,6 +16,8 @@ interface Position {
 
 interface PartitionState {
   endOffset: number;
+  /** null: the log has all that was applied of it. */
+  shortfall: LogShortfall | null;
   readonly positions: Map<CompiledView, Position>;
 }
 
@@ -27,16 +30,25 @@ interface Waiter {
 export interface PartitionLag {
   readonly source: string;
   readonly partition: number;
-  /** Records the view furthest behind has still to apply. */
+  /** Records the view furthest behind has still to apply; those that are gone, where the log ends before what was applied. */
   readonly records: number;
   /** For how long that view has not been at the log's end, s. */
   readonly seconds: number;
 }
 
+/** A partition whose log is not the one that was applied, or has lost its end. */
+export interface ShortLog extends LogShortfall {
+  readonly source: string;
+  readonly partition: number;
+}
+
 export class IngestProgress {
+  /** A view that has not been at the log's end for longer than this is catching up, ms (C9). */
+  readonly lagBoundMs: number;
   readonly #clock: Clock;
-  readonly #lagBoundMs: number;
   readonly #sources = new Map<string, PartitionState[]>();
+  /** Source → partition → end, of partitions that are not tracked yet. */
+  readonly #unknown = new Map<string, Map<number, number>>();
   readonly #waiters = new Set<Waiter>();
   /** Called when somebody begins to wait; synchronous, must not throw. */
   onAwaited: (() => void) | null = null;
@@ -44,7 +56,7 @@ export class IngestProgress {
   /** @param args.clock processing time */
   constructor(args: { clock: Clock; lagBoundMs: number }) {
     this.#clock = args.clock;
-    this.#lagBoundMs = args.lagBoundMs;
+    this.lagBoundMs = args.lagBoundMs;
   }
 
   /** Makes a partition known, with the end of its log and the views' stored positions. Partitions in order. */
@@ -62,13 +74,19 @@ export class IngestProgress {
       ]),
     );
     const partitions = this.#sources.get(source.name) ?? [];
-    partitions[partition] = { endOffset, positions };
+    partitions[partition] = { endOffset, shortfall: null, positions };
     this.#sources.set(source.name, partitions);
+    this.#unknown.get(source.name)?.delete(partition);
   }
 
-  /** Records up to `endOffset` are durable. */
+  /** Records up to `endOffset` are durable, also of a partition that was added and is not tracked yet. */
   appended(source: string, partition: number, endOffset: number): void {
-    const state = this.#partition(source, partition);
+    const state = this.#sources.get(source)?.[partition];
+    if (state === undefined) {
+      const ends = this.#unknown.get(source) ?? new Map<number, number>();
+      this.#unknown.set(source, ends.set(partition, Math.max(endOffset, ends.get(partition) ?? 0)));
+      return;
+    }
     if (endOffset <= state.endOffset) return;
     const nowMs = this.#clock.nowMs();
     for (const position of state.positions.values()) {
@@ -86,12 +104,7 @@ export class IngestProgress {
     state.endOffset = Math.max(state.endOffset, nextOffset);
     if (appendedMs !== null) position.freshAsOfMs = Math.max(position.freshAsOfMs, appendedMs);
     if (position.nextOffset >= state.endOffset) position.freshAsOfMs = this.#clock.nowMs();
-    for (const waiter of this.#waiters) {
-      if (waiter.source === view.source.name && this.#isApplied(waiter.source, waiter.ends)) {
-        this.#waiters.delete(waiter);
-        waiter.resolve();
-      }
-    }
+    this.#settle(view.source.name);
   }
 
   /** A view goes on at `nextOffset`; before where it was if the store lost its newest writes. */
@@ -102,12 +115,39 @@ export class IngestProgress {
     position.nextOffset = nextOffset;
   }
 
-  /** Whether the view has not reached the log's end since it started, or is behind beyond the bound (C9). */
+  /**
+   * Whether the log ends before what was applied of it. As long as it does nothing of the source is fresh, and nothing
+   * that anybody waits for is applied: what the log gets then is not what the positions count.
+   */
+  setShortfall(source: string, partition: number, shortfall: LogShortfall | null): void {
+    const state = this.#partition(source, partition);
+    const began = state.shortfall === null && shortfall !== null;
+    state.shortfall = shortfall;
+    if (shortfall === null) this.#settle(source);
+    if (!began) return;
+    for (const position of state.positions.values()) {
+      if (position.nextOffset >= state.endOffset) position.freshAsOfMs = this.#clock.nowMs();
+    }
+  }
+
+  /** Partitions whose logs end before what was applied of them. @param of name of a source. @default all sources */
+  shortLogs(of?: string): ShortLog[] {
+    return [...this.#sources]
+      .filter(([source]) => of === undefined || source === of)
+      .flatMap(([source, partitions]) =>
+        partitions.flatMap(({ shortfall }, partition) =>
+          shortfall === null ? [] : [{ source, partition, ...shortfall }],
+        ),
+      );
+  }
+
+  /** Whether the view has not reached the log's end since it started, is behind beyond the bound (C9), or its log ends short. */
   isCatchingUp(view: CompiledView): boolean {
-    for (const { endOffset, positions } of this.#sources.get(view.source.name) ?? []) {
+    for (const { endOffset, shortfall, positions } of this.#sources.get(view.source.name) ?? []) {
+      if (shortfall !== null) return true;
       const position = positions.get(view)!;
       if (position.nextOffset < position.targetOffset) return true;
-      if (position.nextOffset < endOffset && this.#clock.nowMs() - position.freshAsOfMs > this.#lagBoundMs) {
+      if (position.nextOffset < endOffset && this.#clock.nowMs() - position.freshAsOfMs > this.lagBoundMs) {
         return true;
       }
     }
@@ -117,7 +157,8 @@ export class IngestProgress {
   /** The durable ends of a source's partitions, as far as known. */
   ends(source: string): Map<number, number> {
     const partitions = this.#sources.get(source) ?? [];
-    return new Map(partitions.map(({ endOffset }, partition) => [partition, endOffset]));
+    const known = partitions.map(({ endOffset }, partition) => [partition, endOffset] as const);
+    return new Map([...known, ...(this.#unknown.get(source) ?? [])]);
   }
 
   /** Whether somebody waits for events to be applied. */
@@ -156,16 +197,23 @@ export class IngestProgress {
     return lowest;
   }
 
+  /** By partition: the offset below which some view has applied it. */
+  appliedOffsets(source: string): number[] {
+    return (this.#sources.get(source) ?? []).map(({ positions }) => {
+      return Math.max(0, ...[...positions.values()].map(({ nextOffset }) => nextOffset));
+    });
+  }
+
   lags(): PartitionLag[] {
     const nowMs = this.#clock.nowMs();
     const lags: PartitionLag[] = [];
     for (const [source, partitions] of this.#sources) {
-      partitions.forEach(({ endOffset, positions }, partition) => {
-        let records = 0;
+      partitions.forEach(({ endOffset, shortfall, positions }, partition) => {
+        let records = shortfall === null ? 0 : shortfall.nextOffset - shortfall.endOffset;
         let lagMs = 0;
         for (const { nextOffset, freshAsOfMs } of positions.values()) {
           records = Math.max(records, endOffset - nextOffset);
-          if (nextOffset < endOffset) lagMs = Math.max(lagMs, nowMs - freshAsOfMs);
+          if (nextOffset < endOffset || shortfall !== null) lagMs = Math.max(lagMs, nowMs - freshAsOfMs);
         }
         lags.push({ source, partition, records, seconds: lagMs / 1000 });
       });
@@ -173,8 +221,20 @@ export class IngestProgress {
     return lags;
   }
 
+  /** Those who wait for what has been applied by now. */
+  #settle(source: string): void {
+    for (const waiter of this.#waiters) {
+      if (waiter.source === source && this.#isApplied(source, waiter.ends)) {
+        this.#waiters.delete(waiter);
+        waiter.resolve();
+      }
+    }
+  }
+
   #isApplied(source: string, ends: ReadonlyMap<number, number>): boolean {
     for (const [partition, endOffset] of ends) {
+      const state = this.#sources.get(source)?.[partition];
+      if (state === undefined || state.shortfall !== null) return false;
       if (this.appliedOffset(source, partition) < endOffset) return false;
     }
     return true;

@@ -22,7 +22,13 @@ async function logOf(times: readonly number[]): Promise<MemoryEventLog> {
 const truncate = (
   log: MemoryEventLog,
   nowMs: number,
-  options: { source?: CompiledSource; appliedOffset?: number; maxBytes?: number; wallMs?: number } = {},
+  options: {
+    source?: CompiledSource;
+    appliedOffset?: number | (() => number);
+    maxBytes?: number;
+    wallMs?: number;
+    storeFlushed?: () => Promise<void>;
+  } = {},
 ) =>
   truncateLog({
     source: options.source ?? source,
@@ -30,7 +36,11 @@ const truncate = (
     clock: new ManualClock(nowMs),
     wallClock: new ManualClock(options.wallMs ?? nowMs),
     retention: { minAgeMs: DAY_MS, maxBytes: options.maxBytes ?? 1e9 },
-    appliedOffset: () => options.appliedOffset ?? 3,
+    appliedOffset: () => {
+      const { appliedOffset = 3 } = options;
+      return typeof appliedOffset === 'number' ? appliedOffset : appliedOffset();
+    },
+    storeFlushed: options.storeFlushed ?? (async () => {}),
   });
 
 describe('log retention', () => {
@@ -48,9 +58,39 @@ describe('log retention', () => {
     expect(await truncate(log, NOON_MS, { source: withLifetime, maxBytes: 1 })).toBe(3);
   });
 
+  test('never drops what a rebuild needs that has begun while the store was flushed', async () => {
+    const log = await logOf([NOON_MS, NOON_MS, NOON_MS]);
+    let needed = 3;
+    const storeFlushed = async (): Promise<void> => {
+      needed = 1;
+    };
+    expect(await truncate(log, NOON_MS * 2, { appliedOffset: () => needed, maxBytes: 1, storeFlushed })).toBe(
+      1,
+    );
+    // What was applied while it was flushed may be lost with the store.
+    const applied = async (): Promise<void> => {
+      needed = 3;
+    };
+    expect(
+      await truncate(log, NOON_MS * 2, { appliedOffset: () => needed, maxBytes: 1, storeFlushed: applied }),
+    ).toBe(0);
+  });
+
   test('never drops what is not applied yet', async () => {
     const log = await logOf([NOON_MS, NOON_MS, NOON_MS]);
     expect(await truncate(log, NOON_MS * 2, { appliedOffset: 2, maxBytes: 1 })).toBe(2);
+  });
+
+  test('drops nothing that a power failure may take back from the store', async () => {
+    const log = await logOf([NOON_MS, NOON_MS, NOON_MS]);
+    const storeFlushed = async (): Promise<never> => {
+      expect(await log.ends(0)).toEqual({ startOffset: 0, endOffset: 3 });
+      throw new Error('the disk is gone');
+    };
+    await expect(truncate(log, NOON_MS * 2, { maxBytes: 1, storeFlushed })).rejects.toThrow(
+      'the disk is gone',
+    );
+    expect(await log.ends(0)).toEqual({ startOffset: 0, endOffset: 3 });
   });
 
   test('keeps what was appended lately, however old its events', async () => {

@@ -21,20 +21,27 @@ export async function truncateLog(args: {
   /** Processing time. */
   wallClock: Clock;
   retention: LogRetention;
-  /** Below this offset every view has applied the partition. */
+  /** Below this offset every view has applied the partition; asked before and after the store was flushed. */
   appliedOffset(partition: number): number;
+  /** Returns when what was applied before the call survives a power failure. */
+  storeFlushed(): Promise<void>;
 }): Promise<number> {
   const { source, log, retention } = args;
   let dropped = 0;
   const partitions = await log.partitions();
-  for (let partition = 0; partition < partitions; partition++) {
+  const applied = Array.from({ length: partitions }, (_, partition) => args.appliedOffset(partition));
+  // A store that falls back after a power failure reads on from where it fell to: that must be there still.
+  await args.storeFlushed();
+  for (const [partition, flushedOffset] of applied.entries()) {
+    // A rebuild may have begun meanwhile, which needs what everyone else has applied.
+    const beforeOffset = Math.min(flushedOffset, args.appliedOffset(partition));
     dropped += await log.truncate({
       partition,
       // A lifetime window needs every event: Infinity.
       keepEventTimeMs: Math.max(0, args.clock.nowMs() - source.retentionMs),
       keepAppendedMs: Math.max(0, args.wallClock.nowMs() - retention.minAgeMs),
       maxBytes: retention.maxBytes,
-      beforeOffset: args.appliedOffset(partition),
+      beforeOffset,
     });
   }
   return dropped;

@@ -1,14 +1,21 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NOON_MS, payment, payments, testRepo } from '../embedded/testing/test-repo.ts';
 import { ManualClock } from '../engine/clock.ts';
+import type { CompiledView } from '../engine/definitions/compiled.ts';
 import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
+import { ForwardingStore } from '../engine/store/testing/forwarding-store.ts';
+import type { MoveWatermark, TileStore } from '../engine/store/tile-store.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { DEFAULT_PACING } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
+import type { ConsumerObserver } from './consumer-observer.ts';
 import type { DeadLetter } from './dead-letter.ts';
 import { MemoryEventLog } from './log/memory-event-log.ts';
-import { type ConsumerObserver, LogReplacedError, PartitionConsumer } from './partition-consumer.ts';
+import { PartitionConsumer } from './partition-consumer.ts';
+import { PartitionLanes } from './partition-lanes.ts';
+import { LogReplacedError } from './partition-stopped.ts';
+import type { StateWriting } from './view-writer.ts';
 
 const source = testRepo.sources.get(payments.name)!;
 const newToken = randomTokens();
@@ -16,7 +23,12 @@ const newToken = randomTokens();
 const SILENT: ConsumerObserver = { chunkApplied() {}, caughtUp() {}, positioned() {}, gap() {} };
 
 async function logOf(values: readonly object[]): Promise<MemoryEventLog> {
-  const log = new MemoryEventLog({ source: source.name, partitions: 1, random: () => newToken() });
+  const log = new MemoryEventLog({
+    source: source.name,
+    partitions: 1,
+    random: () => newToken(),
+    segmentRecords: 1,
+  });
   await log.append(
     values.map((value) => ({
       partition: 0,
@@ -29,27 +41,46 @@ async function logOf(values: readonly object[]): Promise<MemoryEventLog> {
   return log;
 }
 
+async function appendMore(log: MemoryEventLog, count: number): Promise<void> {
+  await log.append(
+    Array.from({ length: count }, () => ({
+      partition: 0,
+      appendedMs: NOON_MS,
+      stamp: null,
+      value: Buffer.from(JSON.stringify(payment())),
+      eventTimeMs: NOON_MS,
+    })),
+  );
+}
+
+function writingTo(store: TileStore): StateWriting {
+  return {
+    store,
+    clock: new ManualClock(NOON_MS),
+    shards: 1,
+    shape: DEFAULT_TILE_SHAPE,
+    pacing: DEFAULT_PACING,
+    rules: PROTOCOL,
+    newToken,
+  };
+}
+
 function consumerOf(
   log: MemoryEventLog,
-  store: MemoryTileStore,
+  store: TileStore,
   write: (letters: readonly DeadLetter[]) => Promise<void>,
+  observer: ConsumerObserver = SILENT,
 ): PartitionConsumer {
+  const writing = writingTo(store);
+  const { views } = source;
   return new PartitionConsumer({
     source,
-    views: source.views,
+    views,
     partition: 0,
     log,
-    writing: {
-      store,
-      clock: new ManualClock(NOON_MS),
-      shards: 1,
-      shape: DEFAULT_TILE_SHAPE,
-      pacing: DEFAULT_PACING,
-      rules: PROTOCOL,
-      newToken,
-    },
+    writing,
     deadLetters: { write },
-    observer: SILENT,
+    observer,
   });
 }
 
@@ -89,4 +120,247 @@ test('a store filled from another log is refused, though that one looks just the
   await expect(step).rejects.toThrow(LogReplacedError);
   await expect(step).rejects.toThrow('is not the one this store was filled from');
   expect(await watermarks(store)).toEqual(everywhere(1));
+});
+
+describe('records that are gone before they were applied', () => {
+  const noLetters = async (): Promise<void> => {};
+
+  /** Retention takes everything below. */
+  const truncate = (log: MemoryEventLog, beforeOffset: number) =>
+    log.truncate({
+      partition: 0,
+      keepEventTimeMs: Number.POSITIVE_INFINITY,
+      keepAppendedMs: Number.POSITIVE_INFINITY,
+      maxBytes: Number.POSITIVE_INFINITY,
+      beforeOffset,
+    });
+
+  /** A store that has applied three records of a log that now goes from 5 to 5. */
+  const behindAnEmptyLog = async () => {
+    const log = await logOf([payment(), payment(), payment()]);
+    const store = storeInMemory();
+    await consumerOf(log, store, noLetters).step();
+    await appendMore(log, 2);
+    await truncate(log, 5);
+    return { log, store };
+  };
+
+  const gapsIn = (told: string[]): ConsumerObserver => ({
+    ...SILENT,
+    gap: (partition, { fromOffset, toOffset }) =>
+      void told.push(`${partition}: ${fromOffset} to ${toOffset}`),
+  });
+
+  test('are told once and passed, also where nothing is left behind them', async () => {
+    const { log, store } = await behindAnEmptyLog();
+    const told: string[] = [];
+    const consumer = consumerOf(log, store, noLetters, gapsIn(told));
+    expect(await consumer.step()).toBe(0);
+    expect(told).toEqual(['0: 3 to 5']);
+    expect(await watermarks(store)).toEqual(everywhere(5));
+    consumer.reset();
+    await consumer.step();
+    await consumerOf(log, store, noLetters, gapsIn(told)).step();
+    expect(told).toHaveLength(1);
+    await appendMore(log, 1);
+    expect(await consumer.step()).toBe(1);
+    expect(await watermarks(store)).toEqual(everywhere(6));
+  });
+
+  test('are passed by what another owner moved meanwhile, not set back', async () => {
+    const { log, store } = await behindAnEmptyLog();
+    /** The other owner is faster: between this one's reading and its moving. */
+    class RacedStore extends ForwardingStore {
+      raced = false;
+      override async moveWatermarks(moves: readonly MoveWatermark[]) {
+        if (!this.raced) {
+          this.raced = true;
+          await consumerOf(log, store, noLetters).step();
+          await appendMore(log, 1);
+          await consumerOf(log, store, noLetters).step();
+        }
+        return super.moveWatermarks(moves);
+      }
+    }
+    const raced = new RacedStore(store);
+    const consumer = consumerOf(log, raced, noLetters);
+    expect(await consumer.step()).toBe(0);
+    expect(consumer.nextOffset).toBe(6);
+    expect(await watermarks(store)).toEqual(everywhere(6));
+  });
+
+  test('are told once for all lanes and however often these are opened', async () => {
+    const { log, store } = await behindAnEmptyLog();
+    // The first view had come further than the others: two lanes, of which one misses more.
+    const [ahead, ...others] = source.views;
+    expect(others.length).toBeGreaterThan(0);
+    const name = { namespace: ahead!.namespace, source: source.name, partition: 0 };
+    const [mark] = await store.readWatermarks(0, [name]);
+    const incarnation = await store.incarnation(0);
+    const next = { ...mark!, nextOffset: 4, token: newToken() };
+    await store.moveWatermarks([{ shard: 0, name, expected: mark!.token, incarnation, next }]);
+
+    const told: string[] = [];
+    const stop = new AbortController();
+    let failures = 0;
+    class FailingStore extends ForwardingStore {
+      override async moveWatermarks(moves: readonly MoveWatermark[]) {
+        // Nobody knows whether the move was made: it was, the first time; the second time it was not.
+        if (failures === 0) await super.moveWatermarks(moves);
+        if (failures++ < 2) throw new Error('the store does not answer');
+        return super.moveWatermarks(moves);
+      }
+    }
+    const lanes = new PartitionLanes({
+      source,
+      partition: 0,
+      log,
+      writing: writingTo(new FailingStore(store)),
+      deadLetters: { write: noLetters },
+      observer: {
+        chunkApplied: ({ nextOffset }) => {
+          if (nextOffset === 6) stop.abort();
+        },
+        caughtUp() {},
+        positioned() {},
+        missing() {},
+        gap: (partition, { fromOffset, toOffset }) =>
+          void told.push(`${partition}: ${fromOffset} to ${toOffset}`),
+        failed() {},
+        recovered: () => void appendMore(log, 1),
+      },
+    });
+    await lanes.run(stop.signal);
+    expect(failures).toBeGreaterThan(2);
+    expect(told).toEqual(['0: 4 to 5', '0: 3 to 4']);
+    expect(await watermarks(store)).toEqual(everywhere(6));
+  });
+});
+
+test('lanes apply what they are told, and take up another namespace with the next record', async () => {
+  const store = storeInMemory();
+  const log = await logOf([payment({ id: 'a' }), payment({ id: 'b' })]);
+  const [view] = source.views;
+  const rebuilt = { ...view!, namespace: 'feedfeedfeedfeed' };
+  let views: readonly CompiledView[] = [view!];
+  const stop = new AbortController();
+  const chunks: string[] = [];
+  const lanes = new PartitionLanes({
+    source,
+    partition: 0,
+    log,
+    writing: writingTo(store),
+    deadLetters: { write: async () => {} },
+    views: () => views,
+    observer: {
+      chunkApplied: (chunk) => {
+        const namespaces = chunk.views.map(({ namespace }) => namespace).sort();
+        chunks.push(`${namespaces.join(' ')} ${chunk.nextOffset}`);
+        if (chunks.length === 1) {
+          views = [view!, rebuilt];
+          void appendMore(log, 1);
+        }
+        if (chunk.nextOffset === 3 && chunk.views.includes(rebuilt)) void appendMore(log, 1);
+        if (chunk.nextOffset === 4 && chunk.views.length === 2) stop.abort();
+      },
+      caughtUp() {},
+      positioned() {},
+      missing() {},
+      gap() {},
+      failed() {},
+      recovered() {},
+    },
+  });
+  await lanes.run(stop.signal);
+  expect(chunks[0]).toBe(`${view!.namespace} 2`);
+  // From the start of the log, and at last in one lane with the other.
+  expect(chunks).toContain(`${rebuilt.namespace} 3`);
+  const names = [view!, rebuilt].map(({ namespace }) => ({ namespace, source: source.name, partition: 0 }));
+  expect((await store.readWatermarks(0, names)).map((mark) => mark?.nextOffset)).toEqual([4, 4]);
+});
+
+test('lanes without records take up another namespace all the same', async () => {
+  const store = storeInMemory();
+  const log = await logOf([payment({ id: 'a' }), payment({ id: 'b' })]);
+  const [view] = source.views;
+  const rebuilt = { ...view!, namespace: 'feedfeedfeedfeed' };
+  let views: readonly CompiledView[] = [view!];
+  const stop = new AbortController();
+  const lanes = new PartitionLanes({
+    source,
+    partition: 0,
+    log,
+    writing: writingTo(store),
+    deadLetters: { write: async () => {} },
+    views: () => views,
+    observer: {
+      chunkApplied: (chunk) => {
+        if (chunk.views.includes(rebuilt)) stop.abort();
+      },
+      caughtUp: () => {
+        // Once it waits.
+        setTimeout(() => {
+          views = [view!, rebuilt];
+        });
+      },
+      positioned() {},
+      missing() {},
+      gap() {},
+      failed() {},
+      recovered() {},
+    },
+  });
+  await lanes.run(stop.signal);
+  const names = [view!, rebuilt].map(({ namespace }) => ({ namespace, source: source.name, partition: 0 }));
+  expect((await store.readWatermarks(0, names)).map((mark) => mark?.nextOffset)).toEqual([2, 2]);
+});
+
+test('lanes are driven turn by turn: give way between two, rest at the end, begin anew after a failure', async () => {
+  const store = storeInMemory();
+  const log = await logOf([payment({ id: 'a' }), payment({ id: 'b' }), payment({ id: 'c' })]);
+  const [view] = source.views;
+  const rebuilt = { ...view!, namespace: 'feedfeedfeedfeed' };
+  let views: readonly CompiledView[] = [view!];
+  let fails = false;
+  const seen: string[] = [];
+  class FailingStore extends ForwardingStore {
+    override async moveWatermarks(moves: readonly MoveWatermark[]) {
+      if (fails) throw new Error('the store does not answer');
+      return super.moveWatermarks(moves);
+    }
+  }
+  const lanes = new PartitionLanes({
+    source,
+    partition: 0,
+    log,
+    writing: writingTo(new FailingStore(store)),
+    deadLetters: { write: async () => {} },
+    views: () => views,
+    consumer: { chunkRecords: 1 },
+    giveWay: async () => void seen.push('way'),
+    observer: {
+      chunkApplied: (chunk) => void seen.push(`${chunk.views.length} to ${chunk.nextOffset}`),
+      caughtUp() {},
+      positioned: (of, _, nextOffset) => void seen.push(`${of.length} at ${nextOffset}`),
+      missing() {},
+      gap() {},
+      failed() {},
+      recovered() {},
+    },
+  });
+  const turn = async (): Promise<[boolean, ...string[]]> => {
+    seen.length = 0;
+    return [await lanes.step(), ...seen];
+  };
+  expect(await turn()).toEqual([false, '1 at 0', '1 to 1', 'way']);
+  expect(await turn()).toEqual([false, '1 to 2', 'way']);
+  views = [view!, rebuilt];
+  expect(await turn()).toEqual([false, '1 at 2', '1 to 3', 'way', '1 at 0', '1 to 1', 'way']);
+  fails = true;
+  await expect(lanes.step()).rejects.toThrow('the store does not answer');
+  fails = false;
+  expect(await turn()).toEqual([false, '1 at 3', 'way', '1 at 1', '1 to 2', 'way']);
+  // Less than a chunk apart they become one lane, from the lower position.
+  expect(await turn()).toEqual([false, '2 to 3', 'way']);
+  expect(await turn()).toEqual([true, 'way']);
 });

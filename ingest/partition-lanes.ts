@@ -6,22 +6,25 @@
  * when one has caught up with another.
  */
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
+import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import { type LogGap, withGap } from '../engine/store/log-gap.ts';
+import type { ConsumerObserver } from './consumer-observer.ts';
 import type { DeadLetters } from './dead-letter.ts';
 import type { RecordDecoder } from './decoding/record-decoder.ts';
 import type { LogReader } from './log/event-log.ts';
-import {
-  type ConsumerObserver,
-  type ConsumerOptions,
-  DEFAULT_CONSUMER_OPTIONS,
-  LogReplacedError,
-  PartitionConsumer,
-} from './partition-consumer.ts';
+import { MissingRecords } from './missing-records.ts';
+import { type ConsumerOptions, DEFAULT_CONSUMER_OPTIONS, PartitionConsumer } from './partition-consumer.ts';
+import { PartitionStoppedError } from './partition-stopped.ts';
 import type { StateWriting } from './view-writer.ts';
 
-export interface LaneObserver extends Omit<ConsumerObserver, 'positioned'> {
+export interface LaneObserver extends Omit<ConsumerObserver, 'positioned' | 'gap'> {
+  /** Records are gone that some view had not applied; each is said once, however often a lane comes upon it. */
+  gap(partition: number, gap: LogGap): void;
   /** These views go on at `nextOffset`. */
   positioned(views: readonly CompiledView[], partition: number, nextOffset: number): void;
+  /** What a view lacks of the partition for good, as far as a window may ask for it. */
+  missing(view: CompiledView, partition: number, gaps: readonly LogGap[]): void;
   /** A step failed; it is tried again unless `final`. */
   failed(error: unknown, final: boolean): void;
   /** A step went well after a failure. */
@@ -30,6 +33,8 @@ export interface LaneObserver extends Omit<ConsumerObserver, 'positioned'> {
 
 const FIRST_BACKOFF_MS = 100;
 const LAST_BACKOFF_MS = 5_000;
+/** How often a lane without records looks whether there are other views to apply. */
+const VIEWS_EVERY_MS = 500;
 
 export interface PartitionLanesOptions {
   readonly source: CompiledSource;
@@ -38,15 +43,29 @@ export interface PartitionLanesOptions {
   readonly writing: StateWriting;
   readonly deadLetters: DeadLetters;
   readonly observer: LaneObserver;
+  /** What to apply; looked at before every turn, and another array makes the lanes anew. @default the source's views */
+  readonly views?: () => readonly CompiledView[];
   /** @default records are JSON */
   readonly decoder?: RecordDecoder;
   readonly consumer?: Partial<ConsumerOptions>;
+  /** Processing time. @default the machine's clock */
+  readonly wallClock?: Clock;
+  /** See `PartitionConsumer`. @default of each */
+  readonly isRead?: (view: CompiledView) => boolean;
+  /**
+   * Awaited between two lanes: a store in memory never leaves the microtasks, and everyone else must get a turn.
+   * @default the next macrotask
+   */
+  readonly giveWay?: () => Promise<unknown>;
 }
 
 export class PartitionLanes {
   readonly #options: PartitionLanesOptions;
   readonly #chunkRecords: number;
+  readonly #missing = new MissingRecords();
   #lanes: PartitionConsumer[] | null = null;
+  /** Of the lanes. */
+  #views: readonly CompiledView[] = [];
   #failures = 0;
 
   constructor(options: PartitionLanesOptions) {
@@ -58,41 +77,73 @@ export class PartitionLanes {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        const idle = await this.#turn();
+        const atRest = await this.step();
         if (this.#failures > 0) this.#options.observer.recovered();
         this.#failures = 0;
-        if (idle) await this.#lanes![0]!.waitForRecords(signal);
+        if (atRest) await this.#wait(this.#lanes![0]!, signal);
       } catch (error) {
         // On the way out nothing is tried again: the partition may be another's by now.
         if (signal.aborted) return;
-        const final = error instanceof LogReplacedError;
+        const final = error instanceof PartitionStoppedError;
         this.#options.observer.failed(error, final);
         if (final) return;
-        this.#lanes = null;
         const backoffMs = Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(this.#failures++, 10));
         await delay(backoffMs, undefined, { signal }).catch(() => {});
       }
     }
   }
 
-  /** Steps every lane once. Returns true where there was nothing to do and the only lane can wait. */
-  async #turn(): Promise<boolean> {
-    this.#lanes ??= await this.#open();
-    const lanes = this.#lanes;
-    let taken = 0;
-    for (const lane of lanes) {
-      taken += await lane.step();
-      // A store in memory never leaves the microtasks: everyone else must get a turn.
-      await immediate();
+  /** Until there are records, or other views to apply. */
+  async #wait(lane: PartitionConsumer, signal: AbortSignal): Promise<void> {
+    const { views = () => this.#views } = this.#options;
+    while (!signal.aborted && views() === this.#views) {
+      const waiting = new AbortController();
+      const end = (): void => waiting.abort();
+      const timer = setTimeout(end, VIEWS_EVERY_MS);
+      signal.addEventListener('abort', end, { once: true });
+      try {
+        await lane.waitForRecords(waiting.signal);
+      } finally {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', end);
+      }
+      if (!waiting.signal.aborted) return;
     }
-    if (lanes.length === 1) return taken === 0;
-    this.#lanes = this.#join(lanes);
-    return false;
+  }
+
+  /**
+   * One turn: applies a chunk in every lane. Returns true where all views are in one lane and it has found nothing to do:
+   * until there are records, or other views, another turn finds nothing either.
+   * When it throws, nothing is known of how far it came; the next turn reads all positions anew.
+   * @throws PartitionStoppedError where another turn cannot succeed; whatever log, store, decoder and dead letters throw
+   */
+  async step(): Promise<boolean> {
+    const { source, views = () => source.views, giveWay = immediate } = this.#options;
+    const wanted = views();
+    if (wanted !== this.#views) this.#lanes = null;
+    this.#views = wanted;
+    try {
+      this.#lanes ??= await this.#open();
+      const lanes = this.#lanes;
+      const before = lanes[0]!.nextOffset;
+      let taken = 0;
+      for (const lane of lanes) {
+        taken += await lane.step();
+        await giveWay();
+      }
+      // Chunks without a record only move watermarks: there may be more behind them.
+      if (lanes.length === 1) return taken === 0 && before !== null && lanes[0]!.nextOffset === before;
+      this.#lanes = this.#join(lanes);
+      return false;
+    } catch (error) {
+      this.#lanes = null;
+      throw error;
+    }
   }
 
   async #open(): Promise<PartitionConsumer[]> {
     const { source, partition, writing } = this.#options;
-    const positions = await storedPositions({ source, partition, writing });
+    const positions = await storedPositions({ source, views: this.#views, partition, writing });
     const byOffset = new Map<number, CompiledView[]>();
     for (const [view, { nextOffset }] of positions) {
       byOffset.set(nextOffset, [...(byOffset.get(nextOffset) ?? []), view]);
@@ -128,7 +179,8 @@ export class PartitionLanes {
   #consumer(views: readonly CompiledView[], { joined }: { joined: boolean }): PartitionConsumer {
     // A joined lane starts at the lowest of its views' positions, and says so; the views are where they were.
     let silent = joined;
-    const { source, partition, log, writing, deadLetters, observer, consumer, decoder } = this.#options;
+    const { source, partition, log, writing, deadLetters, observer } = this.#options;
+    const { consumer, decoder, wallClock, isRead } = this.#options;
     return new PartitionConsumer({
       source,
       views,
@@ -139,14 +191,21 @@ export class PartitionLanes {
       observer: {
         chunkApplied: (chunk) => observer.chunkApplied(chunk),
         caughtUp: (at, nextOffset) => observer.caughtUp(at, nextOffset),
-        positioned: (at, nextOffset) => {
+        positioned: (at, nextOffset, missing) => {
+          for (const [view, gaps] of missing) observer.missing(view, at, gaps);
           if (!silent) observer.positioned(views, at, nextOffset);
           silent = false;
         },
-        gap: (at, from, to) => observer.gap(at, from, to),
+        gap: (at, gap) => {
+          for (const range of this.#missing.add(gap.fromOffset, gap.toOffset)) {
+            observer.gap(at, { ...gap, ...range });
+          }
+        },
       },
       ...(decoder === undefined ? {} : { decoder }),
       ...(consumer === undefined ? {} : { options: consumer }),
+      ...(wallClock === undefined ? {} : { wallClock }),
+      ...(isRead === undefined ? {} : { isRead }),
     });
   }
 }
@@ -156,20 +215,23 @@ export interface StoredPosition {
   /** −1 when no event was applied. */
   readonly maxEventTimeMs: number;
   readonly clockMs: number;
+  /** Over all shards. */
+  readonly gaps: readonly LogGap[];
 }
 
 /** The lowest stored position of each view over the shards; 0 where there is none. */
 export async function storedPositions(args: {
   source: CompiledSource;
+  views: readonly CompiledView[];
   partition: number;
   writing: Pick<StateWriting, 'store' | 'shards'>;
 }): Promise<Map<CompiledView, StoredPosition>> {
-  const { source, partition, writing } = args;
+  const { source, views, partition, writing } = args;
   const positions = new Map<CompiledView, StoredPosition>();
-  const names = source.views.map((view) => ({ namespace: view.namespace, source: source.name, partition }));
+  const names = views.map((view) => ({ namespace: view.namespace, source: source.name, partition }));
   for (let shard = 0; shard < writing.shards; shard++) {
     const watermarks = await writing.store.readWatermarks(shard, names);
-    source.views.forEach((view, i) => {
+    views.forEach((view, i) => {
       const watermark = watermarks[i] ?? null;
       const former = positions.get(view);
       const nextOffset = watermark?.nextOffset ?? 0;
@@ -177,6 +239,7 @@ export async function storedPositions(args: {
         nextOffset: Math.min(nextOffset, former?.nextOffset ?? nextOffset),
         maxEventTimeMs: Math.max(watermark?.maxEventTimeMs ?? -1, former?.maxEventTimeMs ?? -1),
         clockMs: Math.max(watermark?.clockMs ?? 0, former?.clockMs ?? 0),
+        gaps: (watermark?.gaps ?? []).reduce(withGap, former?.gaps ?? []),
       });
     });
   }

@@ -88,6 +88,56 @@ describe('duplicates of an event that is still being written', () => {
   });
 });
 
+describe('a log that is another one than was applied', () => {
+  const applied = async (log: MemoryEventLog) => {
+    const source = testRepo.sources.get('payments')!;
+    const clock = new ManualClock(NOON_MS);
+    const progress = new IngestProgress({ clock, lagBoundMs: 10_000 });
+    progress.track(source, 0, 0, new Map());
+    const budget = new PushBudget(1e9);
+    const gateway = new PushGateway({
+      source,
+      log,
+      progress,
+      clock,
+      budget,
+      recentIds: 9,
+      appliedTimeoutMs: 1,
+    });
+    await gateway.push([payment(), payment()]);
+    for (const view of source.views) progress.applied(view, 0, 2, NOON_MS);
+    return { gateway, progress };
+  };
+
+  test('is told by the place of a record, as if nothing was taken', async () => {
+    const log = memoryLog();
+    const { gateway } = await applied(log);
+    log.recreate(0);
+    const event = payment();
+    for (const wait of ['applied', 'durable'] as const) {
+      const pushed = gateway.push([event], { wait });
+      await expect(pushed).rejects.toMatchObject({
+        code: 'log_unavailable',
+        message: expect.stringMatching(/was applied up to 2: it lost records or is another log/),
+      });
+    }
+    // Of the log that begins where the old one ended, it cannot be.
+    expect(await gateway.push([event])).toMatchObject({ accepted: 1 });
+  });
+
+  test('takes nothing once its end was seen', async () => {
+    const log = memoryLog();
+    const { gateway, progress } = await applied(log);
+    log.recreate(0);
+    progress.setShortfall('payments', 0, { endOffset: 0, nextOffset: 2 });
+    const event = payment();
+    await expect(gateway.push([event])).rejects.toMatchObject({ code: 'log_unavailable' });
+    expect(await recordsOf(log)).toEqual([]);
+    progress.setShortfall('payments', 0, null);
+    await expect(gateway.push([event], { dryRun: true })).resolves.toMatchObject({ accepted: 1 });
+  });
+});
+
 describe('what is recorded', () => {
   test('decodes to an equal event, 64-bit integers included, and holds declared columns only', async () => {
     const log = memoryLog();

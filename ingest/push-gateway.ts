@@ -21,6 +21,7 @@ import { LogClosedError, LogFullError } from './log/log-errors.ts';
 import type { PushBudget } from './push-budget.ts';
 import { PushError } from './push-error.ts';
 import { type IdKey, type KnownId, PushIds } from './push-ids.ts';
+import { endsShort, type LogShortfall } from './replaced-log.ts';
 
 /** An event that was not even read: a line that is no JSON, for instance. */
 export interface UnreadableEvent {
@@ -174,6 +175,7 @@ export class PushGateway {
     eventAt: (index: number) => DecodeResult | UnreadableEvent,
     { wait = 'durable', dryRun = false }: PushOptions,
   ): Promise<PushResult> {
+    if (!dryRun) this.#checkLog();
     const rejected: RejectedEvent[] = [];
     const accepted: Accepted[] = [];
     /** Ids of this very push; a dry run must leave no other trace. */
@@ -231,6 +233,7 @@ export class PushGateway {
     const { log, progress } = this.#options;
     const records: AppendRecord[] = [];
     let offsets: number[];
+    const before = progress.appliedOffsets(this.source.name);
     try {
       const partitions = await log.partitions();
       for (const { event } of accepted) {
@@ -257,6 +260,22 @@ export class PushGateway {
       ends.set(partition, Math.max(ends.get(partition) ?? 0, offsets[i]! + 1));
     });
     for (const [partition, endOffset] of ends) progress.appended(this.source.name, partition, endOffset);
+    records.forEach(({ partition }, i) => {
+      const nextOffset = before[partition] ?? 0;
+      // The log gave a place to the record that had been applied before it was sent: nobody has looked at its end since.
+      if (offsets[i]! < nextOffset) throw this.#endsShort(partition, { endOffset: offsets[i]!, nextOffset });
+    });
+  }
+
+  /** What the log takes then would be acknowledged, and never count. @throws {PushError} */
+  #checkLog(): void {
+    const [short] = this.#options.progress.shortLogs(this.source.name);
+    if (short !== undefined) throw this.#endsShort(short.partition, short);
+  }
+
+  #endsShort(partition: number, shortfall: LogShortfall): PushError {
+    const cause = endsShort({ source: this.source.name, partition }, shortfall);
+    return new PushError('log_unavailable', cause.message, { cause });
   }
 
   /** Waits for the ends of all partitions: where the first of a duplicate lies is not known. */

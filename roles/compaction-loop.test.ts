@@ -2,7 +2,13 @@ import { expect, test } from 'vitest';
 import type { CompactionCounts, Compactor } from '../compaction/compactor.ts';
 import { runCompaction } from './compaction-loop.ts';
 
-const NOTHING: CompactionCounts = { compacted: 0, ended: 0, conflicts: 0, orphaned: 0, coarsened: new Map() };
+const NOTHING: CompactionCounts = {
+  compacted: 0,
+  ended: 0,
+  conflicts: 0,
+  postponed: 0,
+  coarsened: new Map(),
+};
 
 /** Runs until `steps` are over; each is an outcome, or an error to throw. */
 async function run(

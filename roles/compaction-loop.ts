@@ -33,7 +33,7 @@ export async function runCompaction(options: CompactionLoopOptions, signal: Abor
       try {
         const counts = await compactor.step(shard);
         onStep(counts);
-        if (counts.compacted + counts.ended + counts.conflicts + counts.orphaned > 0) {
+        if (counts.compacted + counts.ended + counts.conflicts + counts.postponed > 0) {
           const tookMs = performance.now() - startedMs;
           pauseMs = Math.min(pauseMs, tookMs * (quietMs() < BUSY_WITHIN_MS ? BUSY_FACTOR : 1));
         }

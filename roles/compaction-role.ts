@@ -1,8 +1,7 @@
 /** Compaction beside whatever else the process does, with its metrics and log lines. */
 import type { FastifyBaseLogger } from 'fastify';
-import { type CompactionCounts, Compactor } from '../compaction/compactor.ts';
+import { type CompactionCounts, Compactor, type ViewLookup } from '../compaction/compactor.ts';
 import type { Completeness } from '../compaction/completeness.ts';
-import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import type { Metrics } from '../serve/metrics.ts';
 import { runCompaction } from './compaction-loop.ts';
@@ -11,7 +10,7 @@ import { reasonOf } from './reason-of.ts';
 const IDLE_MS = 1_000;
 
 export interface CompactionRoleOptions {
-  readonly views: Iterable<CompiledView>;
+  readonly viewIn: ViewLookup;
   readonly writing: StateWriting;
   readonly completeness: Completeness;
   readonly metrics: Metrics;
@@ -28,9 +27,9 @@ export class CompactionRole {
   #failing: string | null = null;
 
   constructor(options: CompactionRoleOptions) {
-    const { views, writing, completeness, batchSize } = options;
+    const { viewIn, writing, completeness, batchSize } = options;
     this.#options = options;
-    this.#compactor = new Compactor(views, writing, completeness, { batchSize });
+    this.#compactor = new Compactor(viewIn, writing, completeness, { batchSize });
   }
 
   /** Why compaction does not get on; null: it does. */
@@ -67,7 +66,7 @@ export class CompactionRole {
     for (let shard = 0; shard < this.#options.writing.shards; ) {
       const counts = await this.#compactor.step(shard);
       this.#count(counts);
-      const step = counts.compacted + counts.ended + counts.conflicts + counts.orphaned;
+      const step = counts.compacted + counts.ended + counts.conflicts + counts.postponed;
       if (step === 0) shard++;
       states += step;
     }
@@ -83,11 +82,11 @@ export class CompactionRole {
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
-  #count({ compacted, ended, conflicts, orphaned, coarsened }: CompactionCounts): void {
+  #count({ compacted, ended, conflicts, postponed, coarsened }: CompactionCounts): void {
     for (const [view, n] of coarsened) {
       this.#options.metrics.count('millrace_states_coarsened_total', { view: view.name }, n);
     }
-    for (const [outcome, n] of Object.entries({ compacted, ended, conflict: conflicts, orphaned })) {
+    for (const [outcome, n] of Object.entries({ compacted, ended, conflict: conflicts, postponed })) {
       this.#options.metrics.count('millrace_compaction_states_total', { outcome }, n);
     }
   }

@@ -2,9 +2,12 @@
  * One partition of a source, applied to all its views: the lanes with their metrics, log lines and readiness.
  */
 import type { FastifyBaseLogger } from 'fastify';
+import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import type { LogGap } from '../engine/store/log-gap.ts';
 import type { DeadLetters } from '../ingest/dead-letter.ts';
 import type { RecordDecoder } from '../ingest/decoding/record-decoder.ts';
+import { UnknownSchemaError } from '../ingest/decoding/registry-record-decoder.ts';
 import type { LogReader } from '../ingest/log/event-log.ts';
 import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
 import { PartitionLanes } from '../ingest/partition-lanes.ts';
@@ -12,8 +15,9 @@ import type { StateWriting } from '../ingest/view-writer.ts';
 import type { Metrics } from '../serve/metrics.ts';
 import { deferred } from './deferred.ts';
 import { reasonOf } from './reason-of.ts';
+import type { ViewBindings } from './view-bindings.ts';
 
-/** What others want to know of a partition's progress. All calls are synchronous and must not throw. */
+/** What others want to know of a partition's progress; views are as bound. All calls are synchronous and must not throw. */
 export interface IngestListener {
   /** @param appendedMs append time of the last record applied; null where only markers were passed */
   applied?(chunk: {
@@ -24,6 +28,8 @@ export interface IngestListener {
     readonly appendedMs: number | null;
   }): void;
   positioned?(views: readonly CompiledView[], partition: number, nextOffset: number): void;
+  /** What a view lacks of the partition for good, as far as a window may ask for it. */
+  missing?(view: CompiledView, partition: number, gaps: readonly LogGap[]): void;
   /** The partition is not consumed any more, for good. */
   stopped?(error: unknown): void;
 }
@@ -36,10 +42,15 @@ export interface IngestPartitionOptions {
   readonly deadLetters: DeadLetters;
   readonly metrics: Metrics;
   readonly listener: IngestListener;
+  readonly bindings: ViewBindings;
+  /** What to apply, see `PartitionLanes`. @default what the bindings say */
+  readonly views?: () => readonly CompiledView[];
   readonly logger?: FastifyBaseLogger;
   /** @default records are JSON */
   readonly decoder?: RecordDecoder;
   readonly consumer?: Partial<ConsumerOptions>;
+  /** Processing time. @default the machine's clock */
+  readonly wallClock?: Clock;
 }
 
 export class IngestPartition {
@@ -51,7 +62,8 @@ export class IngestPartition {
   #failing: string | null = null;
 
   constructor(options: IngestPartitionOptions) {
-    const { source, partition, log, writing, deadLetters, decoder, consumer } = options;
+    const { source, partition, log, writing, deadLetters, decoder, consumer, bindings } = options;
+    const { wallClock, views = () => bindings.applied(source) } = options;
     this.source = source;
     this.partition = partition;
     this.#options = options;
@@ -61,6 +73,8 @@ export class IngestPartition {
       log,
       writing,
       deadLetters,
+      views,
+      isRead: (view) => bindings.isActive(view),
       observer: {
         chunkApplied: (chunk) => this.#chunkApplied(chunk),
         // Said of one lane; each view's own position is reported when it moves or is read.
@@ -69,12 +83,14 @@ export class IngestPartition {
           options.listener.positioned?.(views, at, nextOffset);
           this.#opened.resolve();
         },
-        gap: (at, fromOffset, toOffset) => this.#gap(at, fromOffset, toOffset),
+        missing: (view, at, gaps) => options.listener.missing?.(view, at, gaps),
+        gap: (at, gap) => this.#gap(at, gap),
         failed: (error, final) => this.#failed(error, final),
         recovered: () => this.#recovered(),
       },
       ...(decoder === undefined ? {} : { decoder }),
       ...(consumer === undefined ? {} : { consumer }),
+      ...(wallClock === undefined ? {} : { wallClock }),
     });
   }
 
@@ -104,9 +120,11 @@ export class IngestPartition {
     counts,
     deadLetters,
   }: Parameters<ConstructorParameters<typeof PartitionLanes>[0]['observer']['chunkApplied']>[0]): void {
-    const { listener, metrics } = this.#options;
+    const { listener, metrics, bindings } = this.#options;
     listener.applied?.({ views, partition, nextOffset, maxEventTimeMs, appendedMs });
     for (const [view, { applied, redelivered, duplicate, tooLate, conflicts, coarsened }] of counts) {
+      // An event of a view counts once, in however many namespaces it is kept.
+      if (!bindings.isActive(view)) continue;
       const outcomes = { applied, redelivered, duplicate, too_late: tooLate };
       for (const [outcome, n] of Object.entries(outcomes)) {
         metrics.count('millrace_events_applied_total', { view: view.name, outcome }, n);
@@ -119,12 +137,12 @@ export class IngestPartition {
     }
   }
 
-  #gap(partition: number, fromOffset: number, toOffset: number): void {
+  #gap(partition: number, { fromOffset, toOffset, afterMs, untilMs }: LogGap): void {
     const { metrics, logger } = this.#options;
     const labels = { source: this.source.name };
     metrics.count('millrace_log_gap_records_total', labels, toOffset - fromOffset);
     logger?.error(
-      { ...labels, partition, fromOffset, toOffset },
+      { ...labels, partition, fromOffset, toOffset, afterMs, untilMs },
       'records were gone before they were applied',
     );
   }
@@ -135,7 +153,7 @@ export class IngestPartition {
     metrics.count('millrace_consumer_errors_total', labels);
     const reason = reasonOf(error);
     this.#failing = `source ${this.source.name}, partition ${this.partition}: ${reason}`;
-    this.#setPaused(true);
+    this.#setPaused(true, error instanceof UnknownSchemaError ? error.ids.length : 0);
     logger?.error(
       { ...labels, partition: this.partition, final, reason },
       final ? 'a consumer stopped' : 'a consumer failed; it is tried again',
@@ -152,8 +170,10 @@ export class IngestPartition {
     );
   }
 
-  #setPaused(paused: boolean): void {
+  #setPaused(paused: boolean, schemasMissing = 0): void {
+    const { metrics } = this.#options;
     const labels = { source: this.source.name, partition: this.partition };
-    this.#options.metrics.set('millrace_partition_paused', labels, paused ? 1 : 0);
+    metrics.set('millrace_partition_paused', labels, paused ? 1 : 0);
+    metrics.set('millrace_schemas_missing', labels, schemasMissing);
   }
 }

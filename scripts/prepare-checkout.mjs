@@ -1,7 +1,7 @@
 // Makes a checkout ready to run: installs where node_modules is missing or older than the lockfile, builds where
 // dist is not of the present sources. Quiet when there is nothing to do. Node's own modules only.
 import { spawnSync } from 'node:child_process';
-import { cpSync, lstatSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, lstatSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import {
@@ -13,11 +13,17 @@ import {
   stampFile,
 } from './checkout-state.mjs';
 
-function run(command, args, options = {}) {
+/** Why it failed; null: it did not. */
+function failureOf(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options });
-  if (result.status === 0) return;
+  if (result.status === 0) return null;
   const why = result.error?.message ?? `exit ${result.status ?? result.signal}`;
-  console.error(`millrace: ${[command, ...args].join(' ')} failed: ${why}`);
+  return `millrace: ${[command, ...args].join(' ')} failed: ${why}`;
+}
+
+function endIfFailed(failure) {
+  if (failure === null) return;
+  console.error(failure);
   process.exit(1);
 }
 
@@ -32,8 +38,29 @@ export function install() {
   // The npm that runs this script, if one does. TypeScript is a development dependency.
   const npm = process.env.npm_execpath;
   const args = ['ci', '--include=dev', '--no-fund', '--no-audit'];
-  if (npm?.endsWith('.js')) run(process.execPath, [npm, ...args]);
-  else run('npm', args, { shell: process.platform === 'win32' });
+  endIfFailed(
+    npm?.endsWith('.js')
+      ? failureOf(process.execPath, [npm, ...args])
+      : failureOf('npm', args, { shell: process.platform === 'win32' }),
+  );
+}
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code !== 'ESRCH';
+  }
+}
+
+/** What builds left that were killed. */
+function removeAbandoned() {
+  for (const name of readdirSync(root)) {
+    const pid = /^dist\.(?:next|old)-(\d+)$/.exec(name)?.[1];
+    if (pid !== undefined && !isAlive(Number(pid)))
+      rmSync(join(root, name), { recursive: true, force: true });
+  }
 }
 
 /** Builds beside dist and swaps, so that nobody sees half a build and removed sources leave nothing behind. */
@@ -41,9 +68,13 @@ export function build() {
   const hash = sourcesHash();
   const next = join(root, `dist.next-${process.pid}`);
   const old = join(root, `dist.old-${process.pid}`);
+  removeAbandoned();
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const failure = failureOf(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', next]);
+  // What tsc has written is there also where it failed.
+  if (failure !== null) rmSync(next, { recursive: true, force: true });
+  endIfFailed(failure);
   try {
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', next]);
     for (const asset of BUILD_ASSETS) cpSync(join(root, asset), join(next, asset), { recursive: true });
     writeFileSync(stampFile(next), hash);
     try {

@@ -19,18 +19,26 @@ import {
 } from 'fastify';
 import type { Clock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
+import type { LogGap } from '../engine/store/log-gap.ts';
+import type { ShardMark } from '../engine/store/shard-mark.ts';
 import type { TileStore } from '../engine/store/tile-store.ts';
+import type { DeadLetterBox } from '../ingest/dead-letter-box.ts';
 import type { EventPush } from '../ingest/event-push.ts';
 import type { PartitionLag } from '../ingest/ingest-progress.ts';
+import type { OpenGap } from '../ingest/open-gaps.ts';
 import { PushError } from '../ingest/push-error.ts';
 import { ApiError, type ApiErrorCode } from './error-catalogue.ts';
 import { parseJsonBody } from './json-body.ts';
 import type { Metrics } from './metrics.ts';
 import { openApiInfo } from './openapi.ts';
+import type { ViewRebuildsApi } from './rebuild-status.ts';
 import { registerCatalogue } from './routes/catalogue.ts';
+import { registerDeadLetters } from './routes/dead-letters.ts';
 import { registerEvents } from './routes/events.ts';
 import { registerFeatures } from './routes/features.ts';
+import { registerGaps } from './routes/gaps.ts';
 import { registerOperations } from './routes/operations.ts';
+import { registerRebuild } from './routes/rebuild.ts';
 
 export interface AppLimits {
   /** @default 16 MiB */
@@ -54,6 +62,8 @@ export interface Readiness {
   readonly ready: boolean;
   /** Why not. */
   readonly reasons: readonly string[];
+  /** What somebody should know although it keeps nobody from asking, such as what the log has lost. */
+  readonly warnings: readonly string[];
   /** How far each partition of the log has been applied, as seen from this process. */
   readonly lag: readonly PartitionLag[];
 }
@@ -68,6 +78,16 @@ export interface OperationsDependencies {
   readonly limits?: Partial<AppLimits>;
 }
 
+/** Records that the log lost before they were applied. */
+export interface ServedGaps {
+  /** What a view lacks: see `FeatureReaderOptions`. */
+  of(view: CompiledView): readonly LogGap[];
+  /** Those that some window may still ask for. */
+  list(): readonly OpenGap[];
+  /** Forgets those of a source. @throws what the store throws */
+  acknowledge(source: string): Promise<void>;
+}
+
 export interface AppDependencies extends OperationsDependencies {
   readonly repo: CompiledRepo;
   readonly store: TileStore;
@@ -76,6 +96,15 @@ export interface AppDependencies extends OperationsDependencies {
   /** Processing time. */
   readonly wallClock: Clock;
   readonly isCatchingUp: (view: CompiledView) => boolean;
+  readonly gaps: ServedGaps;
+  /** See `FeatureReaderOptions`. */
+  readonly namespaceOf?: (view: CompiledView) => string;
+  /** See `FeatureReaderOptions`. */
+  readonly seenMark?: (view: CompiledView, shard: number) => ShardMark | null;
+  /** Rebuilds of views, where this process makes them. @default they are made elsewhere */
+  readonly rebuilds?: ViewRebuildsApi;
+  /** The dead letters of a source; where they are another's to look after, the routes are not there. */
+  readonly deadLetters?: (source: string) => DeadLetterBox | undefined;
   /** Called when features are asked for, so that background work can step aside. */
   readonly onRead?: () => void;
 }
@@ -95,6 +124,9 @@ export async function buildApp(dependencies: AppDependencies): Promise<FastifyIn
     registerEvents(routes, context);
     registerFeatures(routes, context);
     registerCatalogue(routes, context);
+    registerGaps(routes, context);
+    if (dependencies.rebuilds !== undefined) registerRebuild(routes, context, dependencies.rebuilds);
+    registerDeadLetters(routes, context);
     registerOperations(routes, context);
   });
 }

@@ -133,12 +133,26 @@ export const API_ERRORS = [
     retryable: false,
     meaning: 'There is no feature service of this name.',
   },
+  { code: 'unknown_view', status: 404, retryable: false, meaning: 'There is no feature view of this name.' },
+  {
+    code: 'unknown_dead_letter',
+    status: 404,
+    retryable: false,
+    meaning: 'No event of this partition and offset is among the dead letters.',
+  },
   { code: 'not_found', status: 404, retryable: false, meaning: 'There is no such route.' },
   {
     code: 'method_not_allowed',
     status: 405,
     retryable: false,
     meaning: 'The route has other methods; see the header `allow`.',
+  },
+  {
+    code: 'log_too_short',
+    status: 409,
+    retryable: false,
+    meaning:
+      'The log has lost events that the view can reach; `accept_gap=true` rebuilds it from what is left.',
   },
   { code: 'request_timeout', status: 408, retryable: true, meaning: 'The request did not arrive in time.' },
   {
@@ -197,7 +211,18 @@ export const API_ERRORS = [
     retryable: false,
     meaning: 'A defect of the server; details: `request_id`, as in the log.',
   },
-  { code: 'store_unavailable', status: 503, retryable: true, meaning: 'The tile store cannot be read.' },
+  {
+    code: 'store_unavailable',
+    status: 503,
+    retryable: true,
+    meaning: 'The tile store cannot be read, or written.',
+  },
+  {
+    code: 'store_full',
+    status: 503,
+    retryable: true,
+    meaning: 'There is no room in the tile store; nothing was changed.',
+  },
   {
     code: 'log_unavailable',
     status: 503,

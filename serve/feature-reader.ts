@@ -12,6 +12,8 @@ import type { DecodedEvent } from '../engine/definitions/decode-event.ts';
 import { ProjectionError } from '../engine/definitions/projection-error.ts';
 import type { FeatureReference, FeatureView, OnDemandFeature } from '../engine/definitions/types.ts';
 import type { EventId } from '../engine/event-id.ts';
+import type { LogGap } from '../engine/store/log-gap.ts';
+import { hasLostSince, type ShardMark } from '../engine/store/shard-mark.ts';
 import type { FieldName, ReadRequest, ReadState, TileStore } from '../engine/store/tile-store.ts';
 import { allocateRows, type RowBlock, setValue } from '../engine/tiles/row-block.ts';
 import type { TieLimit } from '../engine/tiles/state-reader.ts';
@@ -19,6 +21,7 @@ import { type AskedEvent, WindowRead } from '../engine/windows/window-read.ts';
 import { shardOf } from '../ingest/view-writer.ts';
 import { ApiError } from './error-catalogue.ts';
 import type { FeatureAnswer } from './feature-answer.ts';
+import { missingTime } from './missing-time.ts';
 import { OnDemandStep } from './on-demand-plan.ts';
 
 /** A request, checked. */
@@ -54,9 +57,21 @@ const NOT_ASKED: AskedOfView = { asked: null, tie: null };
 
 export interface FeatureReaderOptions {
   readonly service: CompiledService;
-  readonly store: TileStore;
+  readonly store: Pick<TileStore, 'read'>;
   readonly shards: number;
   readonly isCatchingUp: (view: CompiledView) => boolean;
+  /** What the view lacks of its log for good. @default nothing */
+  readonly gapsOf?: (view: CompiledView) => readonly LogGap[];
+  /**
+   * Where the view's states lie now; asked once for all that is read in one call.
+   * @default the namespace of its definition
+   */
+  readonly namespaceOf?: (view: CompiledView) => string;
+  /**
+   * The mark that a shard had when the view's positions were seen: what is read later must not have lost anything since.
+   * @default the store loses nothing
+   */
+  readonly seenMark?: (view: CompiledView, shard: number) => ShardMark | null;
   /** A state could not be evaluated; its features have the status `error`. */
   readonly onEvaluationError: (view: CompiledView, error: unknown) => void;
 }
@@ -117,18 +132,26 @@ export class FeatureReader {
   }
 
   async #readSlice(questions: readonly FeatureQuestion[]): Promise<FeatureAnswer[][]> {
+    const { shards, isCatchingUp, seenMark, namespaceOf = ({ namespace }) => namespace } = this.#options;
     const requests: ReadRequest[] = [];
     const askedOf: AskedOfView[] = [];
+    // Before the read: what is learned of the log meanwhile says nothing of what was read.
+    const behind = this.#views.map(({ view }) => isCatchingUp(view));
+    const namespaces = this.#views.map(({ view }) => namespaceOf(view));
+    const seen: (ShardMark | null)[] = [];
     for (const question of questions) {
-      for (const { view, read } of this.#views) {
+      for (const [v, { view, read }] of this.#views.entries()) {
         const asked = askedOfView(view, question);
         const key = question.keys.get(view.entity.name)!;
         const askedTimeMs = asked.asked?.row.times[0] ?? null;
+        const shard = shardOf(key, shards);
         askedOf.push(asked);
         requests.push({
-          address: { namespace: view.namespace, key, shard: shardOf(key, this.#options.shards) },
+          address: { namespace: namespaces[v]!, key, shard },
           fields: read.fields(question.atMs, askedTimeMs),
+          ...(seenMark === undefined ? {} : { marked: true }),
         });
+        if (seenMark !== undefined) seen.push(seenMark(view, shard));
       }
     }
     let states: ReadState[] = [];
@@ -140,13 +163,19 @@ export class FeatureReader {
       }
     }
     // The bytes read are valid only until this function yields: from here on nothing is awaited.
+    this.#views.forEach(({ view }, v) => {
+      behind[v] ||= isCatchingUp(view);
+    });
     let next = 0;
     return questions.map((question) => {
       const answers = new Array<FeatureAnswer>(this.#slotCount);
-      for (const plan of this.#views) {
-        this.#answerView(plan, question, requests[next]!, states[next]!, askedOf[next]!, answers);
+      this.#views.forEach((plan, v) => {
+        const state = states[next]!;
+        const lost = seenMark !== undefined && hasLostSince(seen[next]!, state.mark ?? null);
+        const catchingUp = behind[v]! || lost;
+        this.#answerView(plan, question, requests[next]!, state, askedOf[next]!, catchingUp, answers);
         next++;
-      }
+      });
       for (const { slot, step } of this.#onDemand) {
         answers[slot] = step.answer(answers, question.request, question.atMs);
       }
@@ -160,18 +189,21 @@ export class FeatureReader {
     { fields }: ReadRequest,
     state: ReadState,
     { asked, tie }: AskedOfView,
+    catchingUp: boolean,
     answers: FeatureAnswer[],
   ): void {
-    const catchingUp = this.#options.isCatchingUp(view);
     try {
       const bytes = new ReadFields(fields, state.fields);
       const values = read.evaluate({ head: state.head, bytes, atMs: question.atMs, asked, tie });
+      const gaps = this.#options.gapsOf?.(view) ?? [];
       for (const { feature, value, status, truncated, fromMs, toMs, elements } of values) {
+        const missing = gaps.length === 0 ? null : missingTime(view, gaps, fromMs);
         answers[slots.get(feature)!] = {
           value: Array.isArray(value) ? Object.freeze(value) : value,
-          status: catchingUp ? 'catching_up' : status,
+          status: catchingUp || missing !== null ? 'catching_up' : status,
           truncated,
           window: { fromMs, toMs },
+          ...(missing === null ? {} : { missing }),
           ...(elements === undefined ? {} : { windows: elements }),
         };
       }

@@ -16,6 +16,11 @@ interface FeatureMetadata {
   readonly window?: WindowBounds;
   /** Of a series: each of its windows, oldest first. */
   readonly windows?: readonly WindowBounds[];
+  /**
+   * Records appended in this time were gone before they were applied, and the value may lack them. Only where there are
+   * such; after null: not known since when.
+   */
+  readonly missing?: WindowBounds;
 }
 
 export interface FeatureResponse {
@@ -47,7 +52,7 @@ export function featureResponse(args: {
   const metadata: Record<string, FeatureMetadata> = Object.create(null);
   let any = args.metadata;
   for (const { name, slot } of output) {
-    const { value, truncated, window, windows } = answers[slot]!;
+    const { value, truncated, window, windows, missing } = answers[slot]!;
     let { status } = answers[slot]!;
     try {
       features[name] = toJson(value);
@@ -63,6 +68,9 @@ export function featureResponse(args: {
       ...(truncated ? { truncated } : {}),
       ...(window === null ? {} : { window: boundsOf(window) }),
       ...(windows === undefined ? {} : { windows: windows.map(boundsOf) }),
+      ...(missing === undefined
+        ? {}
+        : { missing: { after: isoTime(missing.afterMs), until: isoTime(missing.untilMs)! } }),
     };
   }
   if (!any) return { features };

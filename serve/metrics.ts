@@ -64,7 +64,8 @@ export const METRICS = [
     type: 'gauge',
     unit: 'records',
     labels: ['source', 'partition'],
-    meaning: 'Records the view furthest behind has still to apply.',
+    meaning:
+      'Records the view furthest behind has still to apply. Where the log ends before what was applied: how many are gone.',
   },
   {
     name: 'millrace_consumer_errors_total',
@@ -87,6 +88,13 @@ export const METRICS = [
     labels: ['source', 'partition'],
     meaning:
       'Whether the partition waits for something that fails for now, such as the store or the registry.',
+  },
+  {
+    name: 'millrace_schemas_missing',
+    type: 'gauge',
+    unit: 'schemas',
+    labels: ['source', 'partition'],
+    meaning: 'Schemas that records of the partition name and the registry does not have: it waits for them.',
   },
   {
     name: 'millrace_events_applied_total',
@@ -124,6 +132,14 @@ export const METRICS = [
     meaning: 'Records that were gone from the log before they were applied. Anything but 0 is an alarm.',
   },
   {
+    name: 'millrace_log_gaps_open',
+    type: 'gauge',
+    unit: 'gaps',
+    labels: ['source', 'partition'],
+    meaning:
+      'Stretches of such records that some window may still ask for: its values have the status `catching_up`.',
+  },
+  {
     name: 'millrace_log_truncated_records_total',
     type: 'counter',
     unit: 'records',
@@ -135,7 +151,8 @@ export const METRICS = [
     type: 'counter',
     unit: 'states',
     labels: ['outcome'],
-    meaning: 'States taken by compaction: compacted, ended, conflict or orphaned.',
+    meaning:
+      'States taken by compaction: compacted, ended, conflict or postponed (of a view that this process does not define).',
   },
   {
     name: 'millrace_compaction_backlog_states',
@@ -150,6 +167,28 @@ export const METRICS = [
     unit: 'errors',
     labels: [],
     meaning: 'Failed steps of compaction; they are tried again.',
+  },
+  {
+    name: 'millrace_rebuild_state',
+    type: 'gauge',
+    unit: '1 or 0',
+    labels: ['view', 'state'],
+    meaning:
+      'What the last rebuild of the view in this process is: filling, joined, switched, given_up or failed.',
+  },
+  {
+    name: 'millrace_rebuild_applied_records',
+    type: 'gauge',
+    unit: 'records',
+    labels: ['view'],
+    meaning: 'Of the records that the log holds, those that the last rebuild of the view has applied.',
+  },
+  {
+    name: 'millrace_rebuild_records',
+    type: 'gauge',
+    unit: 'records',
+    labels: ['view'],
+    meaning: 'Records that the log holds, as the last rebuild of the view has seen it.',
   },
   {
     name: 'millrace_clock_seconds',

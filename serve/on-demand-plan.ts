@@ -3,6 +3,7 @@ import type { ColumnType, ColumnValue, FeatureValue } from '../engine/aggregator
 import { isFailure, valueReader } from '../engine/definitions/column-value.ts';
 import type { OnDemandFeature } from '../engine/definitions/types.ts';
 import type { FeatureAnswer, FeatureStatus } from './feature-answer.ts';
+import { bothMissing, type MissingTime } from './missing-time.ts';
 
 /** Worst first: an on-demand feature is as good as the worst of its inputs. */
 const DEGRADED: readonly FeatureStatus[] = ['error', 'catching_up', 'coarse'];
@@ -36,13 +37,16 @@ export class OnDemandStep {
       }
     }
     if (status === 'error') return { value: null, status, truncated: false, window: null };
+    const missing = this.#inputs
+      .map(({ slot }) => answers[slot]!.missing ?? null)
+      .reduce<MissingTime | null>(bothMissing, null);
     const features: Record<string, FeatureValue> = Object.create(null);
     for (const { name, slot } of this.#inputs) features[name] = answers[slot]!.value;
     const data: Record<string, ColumnValue> = Object.create(null);
     for (const name of this.#request) data[name] = request[name]!;
     try {
       const value = this.#check(this.#feature.compute({ features, request: data, atMs }));
-      return { value, status, truncated: false, window: null };
+      return { value, status, truncated: false, window: null, ...(missing === null ? {} : { missing }) };
     } catch {
       return { value: null, status: 'error', truncated: false, window: null };
     }

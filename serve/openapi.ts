@@ -2,6 +2,7 @@
 import { ROW_ERRORS } from '../engine/definitions/row-error.ts';
 import { API_ERRORS } from './error-catalogue.ts';
 import { FEATURE_STATUSES } from './feature-answer.ts';
+import { REBUILD_STATES } from './rebuild-status.ts';
 
 export function openApiInfo() {
   return {
@@ -104,6 +105,10 @@ const FEATURES: Schema = object(
             after: { type: ['string', 'null'], description: 'Exclusive; null: no old edge.' },
             until: { type: 'string', description: 'Inclusive.' },
           }),
+          missing: object({
+            after: { type: ['string', 'null'], description: 'null: not known since when.' },
+            until: { type: 'string', description: 'Records appended up to then are gone that may count.' },
+          }),
         }),
       },
     }),
@@ -159,6 +164,45 @@ export function batchSchema(): Schema {
     ),
     response: answers(object({ rows: { type: 'array', items: { anyOf: [FEATURES, ERROR] } } }, ['rows'])),
   };
+}
+
+const GAP: Schema = object({
+  source: { type: 'string' },
+  partition: { type: 'integer' },
+  from_offset: { type: 'integer' },
+  to_offset: { type: 'integer', description: 'Exclusive.' },
+  after: { type: ['string', 'null'], description: 'The records were appended after that; null: not known.' },
+  until: { type: 'string', description: 'The records were appended by then.' },
+  views: { type: 'array', items: { type: 'string' } },
+});
+
+export function gapsSchema(): Schema {
+  return {
+    summary: 'Records that were gone before they were applied, as far as a window may ask for them.',
+    response: answers(object({ gaps: { type: 'array', items: GAP } }, ['gaps'])),
+  };
+}
+
+export function acknowledgeSchema(): Schema {
+  return {
+    summary: 'Forget the gaps of a source: its values no longer say that they may lack something.',
+    body: object({ source: { type: 'string' } }, ['source']),
+    response: answers(object({ acknowledged: { type: 'integer' } }, ['acknowledged'])),
+  };
+}
+
+export function rebuildSchema(summary: string): Schema {
+  const status = object(
+    {
+      state: { type: 'string', enum: REBUILD_STATES },
+      applied_records: { type: 'integer' },
+      total_records: { type: 'integer' },
+      dead_letters: { type: 'integer' },
+      reason: { type: ['string', 'null'] },
+    },
+    ['state', 'applied_records', 'total_records', 'dead_letters', 'reason'],
+  );
+  return { summary, params: object({ view: { type: 'string' } }, ['view']), response: answers(status) };
 }
 
 export function plainSchema(summary: string): Schema {

@@ -1,45 +1,29 @@
 /**
  * The tile store as one simulated process sees it: every state, watermark and due entry is a step of its own,
  * replies get lost, and writes land after their caller has given up.
- *
- * A `Mutation` replaces one part of the protocol by the mistake it is there to prevent; the simulation must
- * then fail. They are listed in `MUTATIONS`.
+ * Some of the `MUTATIONS` are planted here.
  */
 import type { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import type {
   CompareAndSet,
+  DroppedStates,
   DueEntry,
   MoveWatermark,
   ReadRequest,
   ReadState,
+  RecordWrite,
+  ShardLook,
+  StoreRecord,
   TileStore,
   Watermark,
   WatermarkName,
 } from '../engine/store/tile-store.ts';
+import { UnappliedOffsets } from '../engine/store/unapplied-offsets.ts';
 import type { SeededRandom } from '../engine/testing/random.ts';
 import { ROOT_FIELD } from '../engine/tiles/grid.ts';
-import { tailOffset, tailPartition } from '../engine/tiles/head.ts';
-import { PROTOCOL, type ProtocolRules } from '../engine/tiles/state-protocol.ts';
+import type { FaultCounts } from './faults.ts';
+import type { Mutation } from './mutations.ts';
 import type { Actor, Scheduler } from './scheduler.ts';
-
-export const MUTATIONS = {
-  highest_offset: 'a record counts as applied when a higher offset of its partition was; folds take any row',
-  counter_token: 'the token is a counter instead of random bits',
-  no_dedupe: 'events with an id that was seen are applied again',
-  torn_fold: 'a fold writes the tree in one step and the head in another',
-  no_incarnation_check: 'a watermark moves although the store fell back since it was read',
-  stale_watermark: 'a fold uses a watermark that was not read at the same instant as the state',
-  watermark_by_offset: 'a watermark moves when its offset is the one read, whatever its token',
-  watermark_from_absent:
-    'a watermark moves past records although it is absent: after a wipe, or before its first write',
-  no_floor: 'a record is skipped only while its row is in the tail',
-  early_forgotten:
-    'a row that leaves the tail above the watermark leaves nothing behind that says it was applied',
-  ids_forgotten: 'ids are forgotten when rows are folded',
-  letters_not_awaited: 'the watermark moves before dead letters are written',
-} as const;
-
-export type Mutation = keyof typeof MUTATIONS;
 
 /** A call failed and nobody knows whether it took effect. */
 export class LostReplyError extends Error {
@@ -49,41 +33,13 @@ export class LostReplyError extends Error {
 /** How far apart the mutation `stale_watermark` reads a watermark and the state it is used for. */
 const STALE_STEPS = 8;
 
-export function mutatedRules(mutation: Mutation | null): ProtocolRules {
-  if (mutation === 'no_dedupe') return { ...PROTOCOL, dedupe: false };
-  if (mutation === 'no_floor') {
-    const isApplied: ProtocolRules['isApplied'] = (head, partition, offset) =>
-      PROTOCOL.isApplied({ ...head, floors: new Map() }, partition, offset);
-    return { ...PROTOCOL, isApplied };
-  }
-  if (mutation === 'early_forgotten') return { ...PROTOCOL, remembersEarly: false };
-  if (mutation !== 'highest_offset') return PROTOCOL;
-  return {
-    ...PROTOCOL,
-    isApplied(head, partition, offset) {
-      let highest = (head.floors.get(partition) ?? 0) - 1;
-      for (let i = 0; i < head.tail.length; i++) {
-        if (tailPartition(head.tail, i) === partition) highest = Math.max(highest, tailOffset(head.tail, i));
-      }
-      return offset <= highest;
-    },
-    foldBelow(_watermark, tail, partition) {
-      let highest = -1;
-      for (let i = 0; i < tail.length; i++) {
-        if (tailPartition(tail, i) === partition) highest = Math.max(highest, tailOffset(tail, i));
-      }
-      return highest + 1;
-    },
-  };
-}
-
 export class FaultyStore implements TileStore {
   readonly #store: MemoryTileStore;
   readonly #scheduler: Scheduler;
   readonly #actor: Actor;
   readonly #random: SeededRandom;
   readonly #mutation: Mutation | null;
-  readonly #faults: Map<string, number>;
+  readonly #faults: FaultCounts;
   /** Probability that a write's reply is lost. */
   readonly #lossRate: () => number;
 
@@ -93,7 +49,7 @@ export class FaultyStore implements TileStore {
     actor: Actor;
     random: SeededRandom;
     mutation: Mutation | null;
-    faults: Map<string, number>;
+    faults: FaultCounts;
     lossRate: () => number;
   }) {
     this.#store = args.store;
@@ -115,21 +71,17 @@ export class FaultyStore implements TileStore {
     if (!this.#random.chance(this.#lossRate())) return write();
     const fate = this.#random.below(3);
     if (fate === 0) {
-      this.#count('reply lost after the write');
+      this.#faults.add('reply lost after the write');
       await write();
     } else if (fate === 1) {
-      this.#count('write landed later');
+      this.#faults.add('write landed later');
       this.#scheduler.spawn('ghost', async () => {
         await write();
       });
     } else {
-      this.#count('write never arrived');
+      this.#faults.add('write never arrived');
     }
     throw new LostReplyError('simulated');
-  }
-
-  #count(fault: string): void {
-    this.#faults.set(fault, (this.#faults.get(fault) ?? 0) + 1);
   }
 
   async incarnation(shard: number): Promise<string> {
@@ -156,6 +108,14 @@ export class FaultyStore implements TileStore {
 
   async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
     const results: boolean[] = [];
+    if (this.#mutation === 'states_not_awaited') {
+      for (const write of writes) {
+        this.#scheduler.spawn('write behind', async () => {
+          await this.#one(write);
+        });
+      }
+      return writes.map(() => true);
+    }
     for (const write of writes) {
       const torn = this.#mutation === 'torn_fold' && write.next !== null && write.changes.has(ROOT_FIELD);
       results.push(torn ? await this.#tornWrite(write) : await this.#write(() => this.#one(write)));
@@ -164,6 +124,10 @@ export class FaultyStore implements TileStore {
   }
 
   async #one(write: CompareAndSet): Promise<boolean> {
+    if (this.#mutation === 'no_cas') {
+      const [present] = await this.#store.read([{ address: write.address, fields: [] }]);
+      return (await this.#store.compareAndSet([{ ...write, expected: present!.token }]))[0]!;
+    }
     const forgetful =
       this.#mutation === 'ids_forgotten' && write.changes.has(ROOT_FIELD) && write.next !== null;
     const changes = forgetful ? new Map([...write.changes, ['I', null] as const]) : write.changes;
@@ -190,13 +154,19 @@ export class FaultyStore implements TileStore {
     return watermarks;
   }
 
+  async look(shard: number, names: readonly WatermarkName[]): Promise<ShardLook> {
+    await this.#gate();
+    return this.#store.look(shard, names);
+  }
+
   async moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
     const results: boolean[] = [];
     for (const move of moves) results.push(await this.#write(() => this.#move(move)));
     return results;
   }
 
-  async #move(move: MoveWatermark): Promise<boolean> {
+  async #move(asked: MoveWatermark): Promise<boolean> {
+    const move = { ...asked, next: this.#said(asked.next) };
     if (this.#mutation === 'watermark_from_absent') {
       const [present] = await this.#store.readWatermarks(move.shard, [move.name]);
       if (present === null) return (await this.#store.moveWatermarks([{ ...move, expected: null }]))[0]!;
@@ -212,6 +182,13 @@ export class FaultyStore implements TileStore {
       return (await this.#store.moveWatermarks([{ ...move, expected }]))[0]!;
     }
     return (await this.#store.moveWatermarks([move]))[0]!;
+  }
+
+  /** What the watermark says of what it passed. */
+  #said(next: Watermark): Watermark {
+    if (this.#mutation === 'gap_forgotten') return { ...next, gaps: [] };
+    if (this.#mutation === 'unapplied_forgotten') return { ...next, unapplied: UnappliedOffsets.NONE };
+    return next;
   }
 
   /** The offset a watermark had when its token was given out. */
@@ -231,13 +208,30 @@ export class FaultyStore implements TileStore {
     return this.#write(() => this.#store.leaseDue(args));
   }
 
-  async dropDue(entries: readonly DueEntry[]): Promise<void> {
-    for (const entry of entries) await this.#write(() => this.#store.dropDue([entry]));
+  async postponeDue(entries: readonly DueEntry[], untilMs: number): Promise<void> {
+    for (const entry of entries) await this.#write(() => this.#store.postponeDue([entry], untilMs));
   }
 
   async countDue(shard: number, nowMs: number): Promise<number> {
     await this.#gate();
     return this.#store.countDue(shard, nowMs);
+  }
+
+  async readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
+    await this.#gate();
+    return this.#store.readRecords(names);
+  }
+
+  async compareAndSetRecord(write: RecordWrite): Promise<boolean> {
+    return this.#write(() => this.#store.compareAndSetRecord(write));
+  }
+
+  async dropWatermarks(shard: number, namespace: string): Promise<void> {
+    return this.#write(() => this.#store.dropWatermarks(shard, namespace));
+  }
+
+  async dropStates(args: Parameters<TileStore['dropStates']>[0]): Promise<DroppedStates | null> {
+    return this.#write(() => this.#store.dropStates(args));
   }
 
   async close(): Promise<void> {}

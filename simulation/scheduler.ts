@@ -28,6 +28,8 @@ export class Scheduler {
   #gates: Gate[] = [];
   #failure: unknown = null;
   steps = 0;
+  /** Asked for each actor that is about to go on; false: it does not. Whoever says so has killed or suspended it. */
+  mayGoOn: (actor: Actor) => boolean = () => true;
 
   constructor(random: SeededRandom) {
     this.#random = random;
@@ -72,6 +74,7 @@ export class Scheduler {
     if (ready.length === 0) ready = this.#gates;
     if (ready.length === 0) return false;
     const gate = this.#random.pick(ready);
+    if (!this.mayGoOn(gate.actor)) return true;
     this.#gates.splice(this.#gates.indexOf(gate), 1);
     gate.open();
     await settle();

@@ -24,7 +24,7 @@ import { streamSource } from '../engine/definitions/stream-source.ts';
 /** The filter of `by_kind` throws on it: a dead letter for that view, an event like any other for the others. */
 export const POISON_AMOUNT = 9;
 
-function repo(eventId: 'id' | null): CompiledRepo {
+function repo(eventId: 'id' | null, version: Version, mended: boolean): CompiledRepo {
   const swipes = streamSource({
     name: 'swipes',
     columns: {
@@ -84,7 +84,7 @@ function repo(eventId: 'id' | null): CompiledRepo {
     source: swipes,
     entity: kind,
     filter: (event) => {
-      if (event.amount === POISON_AMOUNT) throw new Error('poison');
+      if (!mended && event.amount === POISON_AMOUNT) throw new Error('poison');
       return event.amount >= 0;
     },
     features: {
@@ -108,19 +108,23 @@ function repo(eventId: 'id' | null): CompiledRepo {
     asOfRetention: '5s',
   });
 
-  const everything = featureService({ name: 'everything', features: [byCard, byKind, coarse, inOrder] });
-
-  return compileRepo([everything]);
+  const features = version === 'former' ? [byCard, byKind] : [byCard, byKind, coarse, inOrder];
+  return compileRepo([featureService({ name: 'everything', features })]);
 }
 
-const repos = new Map<boolean, CompiledRepo>();
+/** Of the version before, some views were not yet defined; the others were the same. */
+export type Version = 'present' | 'former';
+
+const repos = new Map<string, CompiledRepo>();
 
 /**
+ * @param mended whether the filter does not throw any more; the views are the same
  * @param withIds false: the source declares no event id, so that nothing but floors and tails tells a record that
  * comes again
  */
-export function simulationRepo(withIds: boolean): CompiledRepo {
-  const compiled = repos.get(withIds) ?? repo(withIds ? 'id' : null);
-  repos.set(withIds, compiled);
+export function simulationRepo(withIds: boolean, version: Version = 'present', mended = false): CompiledRepo {
+  const name = `${withIds} ${version} ${mended}`;
+  const compiled = repos.get(name) ?? repo(withIds ? 'id' : null, version, mended);
+  repos.set(name, compiled);
   return compiled;
 }

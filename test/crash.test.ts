@@ -1,7 +1,7 @@
 /**
  * SIGKILL during ingest, again and again on the same data: what was acknowledged counts exactly once.
  *
- * Not tested here: power loss (the kernel keeps what a killed process wrote), which the simulation covers.
+ * Not tested here: power loss (the kernel keeps what a killed process wrote), see power-loss/.
  */
 import { describe, expect, it } from 'vitest';
 import { counters, fixture, push, type Server, startUp, temporaryDirectory, up } from './millrace-process.ts';

@@ -18,7 +18,7 @@ describe('millrace validate', () => {
 
   it('prints windows, stored columns, request data', async () => {
     const { stdout } = await millrace(['validate', '--features', fixture('counter')]);
-    expect(stdout).toMatch(/n_sum_30d +sum\(n\) +30d/);
+    expect(stdout).toMatch(/n_sum_30d +sum\('n'\) +30d/);
     expect(stdout).toMatch(/stored columns: n integer/);
     expect(stdout).toMatch(/request data: bonus integer/);
   });

@@ -92,6 +92,7 @@ describeWithPrograms(missing(), ['kafka', 'redis', 'registry'], 'clients that ar
     const id = `interop-${randomUUID()}`;
     const args = ['--features', fixture('roles'), '--kafka', brokers, '--redis', redis.url];
     args.push('--registry', registry, '--redis-prefix', id.slice(0, 30), '--group', id);
+    args.push('--on-lost-schema', 'continue');
     const server = await up([...args, '--create-topics', '--partitions', '2'], { env: { TEST_TOPICS: id } });
     return { server, payments: `${id}.payments`, visits: `${id}.visits` };
   };
@@ -215,7 +216,7 @@ describeWithPrograms(missing(), ['kafka', 'redis', 'registry'], 'clients that ar
       { bytes: Buffer.from('{"id":"no end'), reason: 'undecodable' },
       { bytes: Buffer.from([0xff, 0, 1, 0x0a, 0x80]), reason: 'undecodable' },
       // A schema id that the registry does not know.
-      { bytes: Buffer.from([0, 0x7f, 0xff, 0xff, 0xff, 2, 4]), reason: 'undecodable' },
+      { bytes: Buffer.from([0, 0x7f, 0xff, 0xff, 0xff, 2, 4]), reason: 'unknown_schema' },
       { bytes: Buffer.from('{"id":"x","card":"k"}'), reason: 'breaks_schema' },
       {
         bytes: Buffer.from(JSON.stringify({ ...payment('y', null), at: '2100-01-01T00:00:00Z' })),

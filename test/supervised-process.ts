@@ -3,28 +3,45 @@ import { expect } from 'vitest';
 import { waitUntil } from '../services/process/wait-until.ts';
 import { type Exit, MillraceProcess, millraceBinary } from './millrace-process.ts';
 
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 120_000;
+const READY = /^Ready\./m;
+/** Before a process that could not start is started again. */
+const BACKOFF_MS = 500;
+
+export interface SupervisedOptions {
+  /** The feature repo. */
+  readonly features: string;
+  /** Further flags. */
+  readonly flags: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Whether it may end with 1 before it was ready, because a server was away; it is then started again. @default false */
+  readonly startsMayFail?: boolean;
+}
 
 export class SupervisedProcess {
   readonly role: string;
   readonly name: string;
-  readonly #args: readonly string[];
-  readonly #env: Readonly<Record<string, string>>;
+  readonly #options: SupervisedOptions;
+  #features: string;
   #current!: MillraceProcess;
   #url: string | null = null;
   #wanted = true;
+  #ending: Promise<unknown> = Promise.resolve();
+  #endings = 0;
   /** Standard error of all its runs. */
   #stderr = '';
   /** How often it ended by itself, asking to be started again. */
   askedForRestart = 0;
   /** Ended otherwise, without being asked to. */
   readonly defects: string[] = [];
+  /** How often it ended as a server that it needs was not there. */
+  failedStarts = 0;
 
-  constructor(role: string, name: string, args: readonly string[], env: Readonly<Record<string, string>>) {
+  constructor(role: string, name: string, options: SupervisedOptions) {
     this.role = role;
     this.name = name;
-    this.#args = args;
-    this.#env = env;
+    this.#options = options;
+    this.#features = options.features;
     this.#start();
   }
 
@@ -41,13 +58,19 @@ export class SupervisedProcess {
     return `${this.name}:\n${this.#current.stdout}\n${this.stderr}`;
   }
 
+  /** Not while it is being ended. */
+  get isReady(): boolean {
+    return this.#endings === 0 && READY.test(this.#current.stdout);
+  }
+
   async ready(): Promise<void> {
-    await waitUntil(() => /^Ready\./m.test(this.#current.stdout), {
+    await waitUntil(() => this.isReady || this.defects.length > 0, {
       what: `${this.name} is ready`,
       timeoutMs: START_TIMEOUT_MS,
     }).catch((error: unknown) => {
       throw new Error(`${(error as Error).message}\n${this.output}`);
     });
+    if (this.defects.length > 0) throw new Error(this.defects[0]);
   }
 
   signal(name: 'SIGSTOP' | 'SIGCONT'): void {
@@ -56,22 +79,33 @@ export class SupervisedProcess {
 
   /** SIGKILL, and started again at once. */
   async crash(): Promise<void> {
-    this.#wanted = false;
-    await this.#current.end('SIGKILL');
-    this.#restart();
+    await this.#end('SIGKILL', () => this.#restart());
   }
 
   /** SIGTERM, and started again when it has ended. */
-  async roll(): Promise<Exit> {
-    this.#wanted = false;
-    const exit = await this.#current.end('SIGTERM');
-    this.#restart();
-    return exit;
+  roll(): Promise<Exit> {
+    return this.#end('SIGTERM', () => this.#restart());
   }
 
-  async stop(): Promise<Exit> {
-    this.#wanted = false;
-    return this.#current.end('SIGTERM');
+  /**
+   * SIGTERM, and started again over another feature repo. One that was killed just before is waited for: it would be ended
+   * before it takes signals.
+   */
+  upgrade(features: string): Promise<Exit> {
+    this.#ending = this.#ending.then(() =>
+      waitUntil(() => READY.test(this.#current.stdout) || this.defects.length > 0, {
+        what: `${this.name} is ready to be upgraded`,
+        timeoutMs: START_TIMEOUT_MS,
+      }),
+    );
+    return this.#end('SIGTERM', () => {
+      this.#features = features;
+      this.#restart();
+    });
+  }
+
+  stop(): Promise<Exit> {
+    return this.#end('SIGTERM', () => {});
   }
 
   async get(path: string): Promise<string> {
@@ -87,6 +121,20 @@ export class SupervisedProcess {
       .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
   }
 
+  /** One after the other, whoever asks: what is ended is what was started last. */
+  #end(signal: 'SIGKILL' | 'SIGTERM', then: () => void): Promise<Exit> {
+    this.#endings++;
+    const ended = this.#ending.then(async () => {
+      this.#wanted = false;
+      const exit = await this.#current.end(signal);
+      this.#endings--;
+      then();
+      return exit;
+    });
+    this.#ending = ended;
+    return ended;
+  }
+
   #restart(): void {
     this.#stderr += this.#current.stderr;
     this.#wanted = true;
@@ -95,8 +143,9 @@ export class SupervisedProcess {
 
   #start(): void {
     this.#url = null;
-    const args = [millraceBinary, this.role, '--port', '0', ...this.#args];
-    const process_ = new MillraceProcess(process.execPath, args, { env: this.#env });
+    const { flags, env, startsMayFail = false } = this.#options;
+    const args = [millraceBinary, this.role, '--port', '0', '--features', this.#features, ...flags];
+    const process_ = new MillraceProcess(process.execPath, args, { env });
     this.#current = process_;
     process_.waitForOutput(/listens on (http:\S+)/).then(
       ([, url]) => {
@@ -106,8 +155,20 @@ export class SupervisedProcess {
     );
     void process_.exited.then((exit) => {
       if (this.#current !== process_ || !this.#wanted) return;
-      if (exit.code === 1 && process_.stderr.includes('to be started again')) this.askedForRestart++;
-      else this.defects.push(`${this.name} ended with ${JSON.stringify(exit)}\n${this.output}`);
+      const wasReady = READY.test(process_.stdout);
+      if (startsMayFail && exit.code === 1 && !wasReady && /Redis|Kafka/.test(process_.stderr)) {
+        this.failedStarts++;
+        setTimeout(() => {
+          if (this.#current === process_ && this.#wanted) this.#restart();
+        }, BACKOFF_MS).unref();
+        return;
+      }
+      if (exit.code !== 1 || !process_.stderr.includes('to be started again')) {
+        // Not again: it would end again, at once.
+        this.defects.push(`${this.name} ended with ${JSON.stringify(exit)}\n${this.output}`);
+        return;
+      }
+      this.askedForRestart++;
       this.#restart();
     });
   }

@@ -90,6 +90,42 @@ describe('millrace up', () => {
     expect(await exited).toEqual({ code: 143, signal: null });
   });
 
+  it('ends at once on a second signal under load, and neither loses nor doubles', async () => {
+    const args = ['--features', fixture('counter'), '--data-dir', temporaryDirectory()];
+    const first = await up(args);
+    const { child, exited } = first.process;
+    let acknowledged = 0;
+    const unknown: ReturnType<typeof click>[] = [];
+    let secondMs = 0;
+    const writer = async (name: string): Promise<void> => {
+      for (let i = 0; ; i++) {
+        const events = Array.from({ length: 50 }, (_, n) => click(`${name}-${i}-${n}`));
+        try {
+          await push(first, 'clicks', events, '');
+          acknowledged += events.length;
+        } catch {
+          unknown.push(...events);
+          return;
+        }
+        if (secondMs === 0 && acknowledged >= 1_000) {
+          secondMs = performance.now();
+          child.kill('SIGTERM');
+          const again = setInterval(() => child.kill('SIGTERM'), 20);
+          void exited.then(() => clearInterval(again));
+        }
+      }
+    };
+    await Promise.all(['a', 'b', 'c', 'd'].map(writer));
+    const { code } = await exited;
+    // It may have drained before the second one counts; after that a signal is nobody's any more.
+    if (code !== 143) expect(first.process.stdout).toMatch(/^Stopped: /m);
+    expect(performance.now() - secondMs).toBeLessThan(2_500);
+    const second = await up(args);
+    if (unknown.length > 0) await push(second, 'clicks', unknown);
+    expect(await counters(second, 'k')).toMatchObject({ clicks_30d: acknowledged + unknown.length });
+    expect(await second.process.end('SIGTERM')).toEqual({ code: 0, signal: null });
+  });
+
   it('listens on the loopback only unless told otherwise', async () => {
     const { url } = await up(['--features', fixture('counter'), '--data-dir', temporaryDirectory()]);
     expect(new URL(url).hostname).toBe('127.0.0.1');

@@ -9,6 +9,7 @@ import type {
   MoveWatermark,
   ReadRequest,
   ReadState,
+  ShardLook,
   StateAddress,
   TileStore,
   Token,
@@ -76,6 +77,10 @@ export class DirectStore implements TileStore {
     return names.map((name) => this.#watermarks.get(nameOf(name)) ?? null);
   }
 
+  async look(shard: number, names: readonly WatermarkName[]): Promise<ShardLook> {
+    return { mark: null, watermarks: await this.readWatermarks(shard, names) };
+  }
+
   async moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
     return moves.map(({ name, expected, next }) => {
       if ((this.#watermarks.get(nameOf(name))?.token ?? null) !== expected) return false;
@@ -94,11 +99,31 @@ export class DirectStore implements TileStore {
     });
   }
 
-  async dropDue(): Promise<void> {}
+  async postponeDue(): Promise<void> {}
 
   async countDue(_shard: number, nowMs: number): Promise<number> {
     return [...this.#states.values()].filter(({ dueMs }) => dueMs !== null && dueMs <= nowMs).length;
   }
 
+  async readRecords(names: readonly string[]): Promise<null[]> {
+    return names.map(() => null);
+  }
+
+  compareAndSetRecord(): Promise<never> {
+    return notMeasured();
+  }
+
+  dropWatermarks(): Promise<never> {
+    return notMeasured();
+  }
+
+  dropStates(): Promise<never> {
+    return notMeasured();
+  }
+
   async close(): Promise<void> {}
+}
+
+async function notMeasured(): Promise<never> {
+  throw new Error('no view is rebuilt here');
 }

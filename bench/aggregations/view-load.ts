@@ -1,6 +1,6 @@
 /** Events into the states of one view, as ingest and compaction would bring them there; no log, no HTTP. */
 import { setImmediate as immediate } from 'node:timers/promises';
-import { Compactor } from '../../compaction/compactor.ts';
+import { Compactor, inOwnNamespaces } from '../../compaction/compactor.ts';
 import { ManualClock } from '../../engine/clock.ts';
 import type { CompiledView } from '../../engine/definitions/compiled.ts';
 import { integerEventId } from '../../engine/event-id.ts';
@@ -132,7 +132,7 @@ export class ViewLoad {
 
   async #compact(): Promise<number> {
     const startedMs = performance.now();
-    const compactor = new Compactor([this.view], this.#writing, async () => true);
+    const compactor = new Compactor(inOwnNamespaces([this.view]), this.#writing, async () => true);
     for (;;) {
       const { compacted, ended } = await compactor.step(SHARD);
       if (compacted + ended === 0) return performance.now() - startedMs;
@@ -140,10 +140,10 @@ export class ViewLoad {
   }
 }
 
-/** Fields written at once where a state is copied: what a script's call takes. */
-const FIELDS_PER_WRITE = 500;
-
-/** Puts a state as it is into another store. */
+/**
+ * Puts a state as it is into another store.
+ * @param fieldsPerWrite fields written at once: a script's call takes some hundreds, a store in this process any number
+ */
 export async function copyState(
   to: TileStore,
   {
@@ -151,13 +151,14 @@ export async function copyState(
     head,
     fields,
   }: { address: StateAddress; head: Uint8Array; fields: ReadonlyMap<FieldName, Uint8Array> },
+  fieldsPerWrite: number,
 ): Promise<void> {
   const newToken = randomTokens();
   const all = [...fields];
   let expected: Token | null = null;
-  for (let at = 0; at === 0 || at < all.length; at += FIELDS_PER_WRITE) {
+  for (let at = 0; at === 0 || at < all.length; at += fieldsPerWrite) {
     const next = { token: newToken(), head };
-    const changes = new Map(all.slice(at, at + FIELDS_PER_WRITE));
+    const changes = new Map(all.slice(at, at + fieldsPerWrite));
     const [won] = await to.compareAndSet([{ address, expected, next, changes }]);
     if (!won) throw new Error('a copied state is there already');
     expected = next.token;

@@ -9,8 +9,9 @@ const WATERMARKS = new RedisKeys(DEFAULT_REDIS_PREFIX, 1).shard(0).watermarks;
 /** Records applied: the sum over views and partitions of logs that begin at 0, markers of transactions included. */
 export async function appliedRecords(redis: Redis): Promise<number> {
   let sum = 0;
-  for (const watermark of Object.values(await redis.hgetallBuffer(WATERMARKS))) {
-    sum += decodeWatermark(watermark).nextOffset;
+  for (const [field, watermark] of Object.entries(await redis.hgetallBuffer(WATERMARKS))) {
+    // The mark and its incarnation are no watermarks.
+    if (!field.startsWith('.')) sum += decodeWatermark(watermark).nextOffset;
   }
   return sum;
 }

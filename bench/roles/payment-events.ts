@@ -4,6 +4,9 @@ import type { EventMessage } from './topic.ts';
 
 export const PARTITIONS = 4;
 
+/** Name of the i-th view of the service: `by_card`, `by_card_2` and so on. */
+export const paymentView = (i: number): string => (i === 0 ? 'by_card' : `by_card_${i + 1}`);
+
 const EVENTS_PER_MS = 10;
 const MERCHANTS = 500;
 

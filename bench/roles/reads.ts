@@ -33,6 +33,9 @@ import type { PhaseReport, RolesRow } from './roles-report.ts';
 import type { Scope } from './scope.ts';
 import { BenchTopic, type EventMessage } from './topic.ts';
 
+/** What stands before the head in Redis: token, and life of the server. */
+const HEAD_PREFIX_BYTES = 12;
+
 export interface ReadOptions {
   /** examples/card-fraud, compiled. */
   readonly repo: CompiledRepo;
@@ -274,7 +277,8 @@ async function planQuestions(
       noted.asked.push({ key, fields: ['.', ...fields] });
       if (head === null) return;
       noted.present.push({ key, fields: ['.', ...present] });
-      noted.bytes += 8 + head.length + values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
+      noted.bytes +=
+        HEAD_PREFIX_BYTES + head.length + values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
     });
     return states;
   };

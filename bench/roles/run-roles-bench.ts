@@ -12,11 +12,12 @@ import type { EngineSettings } from './engine-process.ts';
 import { benchFreshness } from './freshness.ts';
 import { benchHotKey } from './hot-key.ts';
 import { benchReads } from './reads.ts';
+import { benchRebuild } from './rebuild.ts';
 import type { PhaseReport, RolesReport } from './roles-report.ts';
 import type { Scope } from './scope.ts';
 import { benchWrites } from './writes.ts';
 
-export const PHASES = ['read', 'write', 'freshness', 'hot'] as const;
+export const PHASES = ['read', 'write', 'rebuild', 'freshness', 'hot'] as const;
 export type Phase = (typeof PHASES)[number];
 
 export interface RolesBenchOptions {
@@ -25,8 +26,10 @@ export interface RolesBenchOptions {
   readonly phases: ReadonlySet<Phase>;
   /** Measuring time of each side of each figure of reads; freshness takes four times as long, the hot key twice. */
   readonly seconds: number;
-  /** Of the history that is read and of the topic that is written; the hot key has a fourth of it. */
+  /** Of the history that is read and of the topics that are written and rebuilt from; the hot key has a fourth of it. */
   readonly events: number;
+  /** That are rebuilt at once. */
+  readonly views: number;
   readonly seed: number;
   readonly profile: string | null;
   readonly onProgress: (text: string) => void;
@@ -43,7 +46,7 @@ const RATE_PER_SECOND = 1_000;
 
 /** Runs the built CLI. Everything it starts is ended with the scope. */
 export async function runRolesBench(options: RolesBenchOptions, scope: Scope): Promise<RolesReport> {
-  const { phases, seconds, events, seed, profile, onProgress } = options;
+  const { phases, seconds, events, views, seed, profile, onProgress } = options;
   const { readRounds = 5, writeRounds = 3, questions = 2_000 } = options;
   const directory = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
   scope.defer(() => rm(directory, { recursive: true, force: true }));
@@ -58,6 +61,11 @@ export async function runRolesBench(options: RolesBenchOptions, scope: Scope): P
         inner,
       ),
     write: (inner) => benchWrites({ ...shared, events, rounds: writeRounds }, inner),
+    rebuild: (inner) =>
+      benchRebuild(
+        { seed, events, keys: Math.ceil(events / 20), views, rounds: writeRounds, onProgress },
+        inner,
+      ),
     freshness: (inner) => benchFreshness({ ...shared, seconds: 4 * seconds, ratePerSecond }, inner),
     hot: (inner) =>
       benchHotKey({ ...shared, events: Math.ceil(events / 4), seconds: 2 * seconds, ratePerSecond }, inner),

@@ -1,4 +1,4 @@
-/** How far a replay is: a bar where someone watches, otherwise a plain line every few seconds. On stderr. */
+/** How far a replay, or a rebuild, is: a bar where someone watches, otherwise a plain line every few seconds. On stderr. */
 import { SingleBar } from 'cli-progress';
 
 export interface Progress {
@@ -9,8 +9,17 @@ export interface Progress {
   readonly elapsedMs: number;
 }
 
+/** Events, rate and time left, as both displays show them. */
+export interface ShownProgress {
+  readonly percent: number;
+  readonly events: string;
+  /** Events per second. */
+  readonly rate: string;
+  readonly eta: string;
+}
+
 export interface ProgressDisplay {
-  update(progress: Progress): void;
+  update(progress: ShownProgress & { readonly elapsedMs: number }): void;
   stop(): void;
 }
 
@@ -26,13 +35,7 @@ export function formatDurationShort(durationMs: number): string {
 
 export const formatCount = (count: number): string => Math.round(count).toLocaleString('en-US');
 
-/** Events, rate and time left, as both displays show them. */
-export function describeProgress({ bytesRead, bytesTotal, events, elapsedMs }: Progress): {
-  percent: number;
-  events: string;
-  rate: string;
-  eta: string;
-} {
+export function describeProgress({ bytesRead, bytesTotal, events, elapsedMs }: Progress): ShownProgress {
   const share = bytesTotal === 0 ? 1 : Math.min(1, bytesRead / bytesTotal);
   return {
     percent: Math.floor(share * 100),
@@ -56,8 +59,7 @@ function barDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
   });
   bar.start(100, 0, { events: '0', rate: '0', left: '?', percent: 0 });
   return {
-    update(progress) {
-      const { percent, events, rate, eta } = describeProgress(progress);
+    update({ percent, events, rate, eta }) {
       bar.update(percent, { events, rate, left: eta, percent });
     },
     stop() {
@@ -69,10 +71,9 @@ function barDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
 function lineDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
   let nextMs = LINE_EVERY_MS;
   return {
-    update(progress) {
-      if (progress.elapsedMs < nextMs) return;
-      nextMs = progress.elapsedMs + LINE_EVERY_MS;
-      const { percent, events, rate, eta } = describeProgress(progress);
+    update({ percent, events, rate, eta, elapsedMs }) {
+      if (elapsedMs < nextMs) return;
+      nextMs = elapsedMs + LINE_EVERY_MS;
       stream.write(`${percent} %, ${events} events, ${rate}/s, ETA ${eta}\n`);
     },
     stop() {},

@@ -7,7 +7,7 @@ import type { Config } from '../settings.ts';
 import { EventSender, REJECTIONS_SHOWN } from './event-sender.ts';
 import { type FileFormat, openInputFile } from './input-file.ts';
 import { paced } from './pace.ts';
-import { formatCount, formatDurationShort, progressDisplay } from './progress-display.ts';
+import { describeProgress, formatCount, formatDurationShort, progressDisplay } from './progress-display.ts';
 import { type ReplayEvent, readEvents } from './read-events.ts';
 
 export interface ReplayOptions {
@@ -63,12 +63,10 @@ export async function replay(config: Config, options: ReplayOptions): Promise<nu
     const display = progressDisplay(process.stderr);
     const show = (): void => {
       const { accepted, duplicates, rejected } = sender.totals;
-      display.update({
-        bytesRead: file.bytesRead(),
-        bytesTotal: file.bytesTotal,
-        events: accepted + duplicates + rejected,
-        elapsedMs: performance.now() - startedMs,
-      });
+      const elapsedMs = performance.now() - startedMs;
+      const events = accepted + duplicates + rejected;
+      const progress = { bytesRead: file.bytesRead(), bytesTotal: file.bytesTotal, events, elapsedMs };
+      display.update({ ...describeProgress(progress), elapsedMs });
     };
     const timer = setInterval(show, SHOW_EVERY_MS);
     let skipped = 0;

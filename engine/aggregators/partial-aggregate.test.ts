@@ -194,6 +194,26 @@ describe.each([...cases.values()])('$title', (found) => {
     );
   });
 
+  const mergeTest = partial.merge === undefined ? undefined : test;
+  mergeTest?.('merge does what absorb of the encoded state does, and leaves that one as it is', () => {
+    const some = fc.oneof(
+      rowsOf(found, 12),
+      fc.tuple(rowsOf(found, 150), rowsOf(found, 150)).map((both) => both.flat()),
+    );
+    fc.assert(
+      fc.property(some, some, (before, rows) => {
+        const other = allAtOnce(partial, blockOf(found, rows));
+        const bytes = encode(partial, other);
+        const [merged, absorbed] = [before, before].map((of) => allAtOnce(partial, blockOf(found, of)));
+        partial.merge!(merged, other);
+        partial.absorb(absorbed, new ByteReader(bytes));
+        expect(encode(partial, merged)).toEqual(encode(partial, absorbed));
+        expect(encode(partial, other)).toEqual(bytes);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   test('clear gives the state that create gives', () => {
     fc.assert(
       fc.property(rowsOf(found, 30), (rows) => {

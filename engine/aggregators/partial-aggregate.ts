@@ -68,6 +68,8 @@ export interface PartialAggregate<State = unknown> {
   addRows(state: State, rows: RowBlock, from: number, to: number): void;
   /** Merges an encoded state of the same partial; the reader ends right behind it. */
   absorb(state: State, r: ByteReader): void;
+  /** What `absorb` of an encoded `other` does, without the bytes. Where it is left out, there are bytes. */
+  merge?(state: State, other: State): void;
   encode(state: State, w: ByteWriter): void;
 }
 
@@ -108,7 +110,14 @@ export type PartialFactory = (
 
 /** A number that an operation takes. */
 export interface OperationParam {
+  /** As the catalogue and golden cases call it. */
   readonly name: string;
+  /** As the builder calls it. @default the name */
+  readonly written?: string;
+  /** Whether the builder takes it within its options. @default false: as an argument */
+  readonly option?: true;
+  /** Whether it is a length of time: ms here, `'7d'` in a feature repo. @default false */
+  readonly duration?: true;
   readonly min: number;
   readonly max: number;
   /** null: it must be given. */

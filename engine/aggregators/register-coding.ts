@@ -11,10 +11,11 @@
  *       way 64      blob: 6 bits a register, four registers in three bytes, little-endian
  *
  * Frequencies fall by about half from one rank to the next on either side of the most frequent one, so that unary is within
- * a fifth of the entropy: some 3.3 bits. Bits fill bytes from the highest; the last byte is filled up with zeros. Of ways that
+ * a fifth of the entropy: some 3.3 bits. Bits fill bytes as `BitWriter` does. Of ways that
  * take the same, the lowest: equal registers have equal bytes.
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
+import { BitWriter } from './bit-writer.ts';
 
 const UNARY = 0;
 /** More ranks than this do not occur where unary is the shortest; and one look at the next 25 bits is enough. */
@@ -28,47 +29,13 @@ export function registerBytesMax(precision: number): number {
   return (2 ** precision / 4) * 3 + 4;
 }
 
-class BitWriter {
-  #bytes = new Uint8Array(1 << 14);
-  #length = 0;
-  #pending = 0;
-  #bits = 0;
-
-  clear(): void {
-    this.#length = 0;
-    this.#pending = 0;
-    this.#bits = 0;
-  }
-
-  /** A whole byte, at the begin of one. */
-  byte(value: number): void {
-    this.#bytes[this.#length++] = value;
-  }
-
-  /** @param length ≤ 16, so that with what is pending it fits 32 bits */
-  #write(bits: number, length: number): void {
-    this.#pending = (this.#pending << length) | bits;
-    this.#bits += length;
-    while (this.#bits >= 8) {
-      this.#bits -= 8;
-      this.#bytes[this.#length++] = (this.#pending >>> this.#bits) & 0xff;
-    }
-  }
-
-  rice(value: number, parameter: number): void {
-    let ones = value >>> parameter;
-    for (; ones >= 16; ones -= 16) this.#write(0xffff, 16);
-    this.#write((1 << (ones + 1)) - 2, ones + 1);
-    if (parameter > 0) this.#write(value & ((1 << parameter) - 1), parameter);
-  }
-
-  finish(): Uint8Array {
-    if (this.#bits > 0) this.#write(0, 8 - this.#bits);
-    return this.#bytes.subarray(0, this.#length);
-  }
-}
-
 const bitWriter = new BitWriter();
+
+/** The bits of a number from the `parameter`-th on in unary, then its low bits. */
+function writeRice(value: number, parameter: number): void {
+  bitWriter.unary(value >>> parameter);
+  if (parameter > 0) bitWriter.bits(value & ((1 << parameter) - 1), parameter);
+}
 
 /** How many registers have each rank; used within one call only. */
 const histogram = new Uint32Array(64);
@@ -142,7 +109,7 @@ function writeUnary(registers: Uint8Array, ranks: readonly number[]): void {
   ranks.forEach((rank, place) => {
     places[rank] = place;
   });
-  for (let i = 0; i < registers.length; i++) bitWriter.rice(places[registers[i]!]!, 0);
+  for (let i = 0; i < registers.length; i++) bitWriter.unary(places[registers[i]!]!);
 }
 
 function writeSparse(registers: Uint8Array, filled: number, parameter: number): void {
@@ -156,8 +123,8 @@ function writeSparse(registers: Uint8Array, filled: number, parameter: number): 
       gap++;
       continue;
     }
-    bitWriter.rice(gap, parameter);
-    bitWriter.rice(rank - 1, 0);
+    writeRice(gap, parameter);
+    bitWriter.unary(rank - 1);
     gap = 0;
   }
 }

@@ -8,11 +8,8 @@ import type { ColumnType, FeatureValue } from './partial-aggregate.ts';
 
 export type StoredValue = number | bigint | string;
 
-const INTEGER = 0;
-const HUNDREDTHS = 1;
-const F64 = 2;
-const I64 = 3;
-const TEXT = 4;
+/** How a value is written. */
+export const VALUE_TAG = { integer: 0, hundredths: 1, f64: 2, i64: 3, text: 4 } as const;
 
 /** `ByteWriter.zigzag` takes |v| ≤ 2⁵². */
 const ZIGZAG_MAX = 2 ** 52;
@@ -22,41 +19,42 @@ function isScaledInteger(value: number, scale: number): boolean {
   return Math.abs(scaled) <= ZIGZAG_MAX && scaled / scale === value;
 }
 
-export function writeStoredValue(value: StoredValue, w: ByteWriter): void {
-  if (typeof value === 'string') {
-    w.u8(TEXT);
-    w.text(value);
-  } else if (typeof value === 'bigint') {
-    w.u8(I64);
-    w.i64(value);
-  } else if (isScaledInteger(value, 1)) {
-    w.u8(INTEGER);
-    w.zigzag(value);
-  } else if (isScaledInteger(value, 100)) {
-    w.u8(HUNDREDTHS);
-    w.zigzag(Math.round(value * 100));
-  } else {
-    w.u8(F64);
-    w.f64(value);
-  }
+export function tagOf(value: StoredValue): number {
+  if (typeof value === 'string') return VALUE_TAG.text;
+  if (typeof value === 'bigint') return VALUE_TAG.i64;
+  if (isScaledInteger(value, 1)) return VALUE_TAG.integer;
+  return isScaledInteger(value, 100) ? VALUE_TAG.hundredths : VALUE_TAG.f64;
 }
 
-function fits(tag: number, storage: ColumnStorage): boolean {
-  if (storage === 'text') return tag === TEXT;
-  return tag <= F64 || (tag === I64 && storage === 'long');
+export function writeStoredValue(value: StoredValue, w: ByteWriter): void {
+  const tag = tagOf(value);
+  w.u8(tag);
+  if (typeof value === 'string') w.text(value);
+  else if (typeof value === 'bigint') w.i64(value);
+  else if (tag === VALUE_TAG.f64) w.f64(value);
+  else w.zigzag(tag === VALUE_TAG.integer ? value : Math.round(value * 100));
+}
+
+/** @throws CorruptBytesError where the storage holds no values of that kind */
+export function readTag(r: ByteReader, storage: ColumnStorage): number {
+  const tag = r.u8();
+  const fits =
+    storage === 'text'
+      ? tag === VALUE_TAG.text
+      : tag <= VALUE_TAG.f64 || (tag === VALUE_TAG.i64 && storage === 'long');
+  if (!fits) throw new CorruptBytesError(`a value tagged ${tag} in a ${storage} column`);
+  return tag;
 }
 
 export function readStoredValue(r: ByteReader, storage: ColumnStorage): StoredValue {
-  const tag = r.u8();
-  if (!fits(tag, storage)) throw new CorruptBytesError(`a value tagged ${tag} in a ${storage} column`);
-  switch (tag) {
-    case INTEGER:
+  switch (readTag(r, storage)) {
+    case VALUE_TAG.integer:
       return r.zigzag();
-    case HUNDREDTHS:
+    case VALUE_TAG.hundredths:
       return r.zigzag() / 100;
-    case F64:
+    case VALUE_TAG.f64:
       return r.f64();
-    case I64:
+    case VALUE_TAG.i64:
       return r.i64();
     default:
       return r.text();
@@ -65,10 +63,9 @@ export function readStoredValue(r: ByteReader, storage: ColumnStorage): StoredVa
 
 /** Goes past a value without making it. */
 export function skipStoredValue(r: ByteReader, storage: ColumnStorage): void {
-  const tag = r.u8();
-  if (!fits(tag, storage)) throw new CorruptBytesError(`a value tagged ${tag} in a ${storage} column`);
-  if (tag === TEXT) r.skip(r.varint());
-  else if (tag === F64 || tag === I64) r.skip(8);
+  const tag = readTag(r, storage);
+  if (tag === VALUE_TAG.text) r.skip(r.varint());
+  else if (tag === VALUE_TAG.f64 || tag === VALUE_TAG.i64) r.skip(8);
   else r.varint();
 }
 

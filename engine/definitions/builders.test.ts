@@ -129,10 +129,6 @@ describe('definitions', () => {
     expect(count().since('week').window).toMatchObject({ timeZone: 'UTC' });
     expect(count().lastEvents(5).window).toEqual({ kind: 'last_events', count: 5, withinMs: null });
     expect(count().lastEvents(5, { within: '1d' }).window).toMatchObject({ withinMs: day });
-    expect(() => count().series({ start: '7d', size: '1d', hop: '1d' } as never)).toThrow(
-      /unknown option 'hop'/,
-    );
-    expect(() => count().lastEvents(5, { offset: '1d' } as never)).toThrow(/unknown option 'offset'/);
   });
 
   it('take conditions and secondary keys in any order, and keep what was said before', () => {
@@ -145,7 +141,6 @@ describe('definitions', () => {
     const plain = count();
     plain.where('online');
     expect('where' in plain.over('1d')).toBe(false);
-    expect(() => count().by('shop', { cap: 3 } as never)).toThrow(/unknown option 'cap'/);
   });
 
   it('name operation, column, parameters and default of a feature', () => {
@@ -192,17 +187,203 @@ describe('definitions', () => {
   it('expand a view in a service', () => {
     expect(service.features.map(({ name }) => name)).toEqual(['n', 'constructor', 'half']);
   });
+});
 
-  it('refuse options they do not know, each by name', () => {
-    const options = { name: 's', columns: {}, eventTime: 'at', lateness_ms: 5, watermark: 1 };
-    expect(() => streamSource(options as never)).toThrow(DefinitionError);
-    expect(() => streamSource(options as never)).toThrow(/'lateness_ms'.*\n.*'watermark'/);
-    expect(() => entity('card', { keys: 1 } as never)).toThrow(
-      /unknown option 'keys'; known: description, owner, tags/,
-    );
-    expect(() => maxByN('card', { by: 'price', m: 1 } as never)).toThrow(/unknown option 'm'; known: by, n/);
-    expect(() => count().over('1d', { ofset: '1d' } as never)).toThrow(/unknown option 'ofset'/);
-    expect(() => featureView(null as never)).toThrow(DefinitionError);
+describe('what a builder is given that cannot work', () => {
+  /** As `compileRepo` reports it, in one feature of an otherwise good repo. */
+  const problemsOf = (feature: unknown): string[] => problemsIn({ ...view, features: { x: feature } });
+
+  /** As plain JavaScript may call it. */
+  const untyped = (builder: unknown) => builder as (...args: unknown[]) => ReturnType<typeof count>;
+
+  function problemsIn(...definitions: unknown[]): string[] {
+    try {
+      compileRepo(definitions);
+    } catch (error) {
+      if (!(error instanceof DefinitionError)) throw error;
+      return error.problems.map(({ place, message }) => `${place}: ${message}`);
+    }
+    return [];
+  }
+
+  it('is kept in the definition, which is made all the same', () => {
+    const feature = count().over('1d', { ofset: '1d' } as never);
+    expect(feature.problems).toEqual(["over: unknown option 'ofset'; did you mean 'offset'?"]);
+    expect(Object.isFrozen(feature.problems)).toBe(true);
+    expect('problems' in count().over('1d', { offset: '1d' })).toBe(false);
+  });
+
+  it('is reported with view and feature, together with everything else', () => {
+    const other = streamSource({
+      name: 's',
+      columns: { at: timestamp(), k: string() },
+      eventTime: 'at',
+      late: 1,
+    } as never);
+    const broken = featureView({
+      name: 'broken',
+      source,
+      entity: entity('card', { keys: 1 } as never),
+      keyColum: 'card',
+      features: {
+        a: topKFrequent('card', 10, { capacity: 5 }),
+        b: count().over('1d', { ofset: '1d' } as never),
+        c: sum('nope' as never).over('1d'),
+      },
+    } as never);
+    expect(problemsIn(broken, other).sort()).toEqual([
+      "entity card: unknown option 'keys'; known: description, owner, tags",
+      "source s: unknown option 'late'; known: name, topic, columns, eventTime, eventId, dedupeHorizon, maxFuture, lateness, description, owner, tags",
+      'view broken, feature a: capacity of topKFrequent must be at least k, 10, not 5',
+      'view broken, feature a: has no window: add .over(…) or .lifetime()',
+      "view broken, feature b: over: unknown option 'ofset'; did you mean 'offset'?",
+      "view broken, feature c: column 'nope' does not exist: it is neither a column of the source nor a projected one",
+      "view broken: unknown option 'keyColum'; did you mean 'keyColumn'?",
+    ]);
+  });
+
+  const ofFeatures: [string, unknown, RegExp | string][] = [
+    [
+      'a misspelt time zone',
+      count().since('day', { timezone: 'UTC' } as never),
+      /^view spend, feature x: since: unknown option 'timezone'; did you mean 'timeZone'\?$/,
+    ],
+    [
+      'a name from the catalogue',
+      distinctCount('card', { exact_up_to: 5 } as never).over('1d'),
+      /distinctCount: unknown option 'exact_up_to'; did you mean 'exactUpTo'\?/,
+    ],
+    [
+      'an option of its own invention',
+      count()
+        .by('card', { cap: 3 } as never)
+        .over('1d'),
+      /by: unknown option 'cap'; known: max$/,
+    ],
+    [
+      'an unknown option of maxByN',
+      maxByN('card', { by: 'price', m: 1 } as never).over('1d'),
+      /maxByN: unknown option 'm'; known: by, n$/,
+    ],
+    [
+      'an unknown option of a series',
+      count().series({ start: '7d', size: '1d', hop: '1d' } as never),
+      /series: unknown option 'hop'; known: start, end, size, step, default/,
+    ],
+    [
+      'an offset of a series',
+      count().series({ start: '7d', size: '1d', offset: '1d' } as never),
+      /series: unknown option 'offset': a series is moved back by 'end'/,
+    ],
+    [
+      'an offset of a calendar window',
+      count().since('day', { offset: '1d' } as never),
+      /since: unknown option 'offset': a calendar window ends at T.*over\(…, \{ offset \}\)/,
+    ],
+    [
+      'an offset of last events',
+      count().lastEvents(5, { offset: '1d' } as never),
+      /lastEvents: unknown option 'offset': .*over\(…, \{ offset \}\)/,
+    ],
+    [
+      'options of an aggregation that has none',
+      untyped(sum)('price', { foo: 1 }).over('1d'),
+      /sum takes a column and nothing further: options such as default go with the window/,
+    ],
+    [
+      'options behind a number',
+      untyped(topN)('price', 2, { foo: 1 }).over('1d'),
+      /topN takes a column and n and nothing further/,
+    ],
+    [
+      'options of a count',
+      untyped(count)('price', {}).over('1d'),
+      /count takes a column and nothing further/,
+    ],
+    [
+      'options behind a half-life',
+      untyped(expDecayCount)('price', '1d', {}).over('1d'),
+      /expDecayCount takes a column and a half-life and nothing further/,
+    ],
+    ['a second secondary key', count().by('card').by('at').over('1d'), /by is given twice, 'card' and 'at'/],
+    ['options that are none', count().over('1d', null as never), /over: options must be an object/],
+    [
+      'a capacity below k',
+      topKFrequent('card', 10, { capacity: 9 }).over('1d'),
+      /capacity of topKFrequent must be at least k, 10, not 9/,
+    ],
+    [
+      'a k that is missing',
+      untyped(topKFrequent)('card').over('1d'),
+      /k of topKFrequent must be an integer from 1 to 100, it is missing/,
+    ],
+    [
+      'edges that are no list',
+      histogram('price', 5 as never).over('1d'),
+      /histogram takes 1 to 256 edges, not 0/,
+    ],
+    [
+      'percents that are missing',
+      untyped(percentiles)('price').over('1d'),
+      /percentiles takes 1 to 100 percents, not 0/,
+    ],
+    [
+      'a size that is missing',
+      count().series({ start: '7d' } as never),
+      /^view spend, feature x: size of the series is missing: write a duration such as '7d'/,
+    ],
+    [
+      'a window that is missing',
+      count().over(undefined as never),
+      /window is missing: write a duration such as '7d'/,
+    ],
+    ['a column that is missing', untyped(sum)().over('1d'), /sum needs a column, sum\('NAME'\)$/],
+    [
+      'a half-life that is none',
+      expDecaySum('price', 'xx' as never).over('1d'),
+      /halfLife of expDecaySum must be a duration from 1ms to 7305d, such as '7d', or whole milliseconds, not 'xx'/,
+    ],
+    [
+      'a rate of a lifetime',
+      rate().lifetime(),
+      /rate needs the length of its window, and a lifetime has none: use \.over\('1d'\), \.series\(…\) or \.since\(…\); the number of events is count\(\)\.lifetime\(\)/,
+    ],
+    [
+      'a rate of last events',
+      rate().lastEvents(5),
+      /rate needs .*, and last events have none: use \.over\('1d'\), \.series\(…\) or \.since\(…\)$/,
+    ],
+  ];
+
+  it.each(ofFeatures)('%s', (_, feature, expected) => {
+    expect(problemsOf(feature)).toEqual([expect.stringMatching(expected)]);
+  });
+
+  it('a second condition', () => {
+    const online = { online: { type: 'boolean', from: () => true } };
+    const features = { x: count().where('online').where('online').over('1d') };
+    expect(problemsIn({ ...view, project: online, features })).toEqual([
+      expect.stringMatching(/feature x: where is given twice, 'online' and 'online'/),
+    ]);
+  });
+
+  it('an unknown option of a column or projection', () => {
+    const columns = { ...source.columns, shop: string({ nulable: true } as never) };
+    const project = { twice: { type: 'double', from: () => 1, nulable: true } };
+    expect(problemsIn({ ...view, source: { ...source, columns }, project })).toEqual([
+      "source swipes: column 'shop': unknown option 'nulable'; did you mean 'nullable'?",
+      "view spend: projected column 'twice': unknown option 'nulable'; did you mean 'nullable'?",
+    ]);
+  });
+
+  it('no options at all', () => {
+    for (const build of [streamSource, featureView, onDemandFeature, featureService]) {
+      const definition: unknown = (build as (options: unknown) => unknown)(null);
+      expect(problemsIn(definition).join()).toMatch(/options must be an object/);
+    }
+    expect(
+      problemsIn(service, featureService({ name: 'x', features: [view], view } as never)).join(),
+    ).toMatch(/service x: unknown option 'view'/);
   });
 });
 
@@ -212,10 +393,6 @@ describe('sketches', () => {
     expect(median('price').params).toEqual([]);
     expect(topKFrequent('card', 3).params).toEqual([3, 64]);
     expect(topKFrequent('card', 100).params).toEqual([100, 100]);
-  });
-
-  it('refuse a capacity below k', () => {
-    expect(() => topKFrequent('card', 10, { capacity: 9 })).toThrow(/capacity must be at least k, 10, not 9/);
   });
 
   it('take pairs for a default, and nothing else', () => {

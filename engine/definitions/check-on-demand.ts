@@ -1,19 +1,11 @@
-import {
-  checkColumns,
-  checkDescribed,
-  checkName,
-  isObject,
-  kindOf,
-  type Loose,
-  placeName,
-  show,
-} from './check-parts.ts';
+import { checkColumns, checkCommon, checkName, placeName, show } from './check-parts.ts';
 import { COLUMN_TYPES } from './column-value.ts';
 import type { ProblemList, Report } from './definition-error.ts';
+import { isObject, kindOf, type Loose } from './loose.ts';
 
 export function checkOnDemand(feature: Loose, report: Report): void {
   checkName(feature.name, 'feature name', report);
-  checkDescribed(feature, report);
+  checkCommon(feature, report);
   if (!COLUMN_TYPES.includes(feature.type as never)) {
     report(`unknown type ${show(feature.type)}; types are ${COLUMN_TYPES.join(', ')}`);
   }

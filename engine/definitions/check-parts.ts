@@ -1,16 +1,10 @@
 /** Checks shared by all kinds of definitions. They take anything and report; they never throw. */
 import { type DurationError, formatDuration, parseDurationMs } from '../windows/duration.ts';
+import { reportBuilderProblems } from './builder-problems.ts';
 import { COLUMN_TYPES } from './column-value.ts';
 import type { Report } from './definition-error.ts';
+import { isObject, type Loose } from './loose.ts';
 import { NAME_PATTERN } from './types.ts';
-
-/** Any object, its fields not yet believed. */
-export type Loose = Readonly<Record<string, unknown>>;
-
-export const isObject = (value: unknown): value is Loose =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-export const kindOf = (value: unknown): unknown => (isObject(value) ? value.kind : undefined);
 
 /** How a value that should not be there is named in a message. Names and numbers are shown, nothing else. */
 export function show(value: unknown): string {
@@ -53,6 +47,10 @@ export function checkDuration(value: unknown, what: string, minMs: number, repor
       return false;
     }
   }
+  if (value === undefined) {
+    report(`${what} is missing: write a duration such as '7d', or a number of milliseconds`);
+    return false;
+  }
   if (typeof value !== 'number' || Number.isNaN(value)) {
     report(`${what} must be a number of milliseconds, not ${show(value)}`);
     return false;
@@ -69,7 +67,9 @@ export function checkDuration(value: unknown, what: string, minMs: number, repor
 const formatDurationLoose = (ms: number): string =>
   Number.isInteger(ms) && ms >= 0 ? formatDuration(ms) : `${ms}ms`;
 
-export function checkDescribed(definition: Loose, report: Report): void {
+/** What every definition has: what its builder found, and how it is described. */
+export function checkCommon(definition: Loose, report: Report): void {
+  reportBuilderProblems(definition, report);
   for (const field of ['description', 'owner'] as const) {
     const value = definition[field];
     if (value !== undefined && typeof value !== 'string') report(`${field} must be text`);
@@ -99,5 +99,6 @@ export function checkColumns(columns: Loose, what: string, report: Report): void
       report(`${what} '${name}' has unknown type ${show(column.type)}; types are ${COLUMN_TYPES.join(', ')}`);
     }
     if (typeof column.nullable !== 'boolean') report(`${what} '${name}': nullable must be true or false`);
+    reportBuilderProblems(column, (problem) => report(`${what} '${name}': ${problem}`));
   }
 }

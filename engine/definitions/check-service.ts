@@ -1,19 +1,12 @@
 import { checkInput } from './check-on-demand.ts';
-import {
-  checkDescribed,
-  checkName,
-  isColumn,
-  isObject,
-  kindOf,
-  type Loose,
-  placeName,
-} from './check-parts.ts';
+import { checkCommon, checkName, isColumn, placeName } from './check-parts.ts';
 import type { Report } from './definition-error.ts';
+import { isObject, kindOf, type Loose } from './loose.ts';
 import type { Column } from './types.ts';
 
 export function checkService(service: Loose, report: Report): void {
   checkName(service.name, 'service name', report);
-  checkDescribed(service, report);
+  checkCommon(service, report);
   if (!Array.isArray(service.features)) {
     report('features must be a list of views, features and on-demand features');
     return;

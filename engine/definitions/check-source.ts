@@ -1,14 +1,6 @@
-import {
-  checkColumns,
-  checkDescribed,
-  checkDuration,
-  checkName,
-  isColumn,
-  isObject,
-  type Loose,
-  show,
-} from './check-parts.ts';
+import { checkColumns, checkCommon, checkDuration, checkName, isColumn, show } from './check-parts.ts';
 import type { Report } from './definition-error.ts';
+import { isObject, type Loose } from './loose.ts';
 import type { Column } from './types.ts';
 
 /** Kafka's rule for topic names, of at most 249 characters; `.dead_letters` is appended. */
@@ -29,7 +21,7 @@ export function columnsOfSource(source: unknown): Map<string, Column> | null {
 
 export function checkSource(source: Loose, report: Report): void {
   checkName(source.name, 'source name', report);
-  checkDescribed(source, report);
+  checkCommon(source, report);
   if (typeof source.topic !== 'string' || !TOPIC_PATTERN.test(source.topic) || /^\.\.?$/.test(source.topic)) {
     report(`topic ${show(source.topic)} is not a topic name: 1 to 236 letters, digits, '.', '_' and '-'`);
   }

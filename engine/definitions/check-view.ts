@@ -4,24 +4,19 @@ import {
   CALENDAR_UNITS,
   type CalendarUnit,
   isTimeZone,
+  periodMs,
   WEEK_STARTS,
   type WeekStart,
 } from '../windows/calendar-period.ts';
 import { formatDuration } from '../windows/duration.ts';
 import { SERIES_MAX, seriesLength } from '../windows/window-reach.ts';
-import {
-  checkDescribed,
-  checkDuration,
-  checkName,
-  isObject,
-  kindOf,
-  type Loose,
-  placeName,
-  show,
-} from './check-parts.ts';
+import { builderName } from './builder-name.ts';
+import { reportBuilderProblems, unknownOptions } from './builder-problems.ts';
+import { checkCommon, checkDuration, checkName, placeName, show } from './check-parts.ts';
 import { columnsOfSource } from './check-source.ts';
 import { COLUMN_TYPES } from './column-value.ts';
 import type { ProblemList, Report } from './definition-error.ts';
+import { isObject, kindOf, type Loose } from './loose.ts';
 import type { Column } from './types.ts';
 
 export const WINDOW_MIN_MS = 1000;
@@ -51,7 +46,7 @@ export function checkView(view: Loose, problems: ProblemList): void {
   const place = `view ${placeName(view.name)}`;
   const report = problems.at(place);
   checkName(view.name, 'view name', report);
-  checkDescribed(view, report);
+  checkCommon(view, report);
   if (kindOf(view.source) !== 'stream_source') report('source must be made with streamSource()');
   if (kindOf(view.entity) !== 'entity') report('entity must be made with entity()');
   if (view.filter !== null && typeof view.filter !== 'function') report('filter must be a function or null');
@@ -103,6 +98,8 @@ function checkKeyColumn(view: Loose, report: Report): void {
   }
 }
 
+const PROJECTION_OPTIONS = ['type', 'nullable', 'from'];
+
 function checkProjections(view: Loose, report: Report): void {
   if (!isObject(view.project)) {
     report('project must be an object of projections by name');
@@ -128,6 +125,9 @@ function checkProjections(view: Loose, report: Report): void {
       report(`projected column '${name}': nullable must be true or false`);
     }
     if (typeof projection.from !== 'function') report(`projected column '${name}': from must be a function`);
+    for (const problem of unknownOptions(`projected column '${name}'`, projection, PROJECTION_OPTIONS)) {
+      report(problem);
+    }
   }
 }
 
@@ -186,14 +186,13 @@ function checkFeature(
   report: Report,
 ): void {
   if (!isObject(feature) || feature.kind !== 'feature') {
-    report(
-      kindOf(feature) === 'aggregation'
-        ? 'has no window: add .over(…) or .lifetime()'
-        : "must be an aggregation over a window, e.g. count().over('1d')",
-    );
+    if (kindOf(feature) === 'aggregation') {
+      report('has no window: add .over(…) or .lifetime()');
+      reportBuilderProblems(feature as Loose, report);
+    } else report("must be an aggregation over a window, e.g. count().over('1d')");
     return;
   }
-  checkDescribed(feature, report);
+  checkCommon(feature, report);
   checkWindow(feature.window, resolutionMs, report);
   checkCondition(feature.where, columns, report);
   checkSecondaryKey(feature, columns, report);
@@ -276,7 +275,7 @@ const WINDOW_CHECKS: ReadonlyMap<string, WindowCheck> = new Map<string, WindowCh
     'sliding',
     (window, resolutionMs, report) => {
       checkDuration(window.offsetMs, 'offset', 0, report);
-      checkSize(window.sizeMs, resolutionMs, report);
+      checkSize(window.sizeMs, 'window', resolutionMs, report);
     },
   ],
   ['lifetime', (window, _, report) => void checkDuration(window.offsetMs, 'offset', 0, report)],
@@ -285,12 +284,19 @@ const WINDOW_CHECKS: ReadonlyMap<string, WindowCheck> = new Map<string, WindowCh
   ['last_events', checkLastEvents],
 ]);
 
-function checkSize(sizeMs: unknown, resolutionMs: unknown, report: Report): boolean {
-  if (!checkDuration(sizeMs, 'window', WINDOW_MIN_MS, report)) return false;
-  if (typeof resolutionMs !== 'number' || (sizeMs as number) >= resolutionMs) return true;
-  report(
-    `window ${formatDuration(sizeMs as number)} is shorter than the view's resolution of ${formatDuration(resolutionMs)}`,
+function checkSize(sizeMs: unknown, what: string, resolutionMs: unknown, report: Report): boolean {
+  if (!checkDuration(sizeMs, what, WINDOW_MIN_MS, report)) return false;
+  return checkResolution(
+    sizeMs as number,
+    `${what} ${formatDuration(sizeMs as number)}`,
+    resolutionMs,
+    report,
   );
+}
+
+function checkResolution(sizeMs: number, what: string, resolutionMs: unknown, report: Report): boolean {
+  if (typeof resolutionMs !== 'number' || sizeMs >= resolutionMs) return true;
+  report(`${what} is shorter than the view's resolution of ${formatDuration(resolutionMs)}`);
   return false;
 }
 
@@ -299,8 +305,9 @@ function checkSeries(window: Loose, resolutionMs: unknown, report: Report): void
   const fit = [
     checkDuration(startMs, 'start of the series', WINDOW_MIN_MS, report),
     checkDuration(endMs, 'end of the series', 0, report),
-    checkDuration(stepMs, 'step of the series', WINDOW_MIN_MS, report),
-    checkSize(sizeMs, resolutionMs, report),
+    // A step that is left out is the size, and missing or wrong with it.
+    stepMs === sizeMs || checkDuration(stepMs, 'step of the series', WINDOW_MIN_MS, report),
+    checkSize(sizeMs, 'size of the series', resolutionMs, report),
   ];
   if (fit.includes(false)) return;
   const length = seriesLength(window as unknown as Parameters<typeof seriesLength>[0]);
@@ -315,20 +322,23 @@ function checkSeries(window: Loose, resolutionMs: unknown, report: Report): void
 
 /** What lies between two events can be told only while no event is given up. */
 function checkSequence(operation: Operation, window: unknown, resolutionMs: unknown, report: Report): void {
+  const called = builderName(operation.name);
   if (isObject(window) && window.kind === 'lifetime') {
     report(
-      `${operation.name} takes no lifetime window: it looks at every event, and old ones are merged there; use .over(…)`,
+      `${called} takes no lifetime window: it looks at every event, and old ones are merged there; use .over(…)`,
     );
   }
   if (resolutionMs !== null) {
     report(
-      `${operation.name} takes no view with a resolution: it looks at every event, and old ones are merged there; put it in a view without`,
+      `${called} takes no view with a resolution: it looks at every event, and old ones are merged there; put it in a view without`,
     );
   }
 }
 
-function checkCalendar({ unit, timeZone, weekStart }: Loose, _: unknown, report: Report): void {
-  if (!CALENDAR_UNITS.includes(unit as CalendarUnit)) {
+function checkCalendar({ unit, timeZone, weekStart }: Loose, resolutionMs: unknown, report: Report): void {
+  if (CALENDAR_UNITS.includes(unit as CalendarUnit)) {
+    checkResolution(periodMs(unit as CalendarUnit), `calendar ${unit}`, resolutionMs, report);
+  } else {
     report(`calendar windows begin with the ${CALENDAR_UNITS.join(', ')}, not ${show(unit)}`);
   }
   if (typeof timeZone !== 'string' || !isTimeZone(timeZone)) {
@@ -350,7 +360,12 @@ function checkLastEvents({ count, withinMs }: Loose, _: unknown, report: Report)
 
 function checkLength(window: unknown, { name, needsLength = false }: Operation, report: Report): void {
   if (needsLength && isObject(window) && WINDOWS_WITHOUT_LENGTH.includes(window.kind)) {
-    report(`${name} needs the length of its window, and a ${String(window.kind)} window has none`);
+    const isLifetime = window.kind === 'lifetime';
+    report(
+      `${builderName(name)} needs the length of its window, and ${isLifetime ? 'a lifetime has' : 'last events have'} ` +
+        "none: use .over('1d'), .series(…) or .since(…)" +
+        (isLifetime ? '; the number of events is count().lifetime()' : ''),
+    );
   }
 }
 
@@ -377,20 +392,21 @@ function checkOperand(
   columns: Map<string, Column> | null,
   report: Report,
 ): ColumnType | null | undefined {
-  if (column === null) {
+  const called = builderName(operation.name);
+  if (column === null || column === undefined) {
     if (operation.accepts === null || operation.columnOptional) return null;
-    report(`${operation.name} needs a column`);
+    report(`${called} needs a column, ${called}('NAME'${operation.params.length === 0 ? '' : ', …'})`);
     return undefined;
   }
   if (operation.accepts === null) {
-    report(`${operation.name} takes no column`);
+    report(`${called} takes no column`);
     return undefined;
   }
   const found = checkColumnExists(column, columns, report);
   if (found === null) return undefined;
   if (!operation.accepts.includes(found.type)) {
     report(
-      `${operation.name} does not take column '${String(column)}' of type ${found.type}; it takes ${operation.accepts.join(', ')}`,
+      `${called} does not take column '${String(column)}' of type ${found.type}; it takes ${operation.accepts.join(', ')}`,
     );
     return undefined;
   }
@@ -403,19 +419,20 @@ function checkOrderBy(
   columns: Map<string, Column> | null,
   report: Report,
 ): void {
-  const { name, orderedBy } = operation;
+  const { orderedBy } = operation;
+  const called = builderName(operation.name);
   if (orderedBy === undefined) {
-    if (column !== undefined) report(`${name} takes no column to order by`);
+    if (column !== undefined) report(`${called} takes no column to order by`);
     return;
   }
   if (column === undefined || column === null) {
-    report(`${name} needs a column to order by`);
+    report(`${called} needs a column to order by, ${called}('NAME', { by: 'COLUMN' })`);
     return;
   }
   const found = checkColumnExists(column, columns, report);
   if (found !== null && !orderedBy.includes(found.type)) {
     report(
-      `${name} does not order by column '${String(column)}' of type ${found.type}; it takes ${orderedBy.join(', ')}`,
+      `${called} does not order by column '${String(column)}' of type ${found.type}; it takes ${orderedBy.join(', ')}`,
     );
   }
 }
@@ -438,22 +455,23 @@ function checkParams(params: unknown, operation: Operation, report: Report): voi
     report('params must be a list of numbers');
     return;
   }
-  const { name, params: declaredParams, list } = operation;
+  const { params: declaredParams, list } = operation;
+  const called = builderName(operation.name);
   if (list === undefined && params.length > declaredParams.length) {
-    report(`${name} takes ${declaredParams.length} parameters, not ${params.length}`);
+    report(`${called} takes ${declaredParams.length} parameters, not ${params.length}`);
   }
   for (const [index, declared] of declaredParams.entries()) {
     const value: unknown = index < params.length ? params[index] : declared.default;
-    const { min, max, fractional = false } = declared;
+    const { name, written = name, min, max, fractional = false, duration = false } = declared;
     const fits = fractional ? Number.isFinite(value) : Number.isSafeInteger(value);
-    if (!fits || (value as number) < min || (value as number) > max) {
-      const given = value === null || value === undefined ? 'it is missing' : `not ${show(value)}`;
-      report(
-        `parameter ${declared.name} of ${name} must be ${fractional ? 'a number' : 'an integer'} from ${min} to ${max}, ${given}`,
-      );
-    }
+    if (fits && (value as number) >= min && (value as number) <= max) continue;
+    const given = value === null || value === undefined ? 'it is missing' : `not ${show(value)}`;
+    const range = duration
+      ? `a duration from ${formatDuration(min)} to ${formatDuration(max)}, such as '7d', or whole milliseconds`
+      : `${fractional ? 'a number' : 'an integer'} from ${min} to ${max}`;
+    report(`${written} of ${called} must be ${range}, ${given}`);
   }
-  if (list !== undefined) checkList(params.slice(declaredParams.length), name, list, report);
+  if (list !== undefined) checkList(params.slice(declaredParams.length), called, list, report);
 }
 
 function checkList(values: readonly unknown[], operation: string, list: OperationList, report: Report): void {

@@ -15,6 +15,8 @@ export const COLUMN_TYPES: readonly ColumnType[] = [
 
 /** So that squares and sums over any window stay finite. */
 export const DOUBLE_MAX = 1e140;
+/** UTF-16 code units of a text: what is kept of an event and of a tile has to have an end. */
+const TEXT_LENGTH_MAX = 8_192;
 export const LONG_MIN = -(2n ** 63n);
 export const LONG_MAX = 2n ** 63n - 1n;
 
@@ -48,7 +50,12 @@ export function valueReader(type: ColumnType, column: string, subject = `column 
     case 'string': {
       const wrongType = failure('wrong_type', 'a string');
       const invalidText = failure('invalid_text', 'well-formed Unicode: it has a lone surrogate');
-      return (value) => (typeof value !== 'string' ? wrongType : isWellFormed(value) ? value : invalidText);
+      const tooLong = failure('text_too_long', `at most ${TEXT_LENGTH_MAX} characters (UTF-16 code units)`);
+      return (value) => {
+        if (typeof value !== 'string') return wrongType;
+        if (value.length > TEXT_LENGTH_MAX) return tooLong;
+        return isWellFormed(value) ? value : invalidText;
+      };
     }
     case 'integer': {
       const wrongType = failure('wrong_type', 'an integer');

@@ -1,5 +1,6 @@
 /** Builders of a source's columns and the types they stand for. */
 import type { ColumnType } from '../aggregators/partial-aggregate.ts';
+import { readableOptions, unknownOptions, withProblems } from './builder-problems.ts';
 import type { Column, Columns } from './types.ts';
 
 /** A column whose type and nullability are known to the compiler. */
@@ -34,11 +35,15 @@ interface ColumnBuilder<T extends ColumnType> {
 }
 
 function columnBuilder<T extends ColumnType>(type: T): ColumnBuilder<T> {
-  return ((options?: { readonly nullable?: boolean }) =>
-    Object.freeze({ type, nullable: options?.nullable ?? false })) as ColumnBuilder<T>;
+  return ((options: { readonly nullable?: boolean } = {}) =>
+    Object.freeze({
+      type,
+      nullable: readableOptions(options).nullable ?? false,
+      ...withProblems(unknownOptions('', options, ['nullable'])),
+    })) as ColumnBuilder<T>;
 }
 
-/** Text, well-formed Unicode. `{ nullable: true }`, here as below: may be null or left out. */
+/** Text, well-formed Unicode, at most 8192 UTF-16 code units. `{ nullable: true }`, here as below: may be null or left out. */
 export const string = columnBuilder('string');
 /** A whole number within ±(2⁵³ − 1). */
 export const integer = columnBuilder('integer');

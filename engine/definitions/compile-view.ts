@@ -23,7 +23,7 @@ import { keyReader, projectorOf } from './project-event.ts';
 import type { Column, Feature, FeatureView } from './types.ts';
 
 /** Raise when the meaning of stored bytes changes without any definition changing. */
-const STATE_FORMAT = 3;
+const STATE_FORMAT = 4;
 
 const STORAGE: Readonly<Record<ColumnType, ColumnStorage>> = {
   string: 'text',

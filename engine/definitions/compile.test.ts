@@ -123,7 +123,7 @@ describe('a repo that cannot work is refused', () => {
     [
       'a missing parameter',
       { operation: 'first_n', column: 'price', params: [] },
-      /parameter n of first_n .* it is missing/,
+      /n of firstN .* it is missing/,
     ],
     [
       'a parameter out of bounds',
@@ -139,7 +139,7 @@ describe('a repo that cannot work is refused', () => {
     [
       'no column to order by',
       { operation: 'max_by_n', column: 'card' },
-      /^view spend, feature x: max_by_n needs a column to order by/,
+      /^view spend, feature x: maxByN needs a column to order by/,
     ],
     [
       'an unknown column to order by',
@@ -149,7 +149,7 @@ describe('a repo that cannot work is refused', () => {
     [
       'a column to order by that has no order',
       { operation: 'min_by_n', column: 'price', orderBy: 'card' },
-      /min_by_n does not order by column 'card' of type string; it takes integer, long, double, timestamp/,
+      /minByN does not order by column 'card' of type string; it takes integer, long, double, timestamp/,
     ],
     [
       'a column to order by where none is taken',
@@ -159,20 +159,20 @@ describe('a repo that cannot work is refused', () => {
     [
       'a sequence over a lifetime',
       { operation: 'max_gap', column: null, window: { kind: 'lifetime', offsetMs: 0 } },
-      /max_gap takes no lifetime window/,
+      /maxGap takes no lifetime window/,
     ],
     ['parameters that are no list', { params: 3 }, /params must be a list/],
     [
       'a rate of a window without a length',
       { operation: 'rate', column: null, params: [], window: { kind: 'lifetime', offsetMs: 0 } },
-      /^view spend, feature x: rate needs the length of its window, and a lifetime window has none/,
+      /^view spend, feature x: rate needs the length of its window, and a lifetime has none/,
     ],
     [
       'a half-life that is no duration',
       { ...expDecaySum('price', '7 days' as never).over('1d') },
-      /half_life_ms of exp_decay_sum must be an integer from 1 to 631152000000, not '7 days'/,
+      /halfLife of expDecaySum must be a duration from 1ms to 7305d, .* not '7 days'/,
     ],
-    ['a half-life of nothing', { ...expDecayCount(0).over('1d') }, /half_life_ms .* not 0/],
+    ['a half-life of nothing', { ...expDecayCount(0).over('1d') }, /halfLife .* not 0/],
     ['a histogram without edges', { ...histogram('price', []).over('1d') }, /takes 1 to 256 edges, not 0/],
     ['edges out of order', { ...histogram('price', [1, 3, 2]).over('1d') }, /edges of histogram must ascend/],
     [
@@ -265,6 +265,11 @@ describe('a repo that cannot work is refused', () => {
       'a window shorter than the resolution',
       { resolutionMs: days(2) },
       /feature n_1d: window 1d is shorter than the view's resolution of 2d/,
+    ],
+    [
+      'a calendar window shorter than the resolution',
+      { resolutionMs: days(2), features: { x: count().since('day', { timeZone: 'UTC' }) } },
+      /feature x: calendar day is shorter than the view's resolution of 2d/,
     ],
     [
       'a sequence in a view with a resolution',
@@ -516,7 +521,7 @@ describe('a repo that cannot work is refused', () => {
         "view spend, feature a: window is 500ms: it must",
         "view spend, feature a: column 'prize' does not ",
         "view spend, feature b: offset is -1ms: it must ",
-        "view spend, feature b: parameter n of first_n m",
+        "view spend, feature b: n of firstN must be an i",
         "view spend, feature c: sum does not take column",
         "service decision: has no features",
       ]
@@ -863,7 +868,7 @@ describe('the identity of a view', () => {
   it('is 16 hex digits and does not change from one release to the next', () => {
     expect(namespace).toMatch(/^[0-9a-f]{16}$/);
     // A change here means that every deployed state is rebuilt.
-    expect(namespaceOf(featureView({ ...base }))).toBe('cac8437e388e8067');
+    expect(namespaceOf(featureView({ ...base }))).toBe('a82dd8ac2b173fbd');
   });
 
   it.each<[string, object]>([

@@ -7,7 +7,7 @@
  * 3. Build, only if no problem was found: from here on the definitions are what their types say.
  */
 import { checkCycles, checkOnDemand } from './check-on-demand.ts';
-import { checkDescribed, checkName, isObject, type Loose, placeName } from './check-parts.ts';
+import { checkCommon, checkName, placeName } from './check-parts.ts';
 import { checkService } from './check-service.ts';
 import { checkSource } from './check-source.ts';
 import { checkView } from './check-view.ts';
@@ -15,6 +15,7 @@ import { compileService } from './compile-service.ts';
 import { compileView } from './compile-view.ts';
 import type { CompiledRepo, CompiledSource, CompiledView } from './compiled.ts';
 import { DefinitionError, ProblemList } from './definition-error.ts';
+import { isObject, type Loose } from './loose.ts';
 import type { Entity, FeatureService, FeatureView, StreamSource } from './types.ts';
 
 const KINDS = {
@@ -125,7 +126,7 @@ function check(definitions: Iterable<unknown>): Found {
   each('stream_source', (source, place) => checkSource(source, problems.at(place)));
   each('entity', (entity, place) => {
     checkName(entity.name, 'entity name', problems.at(place));
-    checkDescribed(entity, problems.at(place));
+    checkCommon(entity, problems.at(place));
   });
   each('feature_view', (view) => checkView(view, problems));
   each('on_demand_feature', (feature, place) => checkOnDemand(feature, problems.at(place)));

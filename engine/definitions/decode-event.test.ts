@@ -106,6 +106,11 @@ describe('decoding a JSON event', () => {
     },
   );
 
+  it('takes a text of 8192 characters', () => {
+    const note = 'é'.repeat(8192);
+    expect(decode({ ...good, note })).toMatchObject({ ok: true, row: { note } });
+  });
+
   it('reads nullable columns that are null or left out as null', () => {
     const { note: _, ...without } = good;
     expect(decode(without)).toMatchObject({ ok: true, row: { note: null, shippedAt: null } });
@@ -116,6 +121,7 @@ describe('decoding a JSON event', () => {
     ['card', ['c1'], 'wrong_type'],
     ['card', { toString: 'x' }, 'wrong_type'],
     ['card', 'a\ud800', 'invalid_text'],
+    ['note', 'x'.repeat(8193), 'text_too_long'],
     ['quantity', '3', 'wrong_type'],
     ['quantity', 3.5, 'wrong_type'],
     ['quantity', true, 'wrong_type'],

@@ -49,6 +49,8 @@ export function cellReader(
   const bounded: ValueReader =
     options.keyColumns?.has(name) && source.columns[name]!.type === 'string'
       ? (value) => {
+          // A code unit takes a byte at least. Of a key the smaller limit is the one to tell.
+          if (typeof value === 'string' && value.length > ENTITY_KEY_MAX_BYTES) return tooLong;
           const result = read(value);
           return typeof result === 'string' && checkEntityKey(result) === 'key_too_long' ? tooLong : result;
         }

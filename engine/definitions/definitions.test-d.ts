@@ -488,6 +488,10 @@ featureView({ ...base, features: { x: count().by('tx_amount').over('1d') } });
 featureView({ ...base, features: { x: count().by('merchnat').where('online').over('1d') } });
 // @ts-expect-error an unknown option
 count().by('merchant', { cap: 3 });
+// @ts-expect-error options go with the window
+sum('tx_amount', { default: 0 });
+// @ts-expect-error options go with the window, behind further arguments too
+topN('tx_amount', 3, { default: 0 });
 // @ts-expect-error a series needs its size
 count().series({ start: '7d' });
 // @ts-expect-error an unknown unit

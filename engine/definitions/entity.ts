@@ -1,4 +1,5 @@
-import { DESCRIBED_OPTIONS, described, refuseUnknownOptions } from './known-options.ts';
+import { readableOptions, unknownOptions, withProblems } from './builder-problems.ts';
+import { DESCRIBED_OPTIONS, described } from './described.ts';
 import type { Described, Entity } from './types.ts';
 
 /** An entity whose name is known to the compiler. */
@@ -13,6 +14,10 @@ export interface EntityOf<N extends string = string> extends Entity {
  * @example const customer = entity('customer_id', { description: 'A card holder.' });
  */
 export function entity<const N extends string>(name: N, options: Described = {}): EntityOf<N> {
-  refuseUnknownOptions(`entity ${String(name)}`, options, DESCRIBED_OPTIONS);
-  return Object.freeze({ kind: 'entity', name, ...described(options) });
+  return Object.freeze({
+    kind: 'entity',
+    name,
+    ...described(readableOptions(options)),
+    ...withProblems(unknownOptions('', options, DESCRIBED_OPTIONS)),
+  });
 }

@@ -1,4 +1,5 @@
-import { DESCRIBED_OPTIONS, described, refuseUnknownOptions } from './known-options.ts';
+import { readableOptions, unknownOptions, withProblems } from './builder-problems.ts';
+import { DESCRIBED_OPTIONS, described } from './described.ts';
 import type { Described, FeatureReference, FeatureService, FeatureView, OnDemandFeature } from './types.ts';
 
 export interface FeatureServiceOptions extends Described {
@@ -23,8 +24,9 @@ function isView(value: unknown): value is FeatureView {
  *
  * @example featureService({ name: 'decision', features: [spend, terminals.feature.risk_7d, ratio] })
  */
-export function featureService(options: FeatureServiceOptions): FeatureService {
-  refuseUnknownOptions('a feature service', options, KNOWN);
+export function featureService(given: FeatureServiceOptions): FeatureService {
+  const problems = unknownOptions('', given, KNOWN);
+  const options = readableOptions(given);
   const features = options.features as unknown;
   return Object.freeze({
     kind: 'feature_service',
@@ -40,5 +42,6 @@ export function featureService(options: FeatureServiceOptions): FeatureService {
         )
       : features) as FeatureService['features'],
     ...described(options),
+    ...withProblems(problems),
   });
 }

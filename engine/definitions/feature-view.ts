@@ -1,9 +1,10 @@
 import type { ColumnType, FeatureValue } from '../aggregators/partial-aggregate.ts';
 import { type Duration, durationMsOrAsIs } from '../windows/duration.ts';
 import type { FeatureExtras, FeatureOf } from './aggregation.ts';
+import { readableOptions, unknownOptions, withProblems } from './builder-problems.ts';
 import type { RowOf, TypedColumn, ValueOfType } from './column.ts';
+import { DESCRIBED_OPTIONS, described, frozenCopy } from './described.ts';
 import type { EntityOf } from './entity.ts';
-import { DESCRIBED_OPTIONS, described, frozenCopy, refuseUnknownOptions } from './known-options.ts';
 import type {
   Columns,
   Described,
@@ -193,8 +194,9 @@ export function featureView<
   // biome-ignore lint/complexity/noBannedTypes: as above.
   const Nullable = {},
   const Key extends string = N,
->(options: FeatureViewOptions<C, N, Fs, T, Nullable, Key>): FeatureViewOf<ViewColumns<C, T, Nullable>, Fs> {
-  refuseUnknownOptions('a feature view', options, KNOWN);
+>(given: FeatureViewOptions<C, N, Fs, T, Nullable, Key>): FeatureViewOf<ViewColumns<C, T, Nullable>, Fs> {
+  const problems = unknownOptions('', given, KNOWN);
+  const options = readableOptions(given);
   const view = {
     kind: 'feature_view' as const,
     name: options.name,
@@ -209,6 +211,7 @@ export function featureView<
     asOfRetentionMs: durationMsOrAsIs(options.asOfRetention ?? DEFAULT_AS_OF_RETENTION),
     version: options.version ?? 1,
     ...described(options),
+    ...withProblems(problems),
   };
   Object.defineProperty(view, 'feature', {
     value: references(view as unknown as FeatureView, options.features),

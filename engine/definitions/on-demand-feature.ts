@@ -1,6 +1,7 @@
 import type { ColumnType } from '../aggregators/partial-aggregate.ts';
+import { readableOptions, unknownOptions, withProblems } from './builder-problems.ts';
 import type { RowOf, ValueOfType } from './column.ts';
-import { DESCRIBED_OPTIONS, described, frozenCopy, refuseUnknownOptions } from './known-options.ts';
+import { DESCRIBED_OPTIONS, described, frozenCopy } from './described.ts';
 import type { Columns, Described, FeatureReference, OnDemandFeature } from './types.ts';
 
 type Inputs = Readonly<Record<string, FeatureReference | OnDemandFeature>>;
@@ -55,8 +56,9 @@ export function onDemandFeature<
   const I extends Inputs = {},
   // biome-ignore lint/complexity/noBannedTypes: {} is "no request data".
   const R extends Columns = {},
->(options: OnDemandFeatureOptions<T, I, R, V>): OnDemandFeature<V> {
-  refuseUnknownOptions('an on-demand feature', options, KNOWN);
+>(given: OnDemandFeatureOptions<T, I, R, V>): OnDemandFeature<V> {
+  const problems = unknownOptions('', given, KNOWN);
+  const options = readableOptions(given);
   return Object.freeze({
     kind: 'on_demand_feature',
     name: options.name,
@@ -65,5 +67,6 @@ export function onDemandFeature<
     request: frozenCopy(options.request ?? {}),
     compute: options.compute,
     ...described(options),
+    ...withProblems(problems),
   }) as unknown as OnDemandFeature<V>;
 }

@@ -23,6 +23,7 @@ export const ROW_ERRORS = [
   },
   { code: 'timestamp_out_of_range', meaning: 'The time is before 1970 or after the year 3084.' },
   { code: 'invalid_text', meaning: 'The text is not well-formed Unicode (it has a lone surrogate).' },
+  { code: 'text_too_long', meaning: 'A text is longer than 8192 characters (UTF-16 code units).' },
   { code: 'key_too_long', meaning: 'The value of an entity key column is longer than 1024 bytes of UTF-8.' },
 ] as const satisfies readonly { readonly code: string; readonly meaning: string }[];
 

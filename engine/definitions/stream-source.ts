@@ -1,6 +1,7 @@
 import { type Duration, durationMsOrAsIs } from '../windows/duration.ts';
+import { readableOptions, unknownOptions, withProblems } from './builder-problems.ts';
 import type { ColumnNames } from './column.ts';
-import { DESCRIBED_OPTIONS, described, frozenCopy, refuseUnknownOptions } from './known-options.ts';
+import { DESCRIBED_OPTIONS, described, frozenCopy } from './described.ts';
 import type { Columns, Described, StreamSource } from './types.ts';
 
 export const DEFAULT_DEDUPE_HORIZON: Duration = '1h';
@@ -47,8 +48,9 @@ const KNOWN = [
  *   eventId: 'id',
  * });
  */
-export function streamSource<const C extends Columns>(options: StreamSourceOptions<C>): StreamSource<C> {
-  refuseUnknownOptions('a stream source', options, KNOWN);
+export function streamSource<const C extends Columns>(given: StreamSourceOptions<C>): StreamSource<C> {
+  const problems = unknownOptions('', given, KNOWN);
+  const options = readableOptions(given);
   return Object.freeze({
     kind: 'stream_source',
     name: options.name,
@@ -60,5 +62,6 @@ export function streamSource<const C extends Columns>(options: StreamSourceOptio
     maxFutureMs: durationMsOrAsIs(options.maxFuture ?? DEFAULT_MAX_FUTURE),
     latenessMs: durationMsOrAsIs(options.lateness ?? DEFAULT_LATENESS),
     ...described(options),
+    ...withProblems(problems),
   });
 }

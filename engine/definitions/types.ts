@@ -15,7 +15,13 @@ export interface Described {
   readonly tags?: readonly string[];
 }
 
-export interface Column {
+/** Made by a builder. */
+export interface Built {
+  /** What the builder was given that cannot work: `compileRepo` reports it. Left out: nothing. */
+  readonly problems?: readonly string[];
+}
+
+export interface Column extends Built {
   readonly type: ColumnType;
   /** A nullable column may be null or left out; in CSV its empty field is null. */
   readonly nullable: boolean;
@@ -26,7 +32,7 @@ export type Columns = Readonly<Record<string, Column>>;
 /** An event after decoding: every declared column is present. */
 export type EventRow = Readonly<Record<string, ColumnValue>>;
 
-export interface StreamSource<C extends Columns = Columns> extends Described {
+export interface StreamSource<C extends Columns = Columns> extends Described, Built {
   readonly kind: 'stream_source';
   readonly name: string;
   /** Kafka topic or embedded log; defaults to the name. */
@@ -44,7 +50,7 @@ export interface StreamSource<C extends Columns = Columns> extends Described {
   readonly latenessMs: number;
 }
 
-export interface Entity extends Described {
+export interface Entity extends Described, Built {
   readonly kind: 'entity';
   /** Also the name under which requests give the key, e.g. `customer_id`. */
   readonly name: string;
@@ -81,7 +87,7 @@ export type Window =
   | { readonly kind: 'last_events'; readonly count: number; readonly withinMs: number | null };
 
 /** An aggregation of a column over a window. */
-export interface Feature<Col extends string | null = string | null, V = unknown> extends Described {
+export interface Feature<Col extends string | null = string | null, V = unknown> extends Described, Built {
   readonly kind: 'feature';
   /** `Operation.name`. */
   readonly operation: string;
@@ -108,7 +114,7 @@ export interface Projection<Row> {
   readonly from: (event: Row) => ColumnValue;
 }
 
-export interface FeatureView<Fs = Readonly<Record<string, Feature>>> extends Described {
+export interface FeatureView<Fs = Readonly<Record<string, Feature>>> extends Described, Built {
   readonly kind: 'feature_view';
   readonly name: string;
   readonly source: StreamSource;
@@ -139,7 +145,7 @@ export interface FeatureReference<V = unknown> {
 }
 
 /** A function of request data, the as-of time and other features; must be pure. */
-export interface OnDemandFeature<V = unknown> extends Described {
+export interface OnDemandFeature<V = unknown> extends Described, Built {
   readonly kind: 'on_demand_feature';
   readonly name: string;
   readonly type: ColumnType;
@@ -156,7 +162,7 @@ export interface OnDemandFeature<V = unknown> extends Described {
   readonly __value?: V;
 }
 
-export interface FeatureService extends Described {
+export interface FeatureService extends Described, Built {
   readonly kind: 'feature_service';
   readonly name: string;
   /** In the order of the response. A whole view stands for all its features. */

@@ -13,10 +13,11 @@
  * Limit: abstract names belong to a network namespace. Two containers that mount one volume and do not share a
  * network are not kept apart; orchestrators must give the volume to one of them (ReadWriteOncePod).
  */
-import { mkdir, readFile, stat, unlink } from 'node:fs/promises';
+import { readFile, stat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { makeDirectory } from './durable-directory.ts';
 
 /** Another process, or another part of this one, has the directory open. */
 export class DirectoryLockedError extends Error {
@@ -53,7 +54,7 @@ const ABSTRACT_NAME_BYTES = 108;
 
 /** Takes the directory, which is created if missing. Throws `DirectoryLockedError` where it is taken. */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
-  await mkdir(directory, { recursive: true });
+  makeDirectory(directory);
   const { dev, ino } = await stat(directory, { bigint: true });
   const name = socketName(`millrace-${dev}-${ino}`);
   let server = await listen(name);

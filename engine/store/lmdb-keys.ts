@@ -7,6 +7,7 @@
  *     field      state · field name ASCII                                  (the head has the empty name)
  *     watermark  shard u16 · namespace 8 bytes · partition u16 · source UTF-8
  *     due        shard u16 · due time u64 · state
+ *     record     name ASCII
  */
 import { checkAddress, checkFieldName, checkTimeMs, checkWatermarkName } from './state-address.ts';
 import type { FieldName, StateAddress, WatermarkName } from './tile-store.ts';
@@ -66,6 +67,22 @@ export function endOfState(state: Uint8Array): Uint8Array {
   end.set(state);
   end[state.length] = 0x80;
   return end;
+}
+
+/** Whether a key of a state is that of its head. */
+export function isHeadKey(key: Uint8Array): boolean {
+  return key.length === KEY_AT + key[KEY_LENGTH_AT]! * 256 + key[KEY_LENGTH_AT + 1]!;
+}
+
+/** All keys of states, and all of watermarks, of a namespace in a shard are ≥ start and < end. */
+export function namespaceRange(shard: number, namespace: string): { start: Uint8Array; end: Uint8Array } {
+  const start = new Uint8Array(KEY_LENGTH_AT);
+  writeU16(start, 0, shard);
+  writeHex(start, NAMESPACE_AT, namespace);
+  // Behind every key: what follows the number is UTF-8, in which no byte is 0xff.
+  const end = new Uint8Array(KEY_AT + 1).fill(0xff);
+  end.set(start);
+  return { start, end };
 }
 
 export function decodeStateKey(state: Uint8Array): StateAddress {

@@ -4,19 +4,21 @@
  * Reads are synchronous point lookups in one snapshot, so one call is of one instant. Writes go through lmdb's
  * batched transactions: concurrent calls share a commit, the checks run on this thread inside the transaction,
  * the commit and the flush on lmdb's. A promise resolves when its writes are visible. They are flushed right
- * after, in order (`overlappingSync`): a power failure may lose the newest transactions, which is the suffix the
- * watermark protocol allows, and never damages older ones; a crash of this process alone loses nothing.
+ * after, in order (`overlappingSync`): a power failure, or a kill, may lose the newest transactions, which is the suffix
+ * the watermark protocol allows, and never damages older ones.
  *
  * Databases: `states` (see lmdb-keys.ts; the head's value is token 8 bytes · head), `watermarks`, `due` (ordered
- * by due time, values empty), `due-of-state` (state → due time u64), `meta`.
+ * by due time, values empty), `due-of-state` (state → due time u64), `records` (name → token 8 bytes · text), `meta`.
  */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { ByteArena } from './byte-arena.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
 import {
   type BytesDatabase,
   causeOf,
   type Environment,
+  hasRoomToOpen,
   isOutOfSpace,
   openDatabase,
   openEnvironment,
@@ -29,20 +31,33 @@ import {
   dueKey,
   dueKeyBound,
   endOfState,
+  isHeadKey,
+  namespaceRange,
   readU64,
   StateKeyWriter,
   watermarkKey,
   writeU64,
 } from './lmdb-keys.ts';
 import { randomTokens } from './random-tokens.ts';
-import { checkShard, checkTimeMs, checkToken } from './state-address.ts';
-import { StoreClosedError, StoreFormatError, StoreFullError } from './store-errors.ts';
+import {
+  checkNamespace,
+  checkRecordName,
+  checkRecordWrite,
+  checkShard,
+  checkTimeMs,
+  checkToken,
+} from './state-address.ts';
+import { StoreClosedError, StoreFormatError, StoreFullError, StoreUnavailableError } from './store-errors.ts';
 import type {
   CompareAndSet,
+  DroppedStates,
   DueEntry,
   MoveWatermark,
   ReadRequest,
   ReadState,
+  RecordWrite,
+  ShardLook,
+  StoreRecord,
   TileStore,
   Token,
   Watermark,
@@ -63,6 +78,8 @@ export interface LmdbTileStoreOptions {
   readonly random?: () => string;
 }
 
+const FLUSH_TIMEOUT_MS = 5_000;
+
 const FORMAT = '1';
 const FORMAT_KEY = new TextEncoder().encode('format');
 const NO_BYTES = new Uint8Array(0);
@@ -70,6 +87,8 @@ const NO_BYTES = new Uint8Array(0);
 const PAGE_BYTES = 4096;
 const ENTRY_OVERHEAD_BYTES = 128;
 const MAX_READ_LIMIT = 2 ** 31 - 1;
+/** Keys that one call removes, and a whole state more: they hold the thread. */
+const DROPPED_KEYS_MIN = 1_000;
 
 const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -94,6 +113,7 @@ export class LmdbTileStore implements TileStore {
   readonly #watermarks: BytesDatabase;
   readonly #due: BytesDatabase;
   readonly #dueOfState: BytesDatabase;
+  readonly #records: BytesDatabase;
   readonly #random: () => string;
   readonly #incarnation: string;
   readonly #maxBytes: number;
@@ -104,17 +124,23 @@ export class LmdbTileStore implements TileStore {
   #inFlightBytes = 0;
   #closing: Promise<void> | undefined;
 
-  /** Throws `DirectoryLockedError` where another process has it open. */
+  /**
+   * Throws `DirectoryLockedError` where another process has it open, `StoreFullError` where its disk has no room for
+   * what opening writes.
+   */
   static async open(options: LmdbTileStoreOptions): Promise<LmdbTileStore> {
-    const lock = await lockDirectory(options.path);
-    const environment = openEnvironment({ path: options.path, overlappingSync: true });
+    const { path } = options;
+    const lock = await lockDirectory(path);
+    let environment: Environment | undefined;
     try {
-      checkFormat(openDatabase(environment, 'meta'), options.path);
+      if (!(await hasRoomToOpen(path))) throw diskFull();
+      environment = await openEnvironment({ path, overlappingSync: true });
+      checkFormat(openDatabase(environment, 'meta'), path);
       return new LmdbTileStore(options, environment, lock);
     } catch (error) {
-      await environment.close();
+      await environment?.close();
       await lock.release();
-      throw error;
+      throw (await isOutOfSpace(error, path)) ? diskFull(error) : error;
     }
   }
 
@@ -129,6 +155,7 @@ export class LmdbTileStore implements TileStore {
     this.#watermarks = openDatabase(this.#environment, 'watermarks');
     this.#due = openDatabase(this.#environment, 'due');
     this.#dueOfState = openDatabase(this.#environment, 'due-of-state');
+    this.#records = openDatabase(this.#environment, 'records');
     this.#usedBytesMax = this.#usedBytes();
   }
 
@@ -143,7 +170,7 @@ export class LmdbTileStore implements TileStore {
     try {
       const options = { transaction };
       const arena = this.#arena;
-      return requests.map(({ address, fields, watermarks = [] }) => {
+      return requests.map(({ address, fields, watermarks = [], marked = false }) => {
         const base = this.#states.getBinaryFast(this.#keys.state(address), options);
         // lmdb overwrites what a get returned in the next get: everything is copied at once.
         const copy = base === undefined ? null : arena.copy(valueView(base));
@@ -159,6 +186,7 @@ export class LmdbTileStore implements TileStore {
             const value = this.#watermarks.getBinaryFast(watermarkKey(address.shard, name), options);
             return value === undefined ? null : decodeWatermark(valueView(value));
           }),
+          ...(marked ? { mark: null } : {}),
         };
       });
     } finally {
@@ -181,6 +209,11 @@ export class LmdbTileStore implements TileStore {
     } finally {
       this.#inFlightBytes -= reservedBytes;
     }
+  }
+
+  /** Without a mark: an environment that is open loses nothing that was read. */
+  async look(shard: number, names: readonly WatermarkName[]): Promise<ShardLook> {
+    return { mark: null, watermarks: await this.readWatermarks(shard, names) };
   }
 
   async readWatermarks(shard: number, names: readonly WatermarkName[]): Promise<(Watermark | null)[]> {
@@ -233,7 +266,8 @@ export class LmdbTileStore implements TileStore {
     );
   }
 
-  async dropDue(entries: readonly DueEntry[]): Promise<void> {
+  async postponeDue(entries: readonly DueEntry[], untilMs: number): Promise<void> {
+    checkTimeMs('due time', untilMs);
     const prepared = entries.map(({ address, leasedUntilMs }) => ({
       stateKey: this.#keys.state(address).slice(),
       shard: address.shard,
@@ -241,7 +275,7 @@ export class LmdbTileStore implements TileStore {
     }));
     await this.#transact(() => {
       for (const { stateKey, shard, leasedUntilMs } of prepared) {
-        if (this.#dueOf(stateKey) === leasedUntilMs) this.#setDue(shard, stateKey, null);
+        if (this.#dueOf(stateKey) === leasedUntilMs) this.#setDue(shard, stateKey, untilMs);
       }
     });
   }
@@ -251,10 +285,97 @@ export class LmdbTileStore implements TileStore {
     return this.#due.getKeysCount(dueUpTo(shard, nowMs));
   }
 
-  /** Resolves when everything written so far is on disk: for a clean shutdown and for backups. */
+  async readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
+    this.#assertOpen();
+    for (const name of names) checkRecordName(name);
+    const transaction = this.#environment.useReadTransaction();
+    try {
+      return names.map((name) => {
+        const value = this.#records.getBinaryFast(textEncoder.encode(name), { transaction });
+        if (value === undefined) return null;
+        const bytes = valueView(value);
+        return { token: readHex(bytes, 0), text: textDecoder.decode(bytes.subarray(TOKEN_BYTES)) };
+      });
+    } finally {
+      transaction.done();
+    }
+  }
+
+  async compareAndSetRecord(write: RecordWrite): Promise<boolean> {
+    checkRecordWrite(write);
+    const { expected, next } = write;
+    const key = textEncoder.encode(write.name);
+    const text = textEncoder.encode(next.text);
+    const value = new Uint8Array(TOKEN_BYTES + text.length);
+    writeHex(value, 0, next.token);
+    value.set(text, TOKEN_BYTES);
+    return this.#transact(() => {
+      const present = this.#records.getBinaryFast(key);
+      if ((present === undefined ? null : readHex(present, 0)) !== expected) return false;
+      this.#records.put(key, value);
+      return true;
+    });
+  }
+
+  async dropWatermarks(shard: number, namespace: string): Promise<void> {
+    checkShard(shard);
+    checkNamespace(namespace);
+    const range = namespaceRange(shard, namespace);
+    await this.#transact(() => {
+      for (const key of [...this.#watermarks.getKeys(range)]) this.#watermarks.remove(key);
+    });
+  }
+
+  async dropStates(args: {
+    shard: number;
+    namespace: string;
+    cursor: string | null;
+  }): Promise<DroppedStates | null> {
+    const { shard, namespace } = args;
+    checkShard(shard);
+    checkNamespace(namespace);
+    const range = namespaceRange(shard, namespace);
+    return this.#transact(() => {
+      for (const _ of this.#watermarks.getKeys(range)) return null;
+      const keys: Uint8Array[] = [];
+      let cursor: string | null = null;
+      for (const key of this.#states.getKeys(range)) {
+        // Whole states only: fields without a head would become part of the state that is made next.
+        if (keys.length >= DROPPED_KEYS_MIN && isHeadKey(key)) {
+          // What is left begins where the range does.
+          cursor = '';
+          break;
+        }
+        keys.push(key);
+      }
+      let dropped = 0;
+      for (const key of keys) {
+        this.#states.remove(key);
+        if (!isHeadKey(key)) continue;
+        this.#setDue(shard, key, null);
+        dropped++;
+      }
+      return { dropped, cursor };
+    });
+  }
+
+  /**
+   * Resolves when everything that could be read before the call is on disk, and survives a power failure.
+   * @throws StoreUnavailableError where that does not become known within 5 s, as after a transaction that failed on a full disk
+   */
   async flush(): Promise<void> {
     this.#assertOpen();
-    await this.#environment.flushed;
+    // lmdb-js never settles the promise of a transaction that failed.
+    const waiting = new AbortController();
+    const late = delay(FLUSH_TIMEOUT_MS, undefined, { signal: waiting.signal }).then(() => {
+      throw new StoreUnavailableError(`the tile store was not flushed within ${FLUSH_TIMEOUT_MS / 1000} s`);
+    });
+    try {
+      await Promise.race([this.#environment.flushed, late]);
+    } finally {
+      late.catch(() => {});
+      waiting.abort();
+    }
   }
 
   /** Finishes what is in flight, flushes and gives the directory free. Idempotent. */
@@ -279,9 +400,7 @@ export class LmdbTileStore implements TileStore {
     } catch (error) {
       const cause = await causeOf(error);
       if (!(await isOutOfSpace(cause, this.#path))) throw cause;
-      throw new StoreFullError('the disk of the tile store is full: free space on it, then try again', {
-        cause,
-      });
+      throw diskFull(cause);
     }
   }
 
@@ -321,7 +440,7 @@ export class LmdbTileStore implements TileStore {
   }
 
   #usedBytes(): number {
-    return usedBytes([this.#states, this.#watermarks, this.#due, this.#dueOfState]);
+    return usedBytes([this.#states, this.#watermarks, this.#due, this.#dueOfState, this.#records]);
   }
 
   /** What the writes add at most, whatever they replace; 0 where there is no limit. */
@@ -378,6 +497,12 @@ export class LmdbTileStore implements TileStore {
     writeU64(value, 0, dueMs);
     this.#dueOfState.put(stateKey, value);
   }
+}
+
+function diskFull(cause?: unknown): StoreFullError {
+  return new StoreFullError('the disk of the tile store is full: free space on it, then try again', {
+    cause,
+  });
 }
 
 function pageBytesMax(valueBytes: number): number {

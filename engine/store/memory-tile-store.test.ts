@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryTileStore } from './memory-tile-store.ts';
+import { hasLostSince } from './shard-mark.ts';
 import { describeTileStore } from './tile-store.contract.ts';
 import type { CompareAndSet, StateAddress, Watermark } from './tile-store.ts';
 
@@ -54,9 +55,17 @@ describe('memory tile store in the simulator', () => {
     await record(store.leaseDue({ shard: 0, nowMs: 5, leaseUntilMs: 9, limit: 1 }));
     const [entry] = await store.leaseDue({ shard: 0, nowMs: 9, leaseUntilMs: 20, limit: 1 });
     hashes.push(store.stateHash());
-    await record(store.dropDue([entry!]));
+    await record(store.postponeDue([entry!], 40));
     await record(store.compareAndSet([{ ...write(address('k'), 3, 4, 'b'), dueMs: 6 }]));
     await record(store.compareAndSet([write(address('k'), 4, null, 'a')]));
+    await record(store.compareAndSet([write(address('k'), null, 5, 'a')]));
+    const made = { name: 'r', expected: null, next: { token: token(1), text: 'one' } };
+    await record(store.compareAndSetRecord(made));
+    await record(
+      store.compareAndSetRecord({ ...made, expected: token(1), next: { token: token(2), text: '' } }),
+    );
+    await record(store.dropWatermarks(0, NAMESPACE));
+    await record(store.dropStates({ shard: 0, namespace: NAMESPACE }));
 
     expect(store.historyLength(0)).toBe(hashes.length - 1);
     while (hashes.length > 1) {
@@ -100,6 +109,36 @@ describe('memory tile store in the simulator', () => {
     expect(store.rollback(5)).toBe(0);
   });
 
+  it('shows in its mark what it lost, also when it has come as far again', async () => {
+    const store = new MemoryTileStore({ random: counter() });
+    const move = async (expected: number | null, next: number): Promise<void> => {
+      const incarnation = await store.incarnation(0);
+      const from = expected === null ? null : token(expected);
+      const moves = [{ shard: 0, name, expected: from, incarnation, next: mark(next) }];
+      expect(await store.moveWatermarks(moves)).toEqual([true]);
+    };
+    const seen = async () => (await store.look(0, [name])).mark;
+    await move(null, 1);
+    await move(1, 2);
+    const first = await seen();
+    store.rollback(1);
+    expect(hasLostSince(first, await seen())).toBe(true);
+    await move(1, 3);
+    expect(hasLostSince(first, await seen())).toBe(true);
+    const second = await seen();
+    store.wipe();
+    expect(hasLostSince(second, await seen())).toBe(true);
+    await move(null, 4);
+    await move(4, 5);
+    await move(5, 6);
+    expect(hasLostSince(second, await seen())).toBe(true);
+    const third = await seen();
+    await store.compareAndSet([write(address('k'), null, 1, 'a')]);
+    store.rollback(1);
+    // What was lost is behind every move of a watermark: nobody was told that it is there.
+    expect(hasLostSince(third, await seen())).toBe(false);
+  });
+
   it('keeps a bounded history', async () => {
     const store = new MemoryTileStore({ random: counter(), historyLimit: 10 });
     for (let i = 1; i <= 100; i++) {
@@ -109,6 +148,13 @@ describe('memory tile store in the simulator', () => {
     expect(store.historyLength(0)).toBeGreaterThanOrEqual(10);
     expect(store.rollback(7)).toBe(7);
     expect((await store.read([{ address: address('k'), fields: [] }]))[0]!.token).toBe(token(93));
+  });
+
+  it('keeps no history where none is asked for', async () => {
+    const store = new MemoryTileStore({ random: counter(), historyLimit: 0 });
+    for (let i = 1; i <= 5; i++)
+      await store.compareAndSet([write(address('k'), i === 1 ? null : i - 1, i, 'a')]);
+    expect(store.historyLength(0)).toBe(0);
   });
 
   it('hashes content, not the order it was written in', async () => {

@@ -3,13 +3,17 @@
  * fail the way a real store does. Deterministic: incarnations come from the given `random`.
  *
  * Each shard keeps a history of its mutations. One mutation is what a remote store does in one atomic step: one
- * applied compare-and-set, one moved watermark, one due entry leased or dropped.
+ * applied compare-and-set, one moved watermark, one due entry leased or put off, one written record.
  */
 import { createHash } from 'node:crypto';
 import { ByteWriter } from '../bytes.ts';
+import type { ShardMark } from './shard-mark.ts';
 import {
   checkAddress,
   checkFieldName,
+  checkNamespace,
+  checkRecordName,
+  checkRecordWrite,
   checkShard,
   checkTimeMs,
   checkToken,
@@ -18,17 +22,22 @@ import {
 import { StoreClosedError } from './store-errors.ts';
 import type {
   CompareAndSet,
+  DroppedStates,
   DueEntry,
   FieldName,
   MoveWatermark,
   ReadRequest,
   ReadState,
+  RecordWrite,
+  ShardLook,
   StateAddress,
+  StoreRecord,
   TileStore,
   Token,
   Watermark,
   WatermarkName,
 } from './tile-store.ts';
+import { encodeWatermark } from './watermark-bytes.ts';
 
 export interface MemoryTileStoreOptions {
   /** Makes incarnations; no two answers may be equal. */
@@ -54,6 +63,10 @@ interface Shard {
   readonly states: Map<string, State>;
   readonly watermarks: Map<string, Watermark>;
   readonly due: Map<string, Due>;
+  readonly records: Map<string, StoreRecord>;
+  mark: ShardMark | null;
+  /** What the history of the mark is of. */
+  markIncarnation: string;
   /** Oldest first; running one takes its mutation back, in reverse order only. */
   history: (() => void)[];
 }
@@ -92,6 +105,8 @@ export class MemoryTileStore implements TileStore {
       shard.states.clear();
       shard.watermarks.clear();
       shard.due.clear();
+      shard.records.clear();
+      shard.mark = null;
       shard.history = [];
     }
   }
@@ -100,7 +115,7 @@ export class MemoryTileStore implements TileStore {
   stateHash(): string {
     const writer = new ByteWriter(4096);
     const shards = [...this.#shards].filter(
-      ([, shard]) => shard.states.size + shard.watermarks.size + shard.due.size,
+      ([, shard]) => shard.states.size + shard.watermarks.size + shard.due.size + shard.records.size,
     );
     for (const [number, shard] of shards.sort(([a], [b]) => a - b)) {
       writer.varint(number);
@@ -118,17 +133,18 @@ export class MemoryTileStore implements TileStore {
       writer.varint(shard.watermarks.size);
       for (const [key, watermark] of sorted(shard.watermarks)) {
         writer.text(key);
-        writer.varint(watermark.nextOffset);
-        writer.text(watermark.token);
-        writer.f64(watermark.maxEventTimeMs);
-        writer.f64(watermark.appendedMs);
-        writer.f64(watermark.clockMs);
-        writer.text(watermark.logIdentity);
+        writer.blob(encodeWatermark(watermark));
       }
       writer.varint(shard.due.size);
       for (const [key, entry] of sorted(shard.due)) {
         writer.text(key);
         writer.varint(entry.dueMs);
+      }
+      writer.varint(shard.records.size);
+      for (const [name, record] of sorted(shard.records)) {
+        writer.text(name);
+        writer.text(record.token);
+        writer.text(record.text);
       }
     }
     return createHash('sha256').update(writer.finish()).digest('hex').slice(0, 16);
@@ -139,7 +155,7 @@ export class MemoryTileStore implements TileStore {
   }
 
   async read(requests: readonly ReadRequest[]): Promise<ReadState[]> {
-    return requests.map(({ address, fields, watermarks = [] }) => {
+    return requests.map(({ address, fields, watermarks = [], marked = false }) => {
       checkAddress(address);
       for (const field of fields) checkFieldName(field);
       for (const name of watermarks) checkWatermarkName(name);
@@ -150,6 +166,7 @@ export class MemoryTileStore implements TileStore {
         head: state?.head ?? null,
         fields: fields.map((field) => state?.fields.get(field) ?? null),
         watermarks: watermarks.map((name) => shard.watermarks.get(watermarkId(name)) ?? null),
+        ...(marked ? { mark: shard.mark } : {}),
       };
     });
   }
@@ -189,6 +206,10 @@ export class MemoryTileStore implements TileStore {
     return names.map((name) => watermarks.get(watermarkId(name)) ?? null);
   }
 
+  async look(shard: number, names: readonly WatermarkName[]): Promise<ShardLook> {
+    return { mark: this.#shard(shard).mark, watermarks: await this.readWatermarks(shard, names) };
+  }
+
   async moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
     for (const { shard, name, expected, next } of moves) {
       checkShard(shard);
@@ -202,8 +223,18 @@ export class MemoryTileStore implements TileStore {
       if (incarnation !== shard.incarnation) return false;
       if ((shard.watermarks.get(id)?.token ?? null) !== expected) return false;
       const before = shard.watermarks.get(id);
+      const { mark, markIncarnation } = shard;
       set(shard.watermarks, id, { ...next });
-      this.#remember(shard, () => set(shard.watermarks, id, before));
+      const goesOn = mark !== null && markIncarnation === incarnation;
+      shard.mark = goesOn
+        ? { history: mark.history, moves: mark.moves + 1 }
+        : { history: next.token, moves: 1 };
+      shard.markIncarnation = incarnation;
+      this.#remember(shard, () => {
+        set(shard.watermarks, id, before);
+        shard.mark = mark;
+        shard.markIncarnation = markIncarnation;
+      });
       return true;
     });
   }
@@ -224,12 +255,13 @@ export class MemoryTileStore implements TileStore {
     });
   }
 
-  async dropDue(entries: readonly DueEntry[]): Promise<void> {
+  async postponeDue(entries: readonly DueEntry[], untilMs: number): Promise<void> {
+    checkTimeMs('due time', untilMs);
     for (const { address } of entries) checkAddress(address);
     for (const { address, leasedUntilMs } of entries) {
       const shard = this.#shard(address.shard);
       const id = stateId(address);
-      if (shard.due.get(id)?.dueMs === leasedUntilMs) this.#setDue(shard, id, undefined);
+      if (shard.due.get(id)?.dueMs === leasedUntilMs) this.#setDue(shard, id, { address, dueMs: untilMs });
     }
   }
 
@@ -237,6 +269,44 @@ export class MemoryTileStore implements TileStore {
     let count = 0;
     for (const entry of this.#shard(shard).due.values()) if (entry.dueMs <= nowMs) count++;
     return count;
+  }
+
+  async readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
+    for (const name of names) checkRecordName(name);
+    const { records } = this.#shard(0);
+    return names.map((name) => records.get(name) ?? null);
+  }
+
+  async compareAndSetRecord(write: RecordWrite): Promise<boolean> {
+    checkRecordWrite(write);
+    const { name, expected, next } = write;
+    const shard = this.#shard(0);
+    const before = shard.records.get(name);
+    if ((before?.token ?? null) !== expected) return false;
+    shard.records.set(name, { ...next });
+    this.#remember(shard, () => set(shard.records, name, before));
+    return true;
+  }
+
+  async dropWatermarks(number: number, namespace: string): Promise<void> {
+    checkNamespace(namespace);
+    const shard = this.#shard(number);
+    const dropped = [...shard.watermarks].filter(([id]) => id.startsWith(namespace));
+    for (const [id] of dropped) shard.watermarks.delete(id);
+    this.#remember(shard, () => {
+      for (const [id, watermark] of dropped) shard.watermarks.set(id, watermark);
+    });
+  }
+
+  /** All at once. */
+  async dropStates(args: { shard: number; namespace: string }): Promise<DroppedStates | null> {
+    const { namespace } = args;
+    checkNamespace(namespace);
+    const shard = this.#shard(args.shard);
+    for (const id of shard.watermarks.keys()) if (id.startsWith(namespace)) return null;
+    const ids = [...shard.states.keys()].filter((id) => id.startsWith(namespace));
+    for (const id of ids) this.#change(shard, id, undefined, undefined);
+    return { dropped: ids.length, cursor: null };
   }
 
   async close(): Promise<void> {
@@ -253,6 +323,9 @@ export class MemoryTileStore implements TileStore {
         states: new Map(),
         watermarks: new Map(),
         due: new Map(),
+        records: new Map(),
+        mark: null,
+        markIncarnation: '',
         history: [],
       };
       this.#shards.set(number, shard);
@@ -283,7 +356,7 @@ export class MemoryTileStore implements TileStore {
     shard.history.push(undo);
     // Dropping half at once keeps the cost per mutation constant.
     if (shard.history.length > 2 * this.#historyLimit) {
-      shard.history = shard.history.slice(-this.#historyLimit);
+      shard.history.splice(0, shard.history.length - this.#historyLimit);
     }
   }
 }

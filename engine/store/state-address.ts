@@ -3,11 +3,12 @@
  * collapses. Entity keys are hostile input: any well-formed Unicode is legal, including the empty key, `}` and
  * NUL; a lone surrogate is not, because UTF-8 has no form for it and two such keys would become one.
  */
-import type { FieldName, StateAddress, Token, WatermarkName } from './tile-store.ts';
+import type { FieldName, RecordWrite, StateAddress, Token, WatermarkName } from './tile-store.ts';
 
 /** Longest entity key and source name, in UTF-8 bytes. */
 export const MAX_ENTITY_KEY_BYTES = 1024;
 export const MAX_SOURCE_BYTES = 255;
+export const MAX_RECORD_BYTES = 16 * 1024;
 export const MAX_SHARD = 0xffff;
 export const MAX_PARTITION = 0xffff;
 
@@ -19,6 +20,7 @@ export class InvalidAddressError extends Error {
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const HEX_16 = /^[0-9a-f]{16}$/;
 const FIELD_NAME = /^[A-Za-z0-9:]{1,16}$/;
+const RECORD_NAME = /^[A-Za-z0-9:_.-]{1,64}$/;
 
 export function checkText(what: string, text: string, maxBytes: number): void {
   if (typeof text !== 'string') throw new InvalidAddressError(`${what} must be a string`);
@@ -66,7 +68,20 @@ export function checkTimeMs(what: string, timeMs: number): void {
   checkInteger(what, timeMs, Number.MAX_SAFE_INTEGER);
 }
 
-function checkNamespace(namespace: string): void {
+export function checkRecordName(name: string): void {
+  if (!RECORD_NAME.test(name)) {
+    throw new InvalidAddressError('a record name is 1 to 64 ASCII letters, digits, ":", "_", "-" and "."');
+  }
+}
+
+export function checkRecordWrite({ name, expected, next }: RecordWrite): void {
+  checkRecordName(name);
+  if (expected !== null) checkToken(expected);
+  checkToken(next.token);
+  checkText('record', next.text, MAX_RECORD_BYTES);
+}
+
+export function checkNamespace(namespace: string): void {
   if (!HEX_16.test(namespace)) throw new InvalidAddressError('a namespace is 16 lower-case hex digits');
 }
 

@@ -5,10 +5,14 @@
  * method is one round trip per store node; arrays are there so that a remote store can pipeline.
  *
  * What it leaves out on purpose: merging (done by the caller, guarded by compare-and-set), scans (compaction
- * works from the due index), time (arguments), and durability acknowledgements (a store may lose its newest
- * writes as long as it loses a *suffix per shard*: states, watermarks and due entries of one shard roll back
- * together to one earlier moment; the watermark protocol repairs the rest, see ARCHITECTURE.md).
+ * works from the due index; only a namespace that is given up is dropped by looking for it), time (arguments), and durability acknowledgements (a store may lose its newest
+ * writes as long as it loses a *suffix per shard*: states, watermarks and due entries of one shard, and with the first
+ * shard the records, roll back together to one earlier moment; the watermark protocol repairs the rest, see ARCHITECTURE.md).
  */
+
+import type { LogGap } from './log-gap.ts';
+import type { ShardMark } from './shard-mark.ts';
+import type { UnappliedOffsets } from './unapplied-offsets.ts';
 
 /** Opaque 64-bit identity of one state's content, as 16 lower-case hex digits; replaced by every write. */
 export type Token = string;
@@ -28,6 +32,8 @@ export interface ReadRequest {
   readonly fields: readonly FieldName[];
   /** Also return these watermarks of the address's shard, read at the same instant as the state. */
   readonly watermarks?: readonly WatermarkName[];
+  /** Also return the mark of the address's shard, read no earlier than the state. */
+  readonly marked?: boolean;
 }
 
 export interface ReadState {
@@ -38,6 +44,15 @@ export interface ReadState {
   /** As asked, in order; null where absent. The bytes are valid until the caller yields to the event loop. */
   readonly fields: readonly (Uint8Array | null)[];
   /** As asked in `watermarks`, in order; empty where not asked. */
+  readonly watermarks: readonly (Watermark | null)[];
+  /** Where asked for with `marked`; null: no watermark was moved yet, or the store loses nothing while it is open. */
+  readonly mark?: ShardMark | null;
+}
+
+export interface ShardLook {
+  /** As in `ReadState`. */
+  readonly mark: ShardMark | null;
+  /** In the order of the names. */
   readonly watermarks: readonly (Watermark | null)[];
 }
 
@@ -64,7 +79,7 @@ export interface WatermarkName {
 }
 
 export interface Watermark {
-  /** Every record with offset < `nextOffset` has been applied to this shard. */
+  /** Every record with offset < `nextOffset` has been applied to this shard, but for those that are `unapplied`. */
   readonly nextOffset: number;
   /** Random, replaced by every move: two watermarks at the same offset are still told apart. */
   readonly token: Token;
@@ -79,6 +94,18 @@ export interface Watermark {
   readonly clockMs: number;
   /** What the log looked like when this was written (`EventLog.identity`), to notice a re-created log. */
   readonly logIdentity: string;
+  /**
+   * CRC-32 of the value of the last record applied, with `appendedMs` what tells it from another record at its offset.
+   * Left out: not known.
+   */
+  readonly checksum?: number;
+  /**
+   * Records below `nextOffset` that were gone before they were applied, and that some window may still ask for.
+   * At most `GAPS_MAX`. Left out: none.
+   */
+  readonly gaps?: readonly LogGap[];
+  /** Absent: not known. */
+  readonly unapplied?: UnappliedOffsets;
 }
 
 export interface MoveWatermark {
@@ -89,6 +116,28 @@ export interface MoveWatermark {
   /** The store's incarnation seen when `expected` was read. */
   readonly incarnation: string;
   readonly next: Watermark;
+}
+
+/** A short text under a name that the processes of a deployment agree on, such as where a view's state lies. */
+export interface StoreRecord {
+  /** Random, replaced by every write. */
+  readonly token: Token;
+  /** At most 16 KiB of UTF-8. */
+  readonly text: string;
+}
+
+export interface RecordWrite {
+  /** 1 to 64 ASCII letters, digits, `:`, `_`, `-` and `.`. */
+  readonly name: string;
+  /** Token of the record read, or null: it must not exist. */
+  readonly expected: Token | null;
+  readonly next: StoreRecord;
+}
+
+export interface DroppedStates {
+  readonly dropped: number;
+  /** To go on with; null: every state that was there when the first call was made is gone. */
+  readonly cursor: string | null;
 }
 
 export interface DueEntry {
@@ -117,6 +166,9 @@ export interface TileStore {
 
   readWatermarks(shard: number, names: readonly WatermarkName[]): Promise<(Watermark | null)[]>;
 
+  /** Watermarks and the shard's mark, of one instant: what later reads are compared with. */
+  look(shard: number, names: readonly WatermarkName[]): Promise<ShardLook>;
+
   /** Moves each iff its token is `expected` and the incarnation is unchanged. `true`: moved. */
   moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]>;
 
@@ -127,13 +179,34 @@ export interface TileStore {
   leaseDue(args: { shard: number; nowMs: number; leaseUntilMs: number; limit: number }): Promise<DueEntry[]>;
 
   /**
-   * Removes entries that are still where `leaseDue` set them: for states of views that are no longer defined,
-   * which nobody will write again.
+   * Moves entries that are still where `leaseDue` set them to `untilMs`: for states that whoever took them cannot
+   * compact. Never removed: another process may know what they are.
    */
-  dropDue(entries: readonly DueEntry[]): Promise<void>;
+  postponeDue(entries: readonly DueEntry[], untilMs: number): Promise<void>;
 
   /** Entries with dueMs ≤ nowMs: the compaction backlog. */
   countDue(shard: number, nowMs: number): Promise<number>;
+
+  /** Records, in order, of one instant; null where there is none. They are part of shard 0. */
+  readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]>;
+
+  /** Writes the record iff its token is `expected`. `true`: written. */
+  compareAndSetRecord(write: RecordWrite): Promise<boolean>;
+
+  /** Removes all watermarks of a namespace from the shard: nothing of it counts as applied any more. */
+  dropWatermarks(shard: number, namespace: string): Promise<void>;
+
+  /**
+   * Removes some states of a namespace, each with its due entry, unless the namespace has a watermark in the shard:
+   * then null, as it is in use (again), at this very instant. A state that nobody can count on may go at any moment:
+   * whoever makes the watermark anew applies the log from its start.
+   * @param args.cursor null to begin, then what the last call gave
+   */
+  dropStates(args: {
+    shard: number;
+    namespace: string;
+    cursor: string | null;
+  }): Promise<DroppedStates | null>;
 
   close(): Promise<void>;
 }

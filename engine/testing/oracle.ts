@@ -36,7 +36,12 @@ export interface OracleQuestion {
 export type OracleAnswer =
   | { readonly kind: 'value'; readonly value: FeatureValue; readonly rows: readonly OracleRow[] }
   | { readonly kind: 'series'; readonly elements: readonly OracleAnswer[] }
-  | { readonly kind: 'groups'; readonly groups: ReadonlyMap<string, OracleAnswer> };
+  | {
+      readonly kind: 'groups';
+      readonly groups: ReadonlyMap<string, OracleAnswer>;
+      /** Whether there were more than are kept. */
+      readonly leftOut: boolean;
+    };
 
 /** value(key, T, W), and what it was made of. */
 export function oracleAnswer(question: OracleQuestion): OracleAnswer {
@@ -62,6 +67,31 @@ export function valueOfAnswer(answer: OracleAnswer): FeatureValue {
     case 'groups':
       return new Map([...answer.groups].map(([key, group]) => [key, valueOfAnswer(group)]));
   }
+}
+
+/** Whether the answer leaves something out for its size; null: that cannot be told from the events. */
+export function isTruncated(feature: CompiledFeature, answer: OracleAnswer): boolean | null {
+  switch (answer.kind) {
+    case 'value': {
+      const different = new Set(answer.rows.map(({ value }) => value)).size;
+      const { operation, params } = feature;
+      if (operation.name === 'collect_set' || operation.name === 'entropy') return different > params[0]!;
+      if (operation.name === 'top_k_frequent') return different > Math.max(params[0]!, params[1]!);
+      // How often buckets were joined shows in the sketch only.
+      return operation.truncated === undefined ? false : null;
+    }
+    case 'series':
+      return anyOf(answer.elements.map((element) => isTruncated(feature, element)));
+    case 'groups':
+      return anyOf([
+        answer.leftOut,
+        ...[...answer.groups.values()].map((group) => isTruncated(feature, group)),
+      ]);
+  }
+}
+
+function anyOf(all: readonly (boolean | null)[]): boolean | null {
+  return all.includes(true) ? true : all.includes(null) ? null : false;
 }
 
 /** Of a series, oldest first. */
@@ -125,7 +155,7 @@ function answerWithin(question: OracleQuestion, bounds: Bounds): OracleAnswer {
   const entries = kept
     .sort()
     .map((name): [string, OracleAnswer] => [name, value(groups.get(name)!, feature.operation.empty)]);
-  return { kind: 'groups', groups: new Map(entries) };
+  return { kind: 'groups', groups: new Map(entries), leftOut: groups.size > by.max };
 }
 
 function rowsOf({ view, feature, column }: OracleQuestion, events: readonly OracleEvent[]): OracleRow[] {

@@ -21,9 +21,10 @@ import { featureView } from '../definitions/feature-view.ts';
 import { streamSource } from '../definitions/stream-source.ts';
 import type { Column, EventRow, Feature, Projection, Window } from '../definitions/types.ts';
 import { TIME_END_MS } from '../tiles/grid.ts';
+import { periodMs } from '../windows/calendar-period.ts';
 import { hasLength } from '../windows/window-reach.ts';
 import type { SeededRandom } from './random.ts';
-import { randomWindow, randomWindowOfKind } from './random-windows.ts';
+import { fitsResolution, randomWindow, randomWindowOfKind } from './random-windows.ts';
 
 export type IdKind = 'integer' | 'long' | 'string' | 'none';
 
@@ -332,7 +333,10 @@ export function randomRepo(random: SeededRandom, name: string, target?: RepoTarg
     const withLifetime = random.chance(0.35);
     const aim = v === 0 ? target : undefined;
     const resolution = (aim === undefined ? random.chance(0.3) : aim.resolution)
-      ? random.pick([2 ** random.between(5, 30), Math.ceil(scaleMs * random.pick([0.5, 1, 4]))])
+      ? Math.min(
+          periodMs('year'),
+          random.pick([2 ** random.between(5, 30), Math.ceil(scaleMs * random.pick([0.5, 1, 4]))]),
+        )
       : null;
     const features: Record<string, Feature> = {};
     // Few windows and several features over each, as real views have.
@@ -348,12 +352,9 @@ export function randomRepo(random: SeededRandom, name: string, target?: RepoTarg
     }
     for (let i = 0; Object.keys(features).length < 5 && i < 12; i++) {
       const chosen = random.pick(windows);
-      const window: Window =
-        resolution !== null &&
-        (chosen.kind === 'sliding' || chosen.kind === 'series') &&
-        chosen.sizeMs < resolution
-          ? { kind: 'sliding', sizeMs: resolution, offsetMs: 0 }
-          : chosen;
+      const window: Window = fitsResolution(chosen, resolution)
+        ? chosen
+        : { kind: 'sliding', sizeMs: resolution!, offsetMs: 0 };
       const feature = featureOf(random, all, window, { scaleMs, resolution });
       if (feature !== null) features[`f${i}`] = feature;
     }

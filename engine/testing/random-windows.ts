@@ -1,6 +1,6 @@
 /** Random windows, from a seed: sizes odd and on the tile grid, offsets, series, calendar periods, last events. */
 import type { Window } from '../definitions/types.ts';
-import { CALENDAR_UNITS, WEEK_STARTS } from '../windows/calendar-period.ts';
+import { CALENDAR_UNITS, periodMs, WEEK_STARTS } from '../windows/calendar-period.ts';
 import type { SeededRandom } from './random.ts';
 
 const DAY_MS = 86_400_000;
@@ -17,11 +17,19 @@ export function randomWindowOfKind(
     const window = attemptOf(random, kind, scaleMs);
     // A series that reaches too far has become another kind.
     if (window.kind !== kind) continue;
-    if (resolutionMs === null || !('sizeMs' in window) || window.sizeMs >= resolutionMs) return window;
-    if (window.kind === 'sliding') return { ...window, sizeMs: resolutionMs };
-    const startMs = window.startMs + resolutionMs - window.sizeMs;
-    if (startMs <= REACH_MAX_MS) return { ...window, sizeMs: resolutionMs, startMs };
+    if (fitsResolution(window, resolutionMs)) return window;
+    if (window.kind === 'sliding') return { ...window, sizeMs: resolutionMs! };
+    if (window.kind !== 'series') continue;
+    const startMs = window.startMs + resolutionMs! - window.sizeMs;
+    if (startMs <= REACH_MAX_MS) return { ...window, sizeMs: resolutionMs!, startMs };
   }
+}
+
+/** Whether a view with the resolution takes the window. */
+export function fitsResolution(window: Window, resolutionMs: number | null): boolean {
+  if (resolutionMs === null) return true;
+  if (window.kind === 'calendar') return periodMs(window.unit) >= resolutionMs;
+  return !('sizeMs' in window) || window.sizeMs >= resolutionMs;
 }
 
 function attemptOf(random: SeededRandom, kind: Window['kind'], scaleMs: number): Window {

@@ -1,5 +1,5 @@
 /** One view with its writer, compactor and reader over a store: the engine without a log. For tests. */
-import { Compactor } from '../../compaction/compactor.ts';
+import { Compactor, inOwnNamespaces } from '../../compaction/compactor.ts';
 import { type StateWriting, ViewWriter } from '../../ingest/view-writer.ts';
 import type { FeatureValue } from '../aggregators/partial-aggregate.ts';
 import { ManualClock } from '../clock.ts';
@@ -112,7 +112,7 @@ export class SingleView {
 
   /** Compacts until nothing is due. Returns the number of states rewritten or ended. */
   async compact(): Promise<number> {
-    const compactor = new Compactor([this.view], this.#writing, async () => true);
+    const compactor = new Compactor(inOwnNamespaces([this.view]), this.#writing, async () => true);
     for (let total = 0; ; ) {
       const { compacted, ended } = await compactor.step(SHARD);
       if (compacted + ended === 0) return total;

@@ -195,7 +195,10 @@ function foldBelowWatermarks(args: Parameters<typeof foldTail>[0]): Fold {
     }
     (tailOffset(tail, i) < bound && tail.times[i]! < olderThanMs ? folded : kept).push(i);
   }
-  if (folded.length === 0) return { kind: 'nothing' };
+  if (folded.length === 0) {
+    raiseFloors(args);
+    return { kind: 'nothing' };
+  }
   const storages = tailStorages(view.storages);
   const tree = new TreeEditor(view, shape, state.fields);
   tree.insert(withoutPositions(pickRows(tail, folded, storages), view));
@@ -206,5 +209,6 @@ function foldBelowWatermarks(args: Parameters<typeof foldTail>[0]): Fold {
     const partition = tailPartition(tail, i);
     head.floors.set(partition, Math.max(head.floors.get(partition) ?? 0, below.get(partition)!));
   }
+  raiseFloors(args);
   return { kind: 'folded', tree, tail: pickRows(tail, kept, storages) };
 }

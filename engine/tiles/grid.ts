@@ -12,6 +12,7 @@
  * many fields with 8. With 4, and more levels, a read asks for half as many names again and is no shorter.
  */
 import type { FieldName } from '../store/tile-store.ts';
+import { base36 } from './base36.ts';
 
 /** A node's children: 2 to this many. */
 export const CHILDREN_BITS = 3;
@@ -38,7 +39,7 @@ const LEVEL_LETTERS = 'abcdefghijk';
 
 /** Field of the node at `depth` and `bucket`: a level letter (`a` is the top) and the bucket in base 36. */
 export function nodeField(depth: number, bucket: number): FieldName {
-  return LEVEL_LETTERS[depth - 1]! + bucket.toString(36);
+  return LEVEL_LETTERS[depth - 1]! + base36(bucket);
 }
 
 /** Fields of all nodes on the path of a time, top first. */

@@ -16,8 +16,9 @@ export interface Head {
   /** partition → every record of it with offset < floor has been applied to this state. */
   floors: Map<number, number>;
   /**
-   * partition → offsets of records at or above the floor whose rows are in the tree already, and no longer in the tail
-   * to say that they were applied. Only of views with ordered partials: see `state-update.ts`.
+   * partition → offsets of records at or above the floor that are to be skipped although no row of the tail says so:
+   * their rows are in the tree already (of views with ordered partials: see `state-update.ts`), or a copy of them was
+   * applied.
    */
   early: ReadonlyMap<number, ReadonlySet<number>>;
   /** The newest row, in the total order, that was ever put into the tree; kept for views with ordered partials. */

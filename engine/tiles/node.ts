@@ -186,3 +186,7 @@ export function decodeRootHeader(r: ByteReader): Omit<Root, 'node'> {
 export function decodeRoot(r: ByteReader, storages: readonly ColumnStorage[]): Root {
   return { ...decodeRootHeader(r), node: decodeNode(r, storages) };
 }
+
+export function hasChild(node: TileNode, kind: Child['kind']): boolean {
+  return node.kind === 'inner' && node.children.some((child) => child.kind === kind);
+}

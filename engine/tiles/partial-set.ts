@@ -35,6 +35,20 @@ export class PartialSet {
     for (let p = 0; p < this.#partials.length; p++) this.#partials[p]!.absorb(this.states[p], reader);
   }
 
+  /** Merges another set of the same partials, which stays as it is. */
+  merge(other: PartialSet): void {
+    for (let p = 0; p < this.#partials.length; p++) {
+      const partial = this.#partials[p]!;
+      if (partial.merge !== undefined) {
+        partial.merge(this.states[p], other.states[p]);
+      } else {
+        writer.clear();
+        partial.encode(other.states[p], writer);
+        partial.absorb(this.states[p], new ByteReader(writer.finish()));
+      }
+    }
+  }
+
   encode(): Uint8Array {
     writer.clear();
     for (let p = 0; p < this.#partials.length; p++) this.#partials[p]!.encode(this.states[p], writer);

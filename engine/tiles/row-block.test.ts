@@ -112,6 +112,18 @@ test('a column of texts comes back exactly', () => {
   expect(roundTrip(values, 'text').values).toEqual(values);
 });
 
+test('a text that comes again takes a byte, and one that begins like another only what is its own', () => {
+  const times = Array.from({ length: 100 }, (_, i) => i);
+  const bytes = (texts: readonly string[]) => encoded(block(times, [[...texts]], ['text']), ['text']).length;
+  const empty = bytes(times.map(() => ''));
+  expect(bytes(times.map((i) => ['Germany', 'France', 'Poland'][i % 3]!))).toBe(
+    empty - 1 + (1 + 6) + (1 + 7) + (1 + 6),
+  );
+  const ids = times.map((i) => `merchant-${1000 + i}`);
+  // Of most, one digit; of every tenth, two; of the first, all.
+  expect(bytes(ids)).toBe(empty - 1 + 100 + 90 + 2 * 9 + 13);
+});
+
 test('hashes of texts that are there take no bytes, and come back as they were', () => {
   const storages: ColumnStorage[] = ['text', 'text_hash', 'number', 'text'];
   const text = fc.option(
@@ -241,8 +253,9 @@ describe('the weight of rows', () => {
     texts.forEach((text) => {
       const rows = block([2 ** 28 - 1], [[1 / 3], [text]], storages);
       rows.idHi[0] = 1;
-      // One byte each for the number of rows and the modes of ids and numbers.
-      expect(rowWeightBytes(rows, storages, 0)).toBe(encoded(rows, storages).length - 3);
+      // One byte each for the number of rows, the modes of ids and numbers, how many texts there are, and long texts' length.
+      const others = Buffer.byteLength(text) < 15 ? 4 : 5;
+      expect(rowWeightBytes(rows, storages, 0)).toBe(encoded(rows, storages).length - others);
     });
   });
 
@@ -311,8 +324,14 @@ describe('damaged bytes', () => {
 
   test('text that is not UTF-8 is refused', () => {
     const text = encoded(block([1], [['ab']], ['text']), ['text']);
-    text[text.length - 1] = 0xff;
+    text[text.length - 2] = 0xff;
     expect(() => decodeRows(new ByteReader(text), ['text'])).toThrow(CorruptBytesError);
+  });
+
+  test('a text that is not among those of its block is refused', () => {
+    const text = encoded(block([1], [['ab']], ['text']), ['text']);
+    text[text.length - 1] = 2;
+    expect(() => decodeRows(new ByteReader(text), ['text'])).toThrow(/text 2 of 1/);
   });
 
   test.each([['number'], ['long'], ['text']] as const)(

@@ -1,4 +1,6 @@
+import { readAscendingTexts, writeAscendingTexts } from '../ascending-texts.ts';
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
+import type { EventId } from '../event-id.ts';
 
 /**
  * How a column of rows is held in memory.
@@ -54,15 +56,19 @@ export function allocateRows(length: number, storages: readonly ColumnStorage[])
   }
   let doubles = 1;
   for (const storage of storages) if (holdsDoubles(storage)) doubles++;
-  const buffer = new ArrayBuffer(8 * length * (doubles + 1));
-  let at = 0;
-  const next = (): Float64Array => {
-    const column = new Float64Array(buffer, at, length);
-    at += 8 * length;
-    return column;
-  };
-  const times = next();
-  const columns = storages.map((storage) => (holdsDoubles(storage) ? next() : new Array(length).fill(null)));
+  const columnBytes = 8 * length;
+  const buffer = new ArrayBuffer(columnBytes * (doubles + 1));
+  const times = new Float64Array(buffer, 0, length);
+  const columns = new Array<ColumnVector>(storages.length);
+  let at = columnBytes;
+  for (let c = 0; c < storages.length; c++) {
+    if (holdsDoubles(storages[c]!)) {
+      columns[c] = new Float64Array(buffer, at, length);
+      at += columnBytes;
+    } else {
+      columns[c] = new Array<null>(length).fill(null);
+    }
+  }
   const idHi = new Uint32Array(buffer, at, length);
   const idLo = new Uint32Array(buffer, at + 4 * length, length);
   return { length, times, idHi, idLo, columns };
@@ -89,6 +95,25 @@ export function lowerBound(rows: RowBlock, timeMs: number): number {
     else high = middle;
   }
   return low;
+}
+
+/** The first index whose row is behind the event with this time and id (C3); `rows.length` where there is none. */
+export function firstBehind(rows: RowBlock, timeMs: number, id: EventId): number {
+  let low = 0;
+  let high = rows.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const order = rows.times[middle]! - timeMs || rows.idHi[middle]! - id.hi || rows.idLo[middle]! - id.lo;
+    if (order <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Whether the event with this time and id is among the rows. */
+export function containsRow(rows: RowBlock, timeMs: number, id: EventId): boolean {
+  const i = firstBehind(rows, timeMs, id) - 1;
+  return i >= 0 && rows.times[i] === timeMs && rows.idHi[i] === id.hi && rows.idLo[i] === id.lo;
 }
 
 function copyRow(from: RowBlock, i: number, to: RowBlock, j: number): void {
@@ -272,22 +297,24 @@ function readLongs(r: ByteReader, column: (number | bigint | null)[]): void {
 }
 
 function writeTexts(column: readonly (string | null)[], w: ByteWriter): void {
-  for (const value of column) {
-    if (value === null) {
-      w.u8(0);
-    } else {
-      w.u8(1);
-      w.text(value);
-    }
-  }
+  const places = new Map<string, number>();
+  for (const value of column) if (value !== null) places.set(value, 0);
+  const texts = [...places.keys()].sort();
+  w.varint(texts.length);
+  writeAscendingTexts(texts, w);
+  texts.forEach((text, place) => {
+    places.set(text, place + 1);
+  });
+  for (const value of column) w.varint(value === null ? 0 : places.get(value)!);
 }
 
 /** @param hashes the column of their hashes; null: there is none */
 function readTexts(r: ByteReader, column: (string | null)[], hashes: Float64Array | null): void {
+  const texts = readAscendingTexts(r.varint(), r);
   for (let i = 0; i < column.length; i++) {
-    const tag = r.u8();
-    if (tag > 1) throw new CorruptBytesError(`unknown text encoding ${tag}`);
-    const read = tag === 0 ? null : r.hashedText();
+    const place = r.varint();
+    if (place > texts.length) throw new CorruptBytesError(`text ${place} of ${texts.length}`);
+    const read = place === 0 ? null : texts[place - 1]!;
     column[i] = read === null ? null : read.text;
     if (hashes !== null) hashes[i] = read === null ? Number.NaN : read.hash;
   }
@@ -373,7 +400,8 @@ function readIds(r: ByteReader, { length, idHi, idLo }: RowBlock): void {
  *
  * - ids: u8 0 · n × (u32 idHi, u32 idLo), or u8 1 · zigzag (idHi₀ − 2³¹) · u32 idLo₀ · (n − 1) × zigzag (id −
  *   previous id, as 64-bit integers), whichever is smaller; 1 only where every difference is within ±2⁵².
- * - `number`: mode byte, values; `long`: tag and value each; `text`: tag and value each; `text_hash`: nothing.
+ * - `number`: mode byte, values; `long`: tag and value each; `text_hash`: nothing.
+ * - `text`: varint different texts · these, see `ascending-texts.ts` · per row varint its place among them from 1 on, 0: null.
  */
 export function encodeRows(rows: RowBlock, storages: readonly ColumnStorage[], w: ByteWriter): void {
   const n = rows.length;

@@ -109,9 +109,23 @@ export interface StateEstimate {
  * @throws RangeError where it is not a positive number
  */
 export function estimateState(view: EstimatedView, shape: TileShape, eventsPerDay: number): StateEstimate {
+  return stateEstimator(view, shape, eventsPerDay)();
+}
+
+/**
+ * As `estimateState`, for several questions about one view and rate: what its rows, tiles and blocks take is measured once,
+ * which is nearly all of the work, however far back its windows reach and whatever its resolution.
+ */
+export function stateEstimator(
+  view: EstimatedView,
+  shape: TileShape,
+  eventsPerDay: number,
+): (changed?: Partial<Pick<EstimatedView, 'longestWindowMs' | 'resolutionMs'>>) => StateEstimate {
   if (!(eventsPerDay > 0 && eventsPerDay < Number.POSITIVE_INFINITY))
     throw new RangeError(`${eventsPerDay} is no number of events per day`);
-  return new Estimator(view, shape, eventsPerDay / DAY_MS).state();
+  const perMs = eventsPerDay / DAY_MS;
+  const sizes = new MeasuredSizes(view, 1 / perMs);
+  return (changed = {}) => new Estimator({ ...view, ...changed }, shape, perMs, sizes).state();
 }
 
 /** What a stretch of time takes within the tree, or all of it. */
@@ -154,25 +168,87 @@ const SPILL_ORDER = [0, 3, 6, 2, 4, 7, 1, 5];
 const writer = new ByteWriter(4096);
 const scratch = new ByteWriter(4096);
 
+/** What rows, tiles and blocks take that come so far apart, each encoded once. */
+class MeasuredSizes {
+  readonly sample: RowBlock;
+  readonly rowWeight: number;
+  readonly #view: Pick<EstimatedView, 'storages' | 'narrow' | 'wide'>;
+  readonly #rowsBytes = new Map<number, number>();
+  readonly #narrow: GrowingPartials;
+  readonly #wide: GrowingPartials;
+
+  constructor(view: EstimatedView, everyMs: number) {
+    this.#view = view;
+    this.sample = sampleRows(view, everyMs);
+    const leaf = sliceRows(this.sample, 0, LEAF_ROWS);
+    this.rowWeight = rowsWeightBytes(leaf, view.storages) / LEAF_ROWS;
+    this.#narrow = new GrowingPartials(view.narrow, this.sample);
+    this.#wide = new GrowingPartials(view.wide, this.sample);
+  }
+
+  /** Bytes of so many rows, which need not be a whole number, one after the other. */
+  rows(count: number): number {
+    if (count > SAMPLE_ROWS) return (count / SAMPLE_ROWS) * this.rows(SAMPLE_ROWS);
+    const below = Math.floor(count);
+    return this.#wholeRows(below) + (count - below) * (this.#wholeRows(below + 1) - this.#wholeRows(below));
+  }
+
+  #wholeRows(count: number): number {
+    return remembered(this.#rowsBytes, Math.min(count, SAMPLE_ROWS), (n) => {
+      writer.clear();
+      encodeRows(sliceRows(this.sample, 0, n), this.#view.storages, writer);
+      return writer.length;
+    });
+  }
+
+  /** Bytes of a tile. */
+  narrow(events: number): number {
+    return this.#narrow.bytes(sampled(events));
+  }
+
+  /** Bytes of a block. */
+  wide(events: number): number {
+    return this.#wide.bytes(sampled(events));
+  }
+}
+
+/** What partials over the first rows of a sample take: as rows are added, so that each is added once. */
+class GrowingPartials {
+  readonly #set: PartialSet;
+  readonly #sample: RowBlock;
+  readonly #bytes = new Map<number, number>();
+  #rows = 0;
+
+  constructor(partials: EstimatedView['narrow'], sample: RowBlock) {
+    this.#set = new PartialSet(partials);
+    this.#sample = sample;
+  }
+
+  /** @param rows of those that `sampled` gives */
+  bytes(rows: number): number {
+    while (this.#rows < rows) {
+      const next = nextSampled(this.#rows);
+      this.#set.addRows(this.#sample, this.#rows, next);
+      this.#rows = next;
+      this.#bytes.set(next, this.#set.encode().length);
+    }
+    return this.#bytes.get(rows)!;
+  }
+}
+
 class Estimator {
   readonly #view: EstimatedView;
   readonly #shape: TileShape;
   readonly #perMs: number;
-  readonly #sample: RowBlock;
-  readonly #rowWeight: number;
-  readonly #rowsBytes = new Map<number, number>();
-  readonly #narrowBytes = new Map<number, number>();
-  readonly #wideBytes = new Map<number, number>();
+  readonly #sizes: MeasuredSizes;
   /** By depth, of nodes over their whole interval: [exact, coarse]. */
   readonly #whole: [Map<number, Part>, Map<number, Part>] = [new Map(), new Map()];
 
-  constructor(view: EstimatedView, shape: TileShape, perMs: number) {
+  constructor(view: EstimatedView, shape: TileShape, perMs: number, sizes: MeasuredSizes) {
     this.#view = view;
     this.#shape = shape;
     this.#perMs = perMs;
-    this.#sample = sampleRows(view, 1 / perMs);
-    const leaf = sliceRows(this.#sample, 0, LEAF_ROWS);
-    this.#rowWeight = rowsWeightBytes(leaf, view.storages) / LEAF_ROWS;
+    this.#sizes = sizes;
   }
 
   state(): StateEstimate {
@@ -181,13 +257,13 @@ class Estimator {
     const tree = noPart();
     for (const place of places) addPart(tree, this.#node(0, 0, place), 1 / places.length);
     const events = this.#perMs * keptMs;
-    const prefixBytes = hasLifetime ? this.#narrow(SAMPLE_ROWS) + this.#wide(SAMPLE_ROWS) : 0;
+    const prefixBytes = hasLifetime ? this.#sizes.narrow(SAMPLE_ROWS) + this.#sizes.wide(SAMPLE_ROWS) : 0;
     return {
       events,
       rows: tree.rows,
-      rowBytes: this.#rows(LEAF_ROWS) / LEAF_ROWS,
+      rowBytes: this.#sizes.rows(LEAF_ROWS) / LEAF_ROWS,
       tiles: tree.tiles + (hasLifetime ? 1 : 0),
-      tileBytes: this.#narrow(SAMPLE_ROWS),
+      tileBytes: this.#sizes.narrow(SAMPLE_ROWS),
       blocks: wide.length === 0 ? 0 : tree.blocks,
       blockBytes: tree.blocks === 0 ? 0 : tree.blockBytes / tree.blocks,
       bytes:
@@ -234,7 +310,7 @@ class Estimator {
     const tailRows = Math.min(this.#shape.tailRowsMax / 2, rows);
     writer.clear();
     encodeHead({ ...emptyHead(tail), dueMs: PLACES_FROM_MS, floors: new Map([[0, 1e6]]) }, tail, writer);
-    return FIELD_OVERHEAD_BYTES + writer.length + this.#rows(tailRows) + tailRows * POSITION_BYTES;
+    return FIELD_OVERHEAD_BYTES + writer.length + this.#sizes.rows(tailRows) + tailRows * POSITION_BYTES;
   }
 
   /** But for its node and the prefix. */
@@ -253,7 +329,10 @@ class Estimator {
     const n = Math.max(1, Math.min(SAMPLE_ROWS, Math.round(count)));
     const ids = RecentIds.empty();
     for (let i = 0; i < n; i++) {
-      ids.add({ hi: this.#sample.idHi[i]!, lo: this.#sample.idLo[i]! }, this.#sample.times[i]!);
+      ids.add(
+        { hi: this.#sizes.sample.idHi[i]!, lo: this.#sizes.sample.idLo[i]! },
+        this.#sizes.sample.times[i]!,
+      );
     }
     writer.clear();
     ids.encode(writer);
@@ -264,7 +343,7 @@ class Estimator {
     const { newestRows } = this.#view;
     if (newestRows.length === 0) return 0;
     return newestRows.reduce(
-      (sum, spec) => sum + this.#rows(Math.min(events, keptRows(spec))),
+      (sum, spec) => sum + this.#sizes.rows(Math.min(events, keptRows(spec))),
       FIELD_OVERHEAD_BYTES,
     );
   }
@@ -286,9 +365,9 @@ class Estimator {
     const rows = this.#perMs * (endMs - Math.max(startMs, place.fromMs));
     // A node that has once been too large for a leaf has children, however few rows are left of it.
     const peakFromMs = Math.max(startMs, endMs - place.peakMs);
-    const weight = this.#rowWeight * this.#perMs * (endMs - peakFromMs);
+    const weight = this.#sizes.rowWeight * this.#perMs * (endMs - peakFromMs);
     if (depth === DEPTH_MAX || weight <= this.#shape.leafBytesMax) {
-      return { ...noPart(), rows, bytes: NODE_BYTES + this.#rows(rows) };
+      return { ...noPart(), rows, bytes: NODE_BYTES + this.#sizes.rows(rows) };
     }
     const children = this.#children(depth + 1, peakFromMs, endMs, place);
     const part = { ...noPart(), bytes: NODE_BYTES };
@@ -305,7 +384,7 @@ class Estimator {
     for (let bucket = Math.floor(fromMs / span); bucket * span < toMs; bucket++) {
       const startMs = bucket * span;
       const endMs = Math.min(startMs + span, toMs);
-      const weight = this.#rowWeight * this.#perMs * (endMs - startMs);
+      const weight = this.#sizes.rowWeight * this.#perMs * (endMs - startMs);
       const events = this.#perMs * Math.max(0, endMs - Math.max(startMs, place.fromMs));
       children.push({ bucket, endMs: startMs + span, weight, events, spilled: false });
       total += weight;
@@ -316,7 +395,8 @@ class Estimator {
     );
     heaviestFirst.forEach((child, rank) => {
       // Numbers of events scatter by their square root, and it is the heaviest that go.
-      const scatter = NORMAL_ORDER[rank % NORMAL_ORDER.length]! * Math.sqrt(child.weight * this.#rowWeight);
+      const scatter =
+        NORMAL_ORDER[rank % NORMAL_ORDER.length]! * Math.sqrt(child.weight * this.#sizes.rowWeight);
       const weight = Math.max(0, child.weight + scatter);
       if (!mustSpill(this.#shape, total, weight)) return;
       child.spilled = true;
@@ -332,17 +412,21 @@ class Estimator {
     const present = 1 - Math.exp(-events);
     if (this.#isCollapsed(depth, child, place)) {
       child.spilled = true;
-      const part = { ...noPart(), tiles: 1, bytes: CHILD_BYTES + this.#narrow(events) };
-      if (this.#view.wide.length > 0) addBlock(part, this.#wide(events));
+      const part = { ...noPart(), tiles: 1, bytes: CHILD_BYTES + this.#sizes.narrow(events) };
+      if (this.#view.wide.length > 0) addBlock(part, this.#sizes.wide(events));
       return part;
     }
     if (!child.spilled) {
-      return { ...noPart(), rows: events, bytes: present * (CHILD_BYTES + this.#rows(events / present)) };
+      return {
+        ...noPart(),
+        rows: events,
+        bytes: present * (CHILD_BYTES + this.#sizes.rows(events / present)),
+      };
     }
     const part = {
       ...noPart(),
       tiles: 1,
-      bytes: CHILD_BYTES + this.#narrow(events) + FIELD_OVERHEAD_BYTES,
+      bytes: CHILD_BYTES + this.#sizes.narrow(events) + FIELD_OVERHEAD_BYTES,
     };
     addPart(part, this.#node(depth, child.bucket * spanMs(depth), place));
     return part;
@@ -351,7 +435,9 @@ class Estimator {
   /** A child with so few rows that they take less than what would stand for them stays as it is. */
   #isCollapsed(depth: number, { events, endMs, spilled }: PlannedChild, place: Place): boolean {
     if (endMs > place.coarseBeforeMs || spanMs(depth) > this.#view.resolutionMs!) return false;
-    return spilled || this.#narrow(events) + 2 * this.#wide(events) < events * this.#rowWeight;
+    return (
+      spilled || this.#sizes.narrow(events) + 2 * this.#sizes.wide(events) < events * this.#sizes.rowWeight
+    );
   }
 
   /** The blocks over the children of one node that are not rows in it. */
@@ -365,39 +451,8 @@ class Estimator {
         const index = blockAbove(first, child.bucket, level);
         events.set(index, (events.get(index) ?? 0) + child.events);
       }
-      for (const inBlock of events.values()) addBlock(part, this.#wide(inBlock));
+      for (const inBlock of events.values()) addBlock(part, this.#sizes.wide(inBlock));
     }
-  }
-
-  /** Bytes of so many rows, which need not be a whole number, one after the other. */
-  #rows(count: number): number {
-    if (count > SAMPLE_ROWS) return (count / SAMPLE_ROWS) * this.#rows(SAMPLE_ROWS);
-    const below = Math.floor(count);
-    return this.#wholeRows(below) + (count - below) * (this.#wholeRows(below + 1) - this.#wholeRows(below));
-  }
-
-  #wholeRows(count: number): number {
-    return remembered(this.#rowsBytes, Math.min(count, SAMPLE_ROWS), (n) => {
-      writer.clear();
-      encodeRows(sliceRows(this.#sample, 0, n), this.#view.storages, writer);
-      return writer.length;
-    });
-  }
-
-  /** Bytes of a tile. */
-  #narrow(events: number): number {
-    return remembered(this.#narrowBytes, sampled(events), (n) => this.#partials(this.#view.narrow, n));
-  }
-
-  /** Bytes of a block. */
-  #wide(events: number): number {
-    return remembered(this.#wideBytes, sampled(events), (n) => this.#partials(this.#view.wide, n));
-  }
-
-  #partials(partials: EstimatedView['narrow'], rows: number): number {
-    const set = new PartialSet(partials);
-    set.addRows(this.#sample, 0, rows);
-    return set.encode().length;
   }
 }
 
@@ -424,6 +479,13 @@ function sampled(events: number): number {
   const rows = Math.max(1, Math.min(SAMPLE_ROWS, Math.round(events)));
   const step = 2 ** Math.max(0, Math.floor(Math.log2(rows)) - 3);
   return Math.min(SAMPLE_ROWS, Math.round(rows / step) * step);
+}
+
+/** The least that `sampled` gives above a number. */
+function nextSampled(rows: number): number {
+  let next = rows + 1;
+  while (sampled(next) <= rows || sampled(next) !== next) next++;
+  return next;
 }
 
 function remembered(known: Map<number, number>, n: number, make: (n: number) => number): number {

@@ -19,8 +19,10 @@ import type { PartialSet } from './partial-set.ts';
 import {
   type ColumnStorage,
   compareRows,
+  containsRow,
   decodeRows,
   emptyRows,
+  firstBehind,
   lowerBound,
   mergeRows,
   type RowBlock,
@@ -115,14 +117,14 @@ export class StateReader {
 
   /** Whether the event is among the rows; its path of fields must have been read. */
   contains(timeMs: number, id: EventId): boolean {
-    if (findRow(this.head.tail, timeMs, id)) return true;
-    if (this.#newest.some(({ rows }) => findRow(rows, timeMs, id))) return true;
+    if (containsRow(this.head.tail, timeMs, id)) return true;
+    if (this.#newest.some(({ rows }) => containsRow(rows, timeMs, id))) return true;
     let node = this.#rootNode;
     for (let depth = 0; node !== null; depth++) {
-      if (node.rows !== null) return findRow(node.rows, timeMs, id);
+      if (node.rows !== null) return containsRow(node.rows, timeMs, id);
       const at = node.buckets.indexOf(bucketOf(depth + 1, timeMs));
       if (at < 0) return false;
-      if (node.kinds[at] === INLINE) return findRow(this.#inlineRows(node, at), timeMs, id);
+      if (node.kinds[at] === INLINE) return containsRow(this.#inlineRows(node, at), timeMs, id);
       if (node.kinds[at] !== NODE) return false;
       node = this.#child(depth + 1, node.buckets[at]!);
     }
@@ -150,9 +152,7 @@ export class StateReader {
     let rows = mergeRows(remembered.rows, rowsThatMeet(own, condition, storages), storages);
     if (extra !== null) rows = mergeRows(rows, rowsThatMeet(extra, condition, storages), storages);
     let to = lowerBound(rows, toMs + 1);
-    if (tie !== null && tie.timeMs === toMs) {
-      while (to > 0 && rows.times[to - 1] === toMs && compareId(rows, to - 1, tie.last) > 0) to--;
-    }
+    if (tie !== null && tie.timeMs === toMs) to = firstBehind(rows, toMs, tie.last);
     const edge = fromMs === null ? 0 : lowerBound(rows, fromMs + 1);
     // Where rows were given up, nothing older than those remembered can be told to be among the newest.
     const known = remembered.dropped ? firstAt(rows, remembered.rows) : 0;
@@ -201,23 +201,41 @@ export class StateReader {
   }
 
   /**
-   * Adds rows with lo ≤ time < hi, those at the tie's time only up to its id. Where a collapsed tile straddles
-   * `lo`, everything back to the tile's start is added: see `widenedToMs`. Stretches have to come newest first; the
-   * path of `lo` must have been read, and neither `hi` nor the tie lie within a collapsed tile.
+   * What lies between two events is known from here on only, 0: everywhere. A late row that came into a tile without rows
+   * has no place there; where the tile lies in another that was not read, its end is that one's.
    */
-  addRange(lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
-    if (lo < hi) this.#addRange(this.#widened(lo, hi), hi, tie, into);
+  get sequencesFromMs(): number {
+    const { lowMs, unorderedBeforeMs: timeMs } = this.rootHeader;
+    if (timeMs <= lowMs) return 0;
+    let node = this.#rootNode;
+    for (let depth = 1; node !== null && node.rows === null; depth++) {
+      const bucket = bucketOf(depth, timeMs);
+      const at = node.buckets.indexOf(bucket);
+      const span = spanMs(depth);
+      if (at < 0 || node.kinds[at] === INLINE || bucket * span === timeMs) return timeMs;
+      const isRead = this.#fields.get(nodeField(depth, bucket)) !== undefined;
+      if (node.kinds[at] === COLLAPSED || !isRead) return (bucket + 1) * span;
+      node = this.#child(depth, bucket);
+    }
+    return timeMs;
   }
 
-  /** Where a stretch begins once the tile across its older end counts whole; one across both was counted before. */
-  #widened(lo: number, hi: number): number {
-    const tile = lo > 0 ? this.collapsedAt(lo) : null;
+  /**
+   * Where a stretch has to begin so that the tile across its older end, whose rows are gone, counts whole; one across both
+   * ends was counted before. See `widenedToMs`. The path of `lo` must have been read.
+   */
+  widen(lo: number, hi: number): number {
+    const tile = 0 < lo && lo < hi ? this.collapsedAt(lo) : null;
     if (tile === null || tile.startMs === lo || tile.endMs > hi) return lo;
     this.widenedToMs = Math.min(tile.startMs, this.widenedToMs ?? tile.startMs);
     return tile.startMs;
   }
 
-  #addRange(lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
+  /**
+   * Adds rows with lo ≤ time < hi, those at the tie's time only up to its id. Stretches have to come newest first; their
+   * ends must lie within no tile whose rows are gone or were not read, and the tie not within a collapsed one.
+   */
+  addRange(lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
     if (lo >= hi) return;
     if (tie === null || tie.timeMs < lo || tie.timeMs >= hi) {
       this.#addBlock(this.head.tail, lo, hi, null, into);
@@ -225,9 +243,9 @@ export class StateReader {
       return;
     }
     // Three stretches: after the millisecond of the tie, that millisecond, before it.
-    this.#addRange(tie.timeMs + 1, hi, null, into);
+    this.addRange(tie.timeMs + 1, hi, null, into);
     this.#addMillisecond(tie.timeMs, { after: null, last: tie.last }, into);
-    this.#addRange(lo, tie.timeMs, null, into);
+    this.addRange(lo, tie.timeMs, null, into);
   }
 
   /**
@@ -238,13 +256,12 @@ export class StateReader {
   addRangeWith(extra: RowBlock, lo: number, hi: number, tie: TieLimit | null, into: PartialSet): void {
     const timeMs = extra.times[0]!;
     const id = { hi: extra.idHi[0]!, lo: extra.idLo[0]! };
-    const from = this.#widened(lo, hi);
-    this.#addRange(timeMs + 1, hi, tie, into);
+    this.addRange(timeMs + 1, hi, tie, into);
     if (tie?.timeMs !== timeMs) this.#addMillisecond(timeMs, { after: id, last: null }, into);
     into.addRows(extra, 0, 1);
     this.rowCount += 1;
     this.#addMillisecond(timeMs, { after: null, last: id }, into);
-    this.#addRange(from, timeMs, tie, into);
+    this.addRange(lo, timeMs, tie, into);
   }
 
   /**
@@ -332,8 +349,8 @@ export class StateReader {
     let to = lowerBound(rows, hi);
     if (ids !== null) {
       const { after, last } = ids;
-      if (after !== null) while (from < to && compareId(rows, from, after) <= 0) from++;
-      if (last !== null) while (to > from && compareId(rows, to - 1, last) > 0) to--;
+      if (after !== null) from = firstBehind(rows, lo, after);
+      if (last !== null) to = firstBehind(rows, lo, last);
     }
     if (from >= to) return 0;
     into.addRows(rows, from, to);
@@ -431,16 +448,4 @@ function firstAt(rows: RowBlock, block: RowBlock): number {
   let at = lowerBound(rows, block.times[0]!);
   while (compareRows(rows, at, block, 0) < 0) at++;
   return at;
-}
-
-/** Negative, 0 or positive as the id of row `i` comes before, is or comes after `id`. */
-function compareId(rows: RowBlock, i: number, id: EventId): number {
-  return rows.idHi[i]! - id.hi || rows.idLo[i]! - id.lo;
-}
-
-function findRow(rows: RowBlock, timeMs: number, id: EventId): boolean {
-  for (let i = lowerBound(rows, timeMs); i < rows.length && rows.times[i] === timeMs; i++) {
-    if (rows.idHi[i] === id.hi && rows.idLo[i] === id.lo) return true;
-  }
-  return false;
 }

@@ -20,7 +20,14 @@ import { foldTail, placeRows } from './fold-tail.ts';
 import { IDS_FIELD, ROOT_FIELD } from './grid.ts';
 import { decodeHead, emptyHead, encodeHead, type Head, tailPartition, tailStorages } from './head.ts';
 import { RecentIds } from './recent-ids.ts';
-import { allocateRows, lowerBound, type RowBlock, rowsWeightBytes, setValue, sortRows } from './row-block.ts';
+import {
+  allocateRows,
+  containsRow,
+  type RowBlock,
+  rowsWeightBytes,
+  setValue,
+  sortRows,
+} from './row-block.ts';
 import {
   type Bounded,
   type BoundShares,
@@ -52,6 +59,8 @@ export interface IncomingRow {
   readonly dedupeId: EventId | null;
   /** In the order of the view's columns. */
   readonly values: readonly (number | bigint | string | null)[];
+  /** Offset of the record that this one is a copy of; null or absent: of none. Its `id` is then that record's. */
+  readonly originOffset?: number | null;
 }
 
 const writer = new ByteWriter(1024);
@@ -117,14 +126,15 @@ export function planIngest(args: {
   };
   const seenBefore = (row: IncomingRow, dedupeId: EventId): boolean => {
     if (ids.has(dedupeId, row.timeMs, view.dedupeHorizonMs)) return true;
-    if (!isForgotten(row.timeMs)) return false;
-    // Ids that old are not kept; the event itself may still be there as a row.
-    if (tailContains(head.tail, row)) return true;
+    // Ids that old are not kept; the event itself may still be there as a row. So may be what a copy is of, whose id was
+    // its position and is not among these.
+    if (!isForgotten(row.timeMs) && !isCopy(row)) return false;
+    if (containsRow(head.tail, row.timeMs, row.id)) return true;
     if (takenBefore(row)) return true;
     if (state.head === null) return false;
     if (state.fields.has(ROOT_FIELD)) {
       tree ??= new TreeEditor(view, shape, state.fields);
-      return tree.contains(row.timeMs, row.id.hi, row.id.lo);
+      return tree.contains(row.timeMs, row.id);
     }
     wanted.add(ROOT_FIELD);
     return false;
@@ -163,6 +173,7 @@ export function planIngest(args: {
   }
   counts.applied = taken.length;
   if (taken.length === 0) return { kind: 'unchanged', counts };
+  if (rules.remembersEarly) skipOriginals(head, taken);
 
   const changes = new Map<FieldName, Uint8Array | null>();
   const placed = placeRows({ view, shape, rules, state, head, rows: incomingRows(taken, view, storages) });
@@ -194,12 +205,42 @@ export function planIngest(args: {
     head.crowded = bounded.crowded;
   }
   const soonMs = bounded?.due ? nowMs : nowMs + pacing.foldAfterMs;
-  const dueMs = head.dueMs === null || head.dueMs > soonMs ? soonMs : null;
+  const dueMs = nextDueOnIngest(head.dueMs, soonMs, nowMs);
   if (dueMs !== null) head.dueMs = dueMs;
   writer.clear();
   encodeHead(head, storages, writer);
   const coarsened = bounded?.coarsened ?? false;
   return { kind: 'write', head: writer.finish(), changes, dueMs, coarsened, counts };
+}
+
+const isCopy = (row: IncomingRow): boolean => (row.originOffset ?? null) !== null;
+
+/** A process that is behind, and can use the originals of what was just applied, must not apply them as well. */
+function skipOriginals(head: Head, taken: readonly IncomingRow[]): void {
+  const copies = taken.filter(
+    ({ partition, originOffset }) =>
+      typeof originOffset === 'number' && originOffset >= (head.floors.get(partition) ?? 0),
+  );
+  if (copies.length === 0) return;
+  const early = new Map([...head.early].map(([partition, offsets]) => [partition, new Set(offsets)]));
+  for (const { partition, originOffset } of copies) {
+    const offsets = early.get(partition) ?? new Set();
+    early.set(partition, offsets.add(originOffset!));
+  }
+  head.early = early;
+}
+
+/**
+ * Longer than compaction keeps a state leased. One that has been due for so long may have its entry far ahead, where a
+ * compactor put it that does not know the view.
+ */
+const OVERDUE_MS = 60_000;
+
+/** The due time to write; null: the entry is where it should be. */
+function nextDueOnIngest(dueMs: number | null, soonMs: number, nowMs: number): number | null {
+  if (dueMs === null || dueMs > soonMs) return soonMs;
+  // Where it was before: a compactor that is behind takes the oldest first, and a key written all the time has its turn.
+  return dueMs < nowMs - OVERDUE_MS ? dueMs : null;
 }
 
 function bound(
@@ -337,13 +378,6 @@ function nextDue(
   let dueMs = oldestMs + keptMs + strideMs;
   if (view.resolutionMs !== null) dueMs = Math.min(dueMs, nowMs + Math.max(strideMs, view.resolutionMs));
   return Math.ceil(Math.max(dueMs, soonestMs));
-}
-
-function tailContains(tail: RowBlock, row: IncomingRow): boolean {
-  for (let i = lowerBound(tail, row.timeMs); i < tail.length && tail.times[i] === row.timeMs; i++) {
-    if (tail.idHi[i] === row.id.hi && tail.idLo[i] === row.id.lo) return true;
-  }
-  return false;
 }
 
 function rememberAt(rows: Map<number, IncomingRow[]>, row: IncomingRow): void {

@@ -175,7 +175,7 @@ describe('insert', () => {
       ] as const) {
         let found = false;
         tree.edit((editor) => {
-          found = editor.contains(time, 0, lo);
+          found = editor.contains(time, { hi: 0, lo });
         });
         expect(found).toBe(expected);
       }

@@ -8,10 +8,11 @@
  * `mustSpill`; a node at the lowest depth is a leaf.
  */
 import { ByteReader, ByteWriter } from '../bytes.ts';
+import type { EventId } from '../event-id.ts';
 import type { FieldName } from '../store/tile-store.ts';
-import { BlockEditor } from './block-editor.ts';
+import { Collapse, type Collapsed, type CollapseOrder } from './collapse.ts';
 import { fieldSizeBytes } from './field-size.ts';
-import { bucketOf, DEPTH_MAX, NEWEST_FIELD, nodeField, ROOT_FIELD, spanMs } from './grid.ts';
+import { bucketOf, DEPTH_MAX, NEWEST_FIELD, ROOT_FIELD, spanMs } from './grid.ts';
 import {
   addNewestRows,
   decodeNewestRows,
@@ -20,20 +21,13 @@ import {
   type NewestRows,
   noNewestRows,
 } from './newest-rows.ts';
-import {
-  type Child,
-  decodeNode,
-  decodeRoot,
-  emptyRoot,
-  encodeNode,
-  encodeRoot,
-  type Root,
-  type TileNode,
-} from './node.ts';
+import { type Child, decodeRoot, emptyRoot, encodeRoot, hasChild, type Root, type TileNode } from './node.ts';
+import { NodeEditor } from './node-editor.ts';
 import { PartialSet } from './partial-set.ts';
 import {
   type ColumnStorage,
   compareRows,
+  containsRow,
   lowerBound,
   mergeRows,
   type RowBlock,
@@ -46,65 +40,12 @@ import type { TileView } from './tile-view.ts';
 const writer = new ByteWriter(4096);
 const scratch = new ByteWriter(4096);
 
-/** How far to collapse in one go: see `TreeEditor.collapse`. */
-export interface CollapseOrder {
-  /** Nodes that end at or before this were visited before, ms. */
-  readonly fromMs: number;
-  /** Only nodes that end at or before this are collapsed, ms. */
-  readonly beforeMs: number;
-  /**
-   * Rows before this may have been dropped, ms, also by a tree that came to be empty and is forgotten: a node across it
-   * is left alone.
-   */
-  readonly lowMs: number;
-  /** Nodes from this depth on go also where only tiles are left in them; 0: only nodes that have rows. */
-  readonly mergeDepth: number;
-  /** Enough when fields of this many bytes are gone. */
-  readonly freeBytes: number;
-  /** Further nodes that may be asked for at once. */
-  readonly askMax: number;
-  /** Where a node would have to be read that was not, and no more may be: the end. */
-  readonly mayAsk: boolean;
-}
-
-export interface Collapsed {
-  /** `fieldSizeBytes` of the fields that are gone. */
-  freedBytes: number;
-  /** That of the nodes between `fromMs` and `toMs` that are left. */
-  keptBytes: number;
-  /** Depth of the deepest of these; 0: there are none. */
-  keptDepth: number;
-  /** How far it came, ms; `beforeMs` where it came to the end. */
-  toMs: number;
-  /** Whether it ended early. */
-  stopped: boolean;
-}
-
-/** Nodes to ask for at least in one read, where there are so many. */
-const ASKED_MIN = 64;
-
-interface CollapseRun extends CollapseOrder, Collapsed {
-  asked: number;
-}
-
-type InnerNode = Extract<TileNode, { kind: 'inner' }>;
-
-interface Loaded {
-  readonly depth: number;
-  readonly bucket: number;
-  node: TileNode;
-}
-
 export class TreeEditor {
   readonly #view: TileView;
   readonly #shape: TileShape;
   readonly #fetched: ReadonlyMap<FieldName, Uint8Array | null>;
   readonly #storages: readonly ColumnStorage[];
-  /** Nodes of other fields as they will be written; null: deleted. */
-  readonly #nodes = new Map<FieldName, Loaded | null>();
-  readonly #changed = new Set<FieldName>();
-  readonly #missing = new Set<FieldName>();
-  readonly #blocks: BlockEditor;
+  readonly #nodes: NodeEditor;
   readonly root: Root;
   /** null: the view has none, or they were not read. */
   readonly #newest: NewestRows[] | null;
@@ -118,7 +59,7 @@ export class TreeEditor {
     this.#shape = shape;
     this.#fetched = fetched;
     this.#storages = view.storages;
-    this.#blocks = new BlockEditor(view, fetched, this.#missing);
+    this.#nodes = new NodeEditor(view, fetched);
     const bytes = fetched.get(ROOT_FIELD);
     if (bytes === undefined) throw new Error('TreeEditor needs the root field');
     this.root =
@@ -132,7 +73,7 @@ export class TreeEditor {
     if (newestRows.length === 0) return null;
     const bytes = this.#fetched.get(NEWEST_FIELD);
     if (bytes === undefined) {
-      this.#missing.add(NEWEST_FIELD);
+      this.#nodes.missing.add(NEWEST_FIELD);
       return null;
     }
     if (bytes === null) return noNewestRows(newestRows, this.#storages);
@@ -144,7 +85,7 @@ export class TreeEditor {
    * meaningless: read these too and start again with a new editor.
    */
   get missing(): ReadonlySet<FieldName> {
-    return this.#missing;
+    return this.#nodes.missing;
   }
 
   /** Whether nothing is held: no rows, no tiles, no prefix, no newest rows. */
@@ -159,21 +100,10 @@ export class TreeEditor {
 
   /** Fields to write or delete so that the store holds this tree. The root is always among them. */
   changes(): Map<FieldName, Uint8Array | null> {
-    if (this.#missing.size > 0) throw new Error('changes of an incomplete edit');
+    if (this.#nodes.missing.size > 0) throw new Error('changes of an incomplete edit');
     const changes = new Map<FieldName, Uint8Array | null>();
     let fieldBytes = this.#fieldBytesRead;
-    for (const field of this.#changed) {
-      const loaded = this.#nodes.get(field);
-      if (loaded === undefined) throw new Error(`changed field ${field} is not loaded`);
-      if (loaded === null) {
-        changes.set(field, null);
-      } else {
-        writer.clear();
-        encodeNode(loaded.node, this.#storages, writer, scratch);
-        changes.set(field, writer.finish());
-      }
-    }
-    this.#blocks.appendChanges(changes);
+    this.#nodes.appendChanges(changes);
     if (this.#newest !== null && this.#newestChanged) {
       const none = this.#newest.every(({ rows, dropped }) => rows.length === 0 && !dropped);
       writer.clear();
@@ -193,41 +123,6 @@ export class TreeEditor {
       changes.set(ROOT_FIELD, writer.finish());
     }
     return changes;
-  }
-
-  /** @param towards a time within the bucket: where the node is missing, its path on to there is asked for as well */
-  #load(depth: number, bucket: number, towards?: number): Loaded | null {
-    const field = nodeField(depth, bucket);
-    const known = this.#nodes.get(field);
-    if (known !== undefined) {
-      if (known === null) throw new Error(`node ${field} was deleted and is read again`);
-      return known;
-    }
-    const bytes = this.#fetched.get(field);
-    if (bytes === undefined) {
-      this.#missing.add(field);
-      for (let below = depth + 1; towards !== undefined && below <= DEPTH_MAX; below++) {
-        const next = nodeField(below, bucketOf(below, towards));
-        if (!this.#fetched.has(next)) this.#missing.add(next);
-      }
-      return null;
-    }
-    if (bytes === null) throw new Error(`node ${field} is named by its parent but absent`);
-    const loaded = { depth, bucket, node: decodeNode(new ByteReader(bytes), this.#storages) };
-    this.#nodes.set(field, loaded);
-    return loaded;
-  }
-
-  #put(depth: number, bucket: number, node: TileNode): void {
-    const field = nodeField(depth, bucket);
-    this.#nodes.set(field, { depth, bucket, node });
-    this.#changed.add(field);
-  }
-
-  #delete(depth: number, bucket: number): void {
-    const field = nodeField(depth, bucket);
-    this.#nodes.set(field, null);
-    this.#changed.add(field);
   }
 
   // ---- insert
@@ -259,7 +154,7 @@ export class TreeEditor {
       const child = node.children.find((candidate) => candidate.bucket === bucket);
       if (child === undefined || child.kind === 'inline') return lowMs;
       if (child.kind === 'collapsed') return bucket * spanMs(depth);
-      const loaded = this.#load(depth, bucket);
+      const loaded = this.#nodes.load(depth, bucket);
       if (loaded === null) return lowMs;
       node = loaded.node;
     }
@@ -294,19 +189,19 @@ export class TreeEditor {
       return;
     }
     child.rowCount += rows.length;
-    this.#blocks.addRows(children, depth, bucket, rows, { isNew: false });
+    this.#nodes.blocks.addRows(children, depth, bucket, rows, { isNew: false });
     if (child.kind === 'collapsed') {
       child.tile = this.#extend(child.tile, rows);
-      this.#blocks.copyCollapsed(depth, bucket, { isNew: false });
+      this.#nodes.blocks.copyCollapsed(depth, bucket, { isNew: false });
       const endMs = (bucket + 1) * spanMs(depth);
       if (this.#view.ordered && endMs > this.root.unorderedBeforeMs) this.root.unorderedBeforeMs = endMs;
       return;
     }
-    const loaded = this.#load(depth, bucket, rows.times[0]!);
+    const loaded = this.#nodes.load(depth, bucket, rows.times[0]!);
     if (loaded === null) return;
     const behind = !this.#view.ordered || this.#endsBefore(loaded.node, depth, rows);
     const node = this.#insertInto(loaded.node, depth, rows);
-    this.#put(depth, bucket, node);
+    this.#nodes.put(depth, bucket, node);
     child.tile = behind ? this.#extend(child.tile, rows) : this.#combine((set) => addNode(set, node));
   }
 
@@ -330,7 +225,7 @@ export class TreeEditor {
     if (bucket !== last.bucket) return bucket > last.bucket;
     if (last.kind === 'inline') return isBehind(rows, last.rows);
     if (last.kind === 'collapsed') return false;
-    const loaded = this.#load(depth + 1, bucket);
+    const loaded = this.#nodes.load(depth + 1, bucket);
     return loaded !== null && this.#endsBefore(loaded.node, depth + 1, rows);
   }
 
@@ -364,10 +259,10 @@ export class TreeEditor {
       const child = children[heaviest]!;
       if (child.kind !== 'inline') throw new Error('a child without rows of its own weighs nothing');
       const { bucket, rows } = child;
-      this.#put(depth, bucket, this.#build(rows, depth));
+      this.#nodes.put(depth, bucket, this.#build(rows, depth));
       const tile = this.#combine((set) => set.addRows(rows, 0, rows.length));
       children[heaviest] = { kind: 'node', bucket, rowCount: rows.length, tile };
-      this.#blocks.addRows(children, depth, bucket, rows, { isNew: true });
+      this.#nodes.blocks.addRows(children, depth, bucket, rows, { isNew: true });
       total -= weights[heaviest]!;
       weights[heaviest] = 0;
     }
@@ -383,16 +278,16 @@ export class TreeEditor {
   // ---- look up
 
   /** Whether a row with this time and id is held as a row (not only within a tile). */
-  contains(timeMs: number, idHi: number, idLo: number): boolean {
-    if (this.#newest?.some(({ rows }) => findRow(rows, timeMs, idHi, idLo))) return true;
+  contains(timeMs: number, id: EventId): boolean {
+    if (this.#newest?.some(({ rows }) => containsRow(rows, timeMs, id))) return true;
     let node = this.root.node;
     for (let depth = 0; ; depth++) {
-      if (node.kind === 'leaf') return findRow(node.rows, timeMs, idHi, idLo);
+      if (node.kind === 'leaf') return containsRow(node.rows, timeMs, id);
       const bucket = bucketOf(depth + 1, timeMs);
       const child = node.children.find((candidate) => candidate.bucket === bucket);
       if (child === undefined || child.kind === 'collapsed') return false;
-      if (child.kind === 'inline') return findRow(child.rows, timeMs, idHi, idLo);
-      const loaded = this.#load(depth + 1, bucket, timeMs);
+      if (child.kind === 'inline') return containsRow(child.rows, timeMs, id);
+      const loaded = this.#nodes.load(depth + 1, bucket, timeMs);
       if (loaded === null) return false;
       node = loaded.node;
     }
@@ -473,24 +368,24 @@ export class TreeEditor {
       } else if (startMs + span <= lowMs) {
         this.#addToPrefix((narrow, wide) => {
           narrow.absorb(child.tile);
-          this.#blocks.absorbChild(wide, depth + 1, bucket);
+          this.#nodes.blocks.absorbChild(wide, depth + 1, bucket);
         }, child.rowCount);
         touched.push(bucket);
-        if (child.kind === 'node') this.#deleteSubtree(depth + 1, bucket);
-        else this.#deleteCollapsed(depth + 1, bucket);
+        if (child.kind === 'node') this.#nodes.deleteSubtree(depth + 1, bucket);
+        else this.#nodes.deleteCollapsed(depth + 1, bucket);
       } else if (child.kind === 'collapsed') {
         // It straddles the edge and cannot be cut: it stays until it has passed as a whole.
         kept.push(child);
       } else {
-        const loaded = this.#load(depth + 1, bucket, lowMs);
+        const loaded = this.#nodes.load(depth + 1, bucket, lowMs);
         if (loaded === null) continue;
         const rest = this.#expireNode(loaded.node, depth + 1, lowMs);
         const rowCount = nodeRowCount(rest);
         touched.push(bucket);
         if (rowCount === 0) {
-          this.#delete(depth + 1, bucket);
+          this.#nodes.delete(depth + 1, bucket);
         } else {
-          this.#put(depth + 1, bucket, rest);
+          this.#nodes.put(depth + 1, bucket, rest);
           cut.set(bucket, rest);
           child.rowCount = rowCount;
           child.tile = this.#combine((set) => addNode(set, rest));
@@ -498,7 +393,7 @@ export class TreeEditor {
         }
       }
     }
-    if (touched.length > 0) this.#blocks.rebuild(kept, depth + 1, touched, cut);
+    if (touched.length > 0) this.#nodes.blocks.rebuild(kept, depth + 1, touched, cut);
     return { kind: 'inner', children: kept };
   }
 
@@ -509,38 +404,11 @@ export class TreeEditor {
     return sliceRows(rows, live, rows.length);
   }
 
-  /** A collapsed child goes: in views with wide partials its node's field holds a copy of its block. Returns its size. */
-  #deleteCollapsed(depth: number, bucket: number): number {
-    if (!this.#blocks.used) return 0;
-    const field = nodeField(depth, bucket);
-    if (!this.#fetched.has(field)) this.#missing.add(field);
-    this.#delete(depth, bucket);
-    this.#blocks.forgetCopy(depth, bucket);
-    return fieldSizeBytes(this.#fetched.get(field));
-  }
-
-  /** Returns the size of the fields that go. */
-  #deleteSubtree(depth: number, bucket: number): number {
-    const loaded = this.#load(depth, bucket);
-    if (loaded === null) return 0;
-    let bytes = this.#sizeBytes(loaded);
-    if (loaded.node.kind === 'inner') {
-      const { children } = loaded.node;
-      for (const child of children) {
-        if (child.kind === 'node') bytes += this.#deleteSubtree(depth + 1, child.bucket);
-        else if (child.kind === 'collapsed') bytes += this.#deleteCollapsed(depth + 1, child.bucket);
-      }
-      bytes += this.#blocks.deleteWithin(children, depth + 1);
-    }
-    this.#delete(depth, bucket);
-    return bytes;
-  }
-
   // ---- collapse
 
   /** Nodes of other fields that were looked into so far. */
   get loadedNodes(): number {
-    return this.#nodes.size;
+    return this.#nodes.loadedCount;
   }
 
   /** Whether some node has a field of its own that `collapse` could free. */
@@ -548,139 +416,8 @@ export class TreeEditor {
     return hasChild(this.root.node, 'node');
   }
 
-  /**
-   * Gives up the rows, and from `mergeDepth` on the tiles, of nodes that have no node below them, from the oldest on:
-   * the tile that their parent has is all that is left.
-   */
   collapse(order: CollapseOrder): Collapsed {
-    const run: CollapseRun = {
-      ...order,
-      freedBytes: 0,
-      keptBytes: 0,
-      keptDepth: 0,
-      toMs: order.fromMs,
-      stopped: false,
-      asked: 0,
-    };
-    if (this.root.node.kind === 'inner') this.#collapseIn(this.root.node, 0, run);
-    const { freedBytes, keptBytes, keptDepth, stopped } = run;
-    return { freedBytes, keptBytes, keptDepth, stopped, toMs: stopped ? run.toMs : order.beforeMs };
-  }
-
-  /** Returns whether a child was replaced. */
-  #collapseIn(node: InnerNode, depth: number, run: CollapseRun): boolean {
-    const span = spanMs(depth + 1);
-    let changed = false;
-    for (let i = 0; i < node.children.length && !run.stopped; i++) {
-      const child = node.children[i]!;
-      const startMs = child.bucket * span;
-      const endMs = startMs + span;
-      if (child.kind !== 'node' || endMs <= run.fromMs) continue;
-      if (startMs >= run.beforeMs) break;
-      if (run.freedBytes >= run.freeBytes || (!run.mayAsk && !this.#has(depth + 1, child.bucket))) {
-        run.stopped = true;
-        break;
-      }
-      const loaded = this.#loadToCollapse(depth + 1, child, run);
-      if (loaded === null) continue;
-      const sizeBytes = this.#sizeBytes(loaded);
-      // Of a node across `lowMs` rows are gone that its tile would stand for; it goes as a whole before long.
-      const cut = startMs < this.root.lowMs || (startMs < run.lowMs && run.lowMs < endMs);
-      const whole = endMs <= run.beforeMs && !cut;
-      let kept = true;
-      const may = whole && (!hasChild(loaded.node, 'collapsed') || isMerged(run, depth + 1));
-      // With wide partials a tile takes more than the few rows of a leaf: leaves go only as all of their parent's.
-      const leaf = this.#blocks.used && depth > 0 && !hasChild(loaded.node, 'collapsed');
-      const low = !hasChild(loaded.node, 'node');
-      if (low ? may && !leaf : may && this.#blocks.used && this.#areLow(loaded, run)) {
-        const freedBytes = this.#collapseChild(node, i, depth + 1, loaded, run);
-        if (freedBytes === null) continue;
-        run.freedBytes += freedBytes;
-        changed = true;
-        kept = false;
-      } else if (!low && !run.stopped) {
-        if (this.#collapseIn(loaded.node as InnerNode, depth + 1, run)) {
-          this.#put(depth + 1, child.bucket, loaded.node);
-        }
-      }
-      if (kept && whole && !run.stopped) {
-        run.keptBytes += sizeBytes;
-        run.keptDepth = Math.max(run.keptDepth, low && leaf ? depth : depth + 1);
-      }
-      if (endMs <= run.beforeMs && !run.stopped) run.toMs = endMs;
-    }
-    return changed;
-  }
-
-  /** Whether no node below a node's children has a field; false where that is not known yet. */
-  #areLow({ depth, node }: Loaded, run: CollapseRun): boolean {
-    if (node.kind === 'leaf') return true;
-    for (const child of node.children) {
-      if (child.kind !== 'node') continue;
-      if (!run.mayAsk && !this.#has(depth + 1, child.bucket)) {
-        run.stopped = true;
-        return false;
-      }
-      const loaded = this.#loadToCollapse(depth + 1, child, run);
-      if (loaded === null || hasChild(loaded.node, 'node')) return false;
-    }
-    return true;
-  }
-
-  /** Returns the bytes freed; null where more must be read first, or may not. */
-  #collapseChild(node: InnerNode, i: number, depth: number, loaded: Loaded, run: CollapseRun): number | null {
-    const child = node.children[i] as Extract<Child, { kind: 'node' }>;
-    const { bucket, rowCount, tile } = child;
-    if (this.#blocks.used) {
-      const missing = this.#fieldsBelow(loaded).filter((field) => !this.#fetched.has(field));
-      if (missing.length > 0 && !run.mayAsk) run.stopped = true;
-      if (missing.length > 0) {
-        for (const field of run.mayAsk ? missing : []) this.#missing.add(field);
-        run.asked += missing.length;
-        if (run.asked >= run.askMax) run.stopped = true;
-        return null;
-      }
-    }
-    const freedBytes = this.#deleteSubtree(depth, bucket);
-    node.children[i] = { kind: 'collapsed', bucket, rowCount, tile };
-    return freedBytes - this.#blocks.copyCollapsed(depth, bucket, { isNew: true });
-  }
-
-  /** Fields whose size is of interest where a node and those below it go, besides the nodes' own. */
-  #fieldsBelow({ depth, bucket, node }: Loaded): FieldName[] {
-    const fields = [this.#blocks.fieldOf(depth, bucket)];
-    if (node.kind === 'leaf') return fields;
-    fields.push(...this.#blocks.fieldsWithin(node.children, depth + 1));
-    for (const child of node.children) {
-      const below = nodeField(depth + 1, child.bucket);
-      if (child.kind === 'collapsed') fields.push(below);
-      const loaded = child.kind === 'node' ? this.#nodes.get(below) : null;
-      if (loaded != null) fields.push(...this.#fieldsBelow(loaded));
-    }
-    return fields;
-  }
-
-  #has(depth: number, bucket: number): boolean {
-    const field = nodeField(depth, bucket);
-    return this.#nodes.has(field) || this.#fetched.has(field);
-  }
-
-  #loadToCollapse(depth: number, { bucket }: Child, run: CollapseRun): Loaded | null {
-    const loaded = this.#load(depth, bucket);
-    if (loaded === null) {
-      // Its size is not known yet: about half a leaf, but a read should bring many.
-      run.freedBytes += Math.min(this.#shape.leafBytesMax / 2, run.freeBytes / ASKED_MIN);
-      if (++run.asked >= run.askMax) run.stopped = true;
-    }
-    return loaded;
-  }
-
-  #sizeBytes({ depth, bucket, node }: Loaded): number {
-    const field = nodeField(depth, bucket);
-    if (!this.#changed.has(field)) return fieldSizeBytes(this.#fetched.get(field));
-    writer.clear();
-    encodeNode(node, this.#storages, writer, scratch);
-    return fieldSizeBytes(writer.finish());
+    return new Collapse(this.#nodes, this.#shape, order).run(this.root);
   }
 
   // ---- coarsen
@@ -712,49 +449,34 @@ export class TreeEditor {
       if (startMs >= beforeMs || endMs <= fromMs || child.kind === 'collapsed') continue;
       if (span <= resolutionMs && endMs <= beforeMs) {
         if (child.kind === 'node') {
-          this.#deleteSubtree(depth + 1, child.bucket);
+          this.#nodes.deleteSubtree(depth + 1, child.bucket);
           node.children[i] = {
             kind: 'collapsed',
             bucket: child.bucket,
             rowCount: child.rowCount,
             tile: child.tile,
           };
-          this.#blocks.copyCollapsed(depth + 1, child.bucket, { isNew: true });
+          this.#nodes.blocks.copyCollapsed(depth + 1, child.bucket, { isNew: true });
           changed = true;
         } else {
           const { rows } = child;
           const tile = this.#combine((set) => set.addRows(rows, 0, rows.length));
-          if (tile.length + this.#blocks.bytesOfOwn(rows) < rowsWeightBytes(rows, this.#storages)) {
+          if (tile.length + this.#nodes.blocks.bytesOfOwn(rows) < rowsWeightBytes(rows, this.#storages)) {
             node.children[i] = { kind: 'collapsed', bucket: child.bucket, rowCount: rows.length, tile };
-            this.#blocks.addRows(node.children, depth + 1, child.bucket, rows, { isNew: true });
-            this.#blocks.copyCollapsed(depth + 1, child.bucket, { isNew: true });
+            this.#nodes.blocks.addRows(node.children, depth + 1, child.bucket, rows, { isNew: true });
+            this.#nodes.blocks.copyCollapsed(depth + 1, child.bucket, { isNew: true });
             changed = true;
           }
         }
       } else if (child.kind === 'node') {
-        const loaded = this.#load(depth + 1, child.bucket);
+        const loaded = this.#nodes.load(depth + 1, child.bucket);
         if (loaded !== null && this.#coarsenNode(loaded.node, depth + 1, fromMs, beforeMs, resolutionMs)) {
-          this.#put(depth + 1, child.bucket, loaded.node);
+          this.#nodes.put(depth + 1, child.bucket, loaded.node);
         }
       }
     }
     return changed;
   }
-}
-
-function hasChild(node: TileNode, kind: Child['kind']): boolean {
-  return node.kind === 'inner' && node.children.some((child) => child.kind === kind);
-}
-
-function isMerged({ mergeDepth }: CollapseOrder, depth: number): boolean {
-  return mergeDepth > 0 && depth >= mergeDepth;
-}
-
-function findRow(rows: RowBlock, timeMs: number, idHi: number, idLo: number): boolean {
-  for (let i = lowerBound(rows, timeMs); i < rows.length && rows.times[i] === timeMs; i++) {
-    if (rows.idHi[i] === idHi && rows.idLo[i] === idLo) return true;
-  }
-  return false;
 }
 
 function isBehind(rows: RowBlock, others: RowBlock): boolean {

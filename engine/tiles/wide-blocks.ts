@@ -10,6 +10,7 @@
  * fan-out; they are the siblings of the nodes on the paths of its edges, so their names follow from the edges alone.
  */
 import type { FieldName } from '../store/tile-store.ts';
+import { base36 } from './base36.ts';
 import { CHILDREN_BITS, SHIFTS } from './grid.ts';
 
 /** 2³⁵ ms, 1.09 years: longer stretches are made up of several of these. */
@@ -17,7 +18,7 @@ export const BLOCK_LEVEL_MAX = SHIFTS[0]! + 5;
 
 /** Field of the block [index · 2^level, (index + 1) · 2^level): `w`, the level and the index, both in base 36. */
 export function blockField(level: number, index: number): FieldName {
-  return `w${level.toString(36)}${index.toString(36)}`;
+  return `w${base36(level)}${base36(index)}`;
 }
 
 /** The levels of the blocks over children at depth 1 ≤ depth: from the first to the last, both included. */

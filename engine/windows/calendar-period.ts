@@ -15,16 +15,17 @@ export type CalendarUnit = (typeof CALENDAR_UNITS)[number];
 export const WEEK_STARTS = ['monday', 'sunday', 'saturday'] as const;
 export type WeekStart = (typeof WEEK_STARTS)[number];
 
-/** No period is longer than this: its days, and a day for the zone. */
-const LONGEST_DAYS: Readonly<Record<CalendarUnit, number>> = {
-  hour: 1,
-  day: 2,
-  week: 8,
-  month: 32,
-  year: 367,
-};
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
+
+/** The longest there are while clocks are not set. */
+const PERIOD_MS: Readonly<Record<CalendarUnit, number>> = {
+  hour: HOUR_MS,
+  day: DAY_MS,
+  week: 7 * DAY_MS,
+  month: 31 * DAY_MS,
+  year: 366 * DAY_MS,
+};
 
 /** Luxon's number of a weekday: 1 is Monday. */
 const FIRST_WEEKDAY: Readonly<Record<WeekStart, number>> = { monday: 1, saturday: 6, sunday: 7 };
@@ -36,9 +37,14 @@ export function isTimeZone(name: string): boolean {
   return IANAZone.isValidZone(name);
 }
 
-/** An upper bound of the length of a calendar window, ms. */
+/** The length of the longest such period while clocks are not set, ms. */
+export function periodMs(unit: CalendarUnit): number {
+  return PERIOD_MS[unit];
+}
+
+/** An upper bound of the length of a calendar window, ms: its period, and a day for the zone. */
 export function longestPeriodMs(unit: CalendarUnit): number {
-  return LONGEST_DAYS[unit] * DAY_MS;
+  return PERIOD_MS[unit] + DAY_MS;
 }
 
 interface Period {

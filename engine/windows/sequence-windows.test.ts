@@ -215,3 +215,85 @@ describe('windows of sequence operations equal the oracle', () => {
     expect(met.inside).toBeGreaterThan(500);
   });
 });
+
+describe('late events into a state past its bound', () => {
+  const HOUR_MS = 3_600_000;
+  const DAY_MS = 24 * HOUR_MS;
+  const bounded = featureView({
+    name: 'bounded',
+    source,
+    entity: entity('card'),
+    features: {
+      max_gap_20d: maxGap().over('20d'),
+      min_gap_20d: minGap().over('20d'),
+      changes_20d: changes('kind').over('20d'),
+      changes_1h: changes('kind').over('1h'),
+      changes_before: changes('kind').over('2d', { offset: '15d' }),
+      count_20d: count().over('20d'),
+    },
+    maxStateBytes: 2 ** 16,
+  });
+
+  /** Every two minutes for 20 days; late ones each half a minute behind another. */
+  async function stored(lateDaysAgo: readonly number[]) {
+    const startMs = START_MS - (START_MS % DAY_MS);
+    const endMs = startMs + 20 * DAY_MS;
+    const single = new SingleView(bounded, { startMs });
+    const rows: EventRow[] = [];
+    const event = (at: number, kind: string): EventRow => ({
+      id: rows.length,
+      at,
+      card: KEY,
+      kind,
+      amount: 1,
+    });
+    for (let at = startMs + 1; at <= endMs; ) {
+      const from = rows.length;
+      for (; rows.length < from + 1000 && at <= endMs; at += 120_000) rows.push(event(at, 'a'));
+      single.clock.advanceTo(rows.at(-1)!.at as number);
+      await single.apply(rows.slice(from));
+      await single.compact();
+    }
+    const from = rows.length;
+    for (const days of lateDaysAgo) rows.push(event(endMs - days * DAY_MS + 30_001, 'b'));
+    single.clock.advanceTo(endMs);
+    if (rows.length > from) await single.apply(rows.slice(from));
+    const { values } = await single.read(KEY, endMs);
+    return { endMs, rows, values: new Map(values.map((value) => [value.feature.name, value])) };
+  }
+
+  test.each([
+    [[], 20],
+    // So new rows are all there yet.
+    [[6], 20],
+    [[13], 13],
+    [[15, 6.5, 13.5], 13.5],
+    [[16, 19], 16],
+  ])(
+    'of %j days ago have sequences begin behind them, where the metadata says so',
+    async (lateDaysAgo, untouchedDays) => {
+      const { endMs, rows, values } = await stored(lateDaysAgo);
+      for (const [name, { feature, value, status, fromMs, toMs }] of values) {
+        const counted = rows
+          .filter(({ at }) => fromMs! < (at as number) && (at as number) <= toMs)
+          .sort((a, b) => (a.at as number) - (b.at as number));
+        const gaps = counted.slice(1).map(({ at }, i) => (at as number) - (counted[i]!.at as number));
+        const differing = counted.slice(1).filter(({ kind }, i) => kind !== counted[i]!.kind).length;
+        const expected = {
+          max_gap: gaps.length === 0 ? feature.empty : Math.max(...gaps),
+          min_gap: gaps.length === 0 ? feature.empty : Math.min(...gaps),
+          changes: counted.length === 0 ? feature.empty : differing,
+          count: counted.length,
+        }[feature.operation.name];
+        expect(value, name).toEqual(expected);
+        if (name === 'changes_1h') expect(status).toBe('present');
+        if (!name.endsWith('20d') || feature.operation.name === 'count') continue;
+        if (untouchedDays < 20) expect(status).toBe('coarse');
+        // Nothing is given up that need not be: at most a tile of an upper level beyond the newest late event.
+        expect(endMs - fromMs!, name).toBeGreaterThan((untouchedDays - 1.6) * DAY_MS);
+        expect(endMs - fromMs!, name).toBeLessThan(untouchedDays * DAY_MS + HOUR_MS);
+      }
+      expect(values.get('count_20d')!.value).toBe(rows.length);
+    },
+  );
+});

@@ -240,16 +240,31 @@ export class WindowRead {
     // Nor can ties be told apart in one that ends with it: it counts whole.
     const tied = edge !== null && !early && tie !== null && tie.timeMs === toMs;
     if (tied) tie = null;
-    const { lowMs, unorderedBeforeMs } = reader.rootHeader;
+    const { lowMs } = reader.rootHeader;
     let hi = toMs + 1;
     let newer: NewerSide | null = null;
-    for (const { sizeMs, targets, wide } of sizes) {
+    const cutMs = reader.sequencesFromMs;
+    let isCut = false;
+    const addStretch = (from: number): boolean => {
+      // Ordered partials need the asked event in its place.
+      const placed = extra !== null && ordered && from <= extra.times[0]! && extra.times[0]! < hi;
+      if (placed) reader.addRangeWith(extra, from, hi, tie, accumulator);
+      else reader.addRange(from, hi, tie, accumulator);
+      return placed;
+    };
+    for (const [i, { sizeMs, targets, wide }] of sizes.entries()) {
       const lifetime = sizeMs === Number.POSITIVE_INFINITY;
       const lo = lifetime ? 0 : Math.max(0, newEdgeMs - sizeMs + 1);
-      // Ordered partials need the asked event in its place.
-      const placed = extra !== null && ordered && lo <= extra.times[0]! && extra.times[0]! < hi;
-      if (placed) reader.addRangeWith(extra, lo, hi, tie, accumulator);
-      else reader.addRange(lo, hi, tie, accumulator);
+      if (lo < cutMs && !isCut) {
+        isCut = true;
+        addStretch(cutMs);
+        hi = Math.min(hi, cutMs);
+        const bounds = { atMs, fromMs: hi - 1, toMs };
+        for (const target of sizes.slice(i).flatMap((larger) => larger.targets)) {
+          if (isSequence(target)) add(target, this.#value(target.feature, reader.rowCount, true, bounds));
+        }
+      }
+      const placed = addStretch(reader.widen(lo, hi));
       if (wide) {
         newer ??= new NewerSide(this.#newer, { toMs, blocksToMs: early ? toMs + 1 : toMs, tie });
         this.#addWide(reader, newer, lo, extra);
@@ -272,9 +287,8 @@ export class WindowRead {
       // Of a window that lies within the tile across its new edge nothing is left.
       if (fromMs !== null) fromMs = Math.min(fromMs, toMs);
       for (const target of targets) {
-        const { feature } = target;
-        const unordered = feature.operation.sequence === true && lo < unorderedBeforeMs;
-        add(target, this.#value(feature, reader.rowCount, coarse || unordered, { atMs, fromMs, toMs }));
+        if (isCut && isSequence(target)) continue;
+        add(target, this.#value(target.feature, reader.rowCount, coarse, { atMs, fromMs, toMs }));
       }
       hi = Math.min(hi, fromIncludedMs);
     }
@@ -290,7 +304,7 @@ export class WindowRead {
     // Before time 0 there is nothing.
     if (lo > toMs) return;
     newer.reach(reader, lo);
-    this.#wide.absorb(newer.bytes);
+    this.#wide.merge(this.#newer);
     const { fromMs } = newer;
     const from = Math.min(fromMs, reader.addWide(lo, fromMs, fromMs, this.#wide));
     if (extra !== null && from <= extra.times[0]! && extra.times[0]! <= toMs) this.#wide.addRows(extra, 0, 1);
@@ -360,7 +374,6 @@ class NewerSide {
   readonly #set: PartialSet;
   readonly #blocksToMs: number;
   readonly #tie: TieLimit | null;
-  #bytes: Uint8Array | null = null;
 
   /**
    * @param of.blocksToMs the edge whose path's blocks are read: `toMs`, or the ms behind it, where the collapsed tile
@@ -376,16 +389,10 @@ class NewerSide {
     set.clear();
   }
 
-  get bytes(): Uint8Array {
-    this.#bytes ??= this.#set.encode();
-    return this.#bytes;
-  }
-
   /** @param lo the old edge of the window at hand */
   reach(reader: StateReader, lo: number): void {
     const turn = turnMs(lo - 1, this.#blocksToMs);
     if (turn >= this.fromMs) return;
-    this.#bytes = null;
     if (this.fromMs > this.toMs) {
       // The newest millisecond is in no block, so that a tie can cut it.
       if (this.#tie !== null) reader.addWideTie(this.#tie, this.#set);
@@ -396,6 +403,9 @@ class NewerSide {
     }
   }
 }
+
+/** Whether what lies between two events counts. */
+const isSequence = ({ feature }: Target): boolean => feature.operation.sequence === true;
 
 interface Finished {
   readonly value: FeatureValue;

@@ -4,13 +4,16 @@
  * The two halves keep the hot path synchronous: `prepare` does what may have to wait (fetching the schemas that
  * writers used), once for a chunk; `decode` then only computes.
  */
+import type { DeadLetterReason } from '../dead-letter.ts';
+
+export type RefusalReason = Extract<DeadLetterReason, 'undecodable' | 'unknown_schema' | 'breaks_schema'>;
 
 /** What a record's value is, as plain data for decodeEvent, or why it provably cannot be read. */
 export type Decoded =
   | { readonly ok: true; readonly data: unknown }
   | {
       readonly ok: false;
-      readonly reason: 'undecodable' | 'breaks_schema';
+      readonly reason: RefusalReason;
       /** Names schema ids, columns and types, never values: they are personal data. */
       readonly message: string;
     };
@@ -35,7 +38,7 @@ export interface RecordDecoder {
 /** A record that cannot be used, and why. */
 export function refused(
   message: string,
-  reason: 'undecodable' | 'breaks_schema' = 'undecodable',
+  reason: RefusalReason = 'undecodable',
 ): Extract<Decoded, { ok: false }> {
   return { ok: false, reason, message };
 }

@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../../engine/clock.ts';
-import { NoRegistryError, recordDecoder } from './registry-record-decoder.ts';
+import {
+  NoRegistryError,
+  type RecordDecoderOptions,
+  recordDecoder,
+  UnknownSchemaError,
+} from './registry-record-decoder.ts';
 import { type RegisteredSchema, RegistryUnavailableError, type SchemaRegistry } from './schema-registry.ts';
 import { sourceWith } from './testing/columns.ts';
 
@@ -40,7 +45,7 @@ class FakeRegistry implements SchemaRegistry {
   close(): void {}
 }
 
-function setUp(schemasMax?: number) {
+function setUp(options: Pick<RecordDecoderOptions, 'schemasMax' | 'onLostSchema'> = {}) {
   const registry = new FakeRegistry();
   const clock = new ManualClock(1_000_000);
   const waits: number[] = [];
@@ -48,13 +53,7 @@ function setUp(schemasMax?: number) {
     waits.push(ms);
     clock.advanceTo(clock.nowMs() + ms);
   };
-  const decoder = recordDecoder({
-    source,
-    registry,
-    clock,
-    wait,
-    ...(schemasMax === undefined ? {} : { schemasMax }),
-  });
+  const decoder = recordDecoder({ source, registry, clock, wait, ...options });
   return { registry, clock, waits, decoder };
 }
 
@@ -64,9 +63,9 @@ const recordOf = (id: number): Uint8Array => {
   new DataView(bytes.buffer).setUint32(1, id);
   return bytes;
 };
-const undecodable = (message: string) => ({
+const undecodable = (message: string, reason = 'undecodable') => ({
   ok: false,
-  reason: 'undecodable',
+  reason,
   message: expect.stringContaining(message),
 });
 
@@ -125,12 +124,31 @@ describe('a registry that cannot be reached', () => {
 });
 
 describe('a schema id that the registry does not know', () => {
-  test('is believed after 2 s of asking, and for half a minute', async () => {
-    const { registry, clock, waits, decoder } = setUp();
+  test('stops whoever needs it, again and again, until it is there', async () => {
+    const { registry, waits, decoder } = setUp();
+    registry.schemas.set(1, avroOf('id'));
+    const values = [recordOf(9), recordOf(1), recordOf(10)];
+    for (let tries = 0; tries < 2; tries++) {
+      const prepared = decoder.prepare(values);
+      await expect(prepared).rejects.toThrow(UnknownSchemaError);
+      await expect(prepared).rejects.toMatchObject({ ids: [9, 10] });
+      await expect(prepared).rejects.toThrow(/does not have schema 9, 10, .*--on-lost-schema continue/);
+    }
+    expect(() => decoder.decode(recordOf(9))).toThrow('not prepared');
+    // Another record's schema is not asked for again.
+    expect(registry.asked.filter((id) => id === 1)).toHaveLength(1);
+    expect(waits.length).toBeGreaterThan(0);
+    registry.schemas.set(9, avroOf('id')).set(10, avroOf('id'));
+    await decoder.prepare(values);
+    expect(values.map((value) => decoder.decode(value).ok)).toEqual([true, true, true]);
+  });
+
+  test('is believed after 2 s of asking, and for half a minute, where records shall be dead letters', async () => {
+    const { registry, clock, waits, decoder } = setUp({ onLostSchema: 'continue' });
     await decoder.prepare([recordOf(9)]);
     expect(registry.asked).toEqual([9, 9, 9, 9]);
     expect(waits.reduce((sum, ms) => sum + ms)).toBe(2_000);
-    expect(decoder.decode(recordOf(9))).toEqual(undecodable('has no schema 9'));
+    expect(decoder.decode(recordOf(9))).toEqual(undecodable('has no schema 9', 'unknown_schema'));
 
     clock.advanceTo(clock.nowMs() + 29_999);
     expect(decoder.prepare([recordOf(9)])).toBeUndefined();
@@ -192,8 +210,16 @@ test('without a registry JSON is read, and a schema id is no dead letter', async
   expect(() => decoder.decode(recordOf(1))).toThrow('not prepared');
 });
 
+test('without a registry a schema id is a dead letter where the settings say so', async () => {
+  const decoder = recordDecoder({ source, registry: null, onLostSchema: 'continue' });
+  const json = Buffer.from('{"id":1}');
+  await decoder.prepare([json, recordOf(1)]);
+  expect(decoder.decode(json)).toEqual({ ok: true, data: { id: 1 } });
+  expect(decoder.decode(recordOf(1))).toMatchObject({ ok: false, reason: 'unknown_schema' });
+});
+
 test('schemas kept are bounded, but those at hand always stay', async () => {
-  const { registry, decoder } = setUp(3);
+  const { registry, decoder } = setUp({ schemasMax: 3 });
   for (let id = 1; id <= 10; id++) registry.schemas.set(id, avroOf('id'));
   const values = [1, 2, 3, 4, 5].map(recordOf);
   await decoder.prepare(values);

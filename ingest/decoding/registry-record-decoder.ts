@@ -2,8 +2,9 @@
  * Records with a schema id in front, read by the schema they were written with, and plain JSON beside them.
  *
  * A registry's schemas never change, so each is fetched and compiled once. Only the answer "no such schema" may
- * become untrue: it is asked for several times, as a registry's follower can lag behind, and then believed for a
- * while, so that a stream of damaged records does not ask again for each.
+ * become untrue: it is asked for several times, as a registry's follower can lag behind. What is then to be done is a
+ * setting: the partition waits, as a registry that was restored without its newest schemas has lost them; or records are
+ * dead letters, and the answer is believed for a while, so that a stream of damaged records does not ask for each.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Clock, WallClock } from '../../engine/clock.ts';
@@ -11,6 +12,7 @@ import type { StreamSource } from '../../engine/definitions/types.ts';
 import { asBuffer } from './byte-cursor.ts';
 import { compileWriterSchema } from './compile-writer-schema.ts';
 import { decodeJson, NO_VALUE } from './json-record.ts';
+import { MissingSchemaError } from './missing-schema-error.ts';
 import { type Decoded, type RecordDecoder, refused } from './record-decoder.ts';
 import type { SchemaRegistry } from './schema-registry.ts';
 import { GUID_MAGIC, HEADER_BYTES, MAGIC, schemaIdOf } from './wire-format.ts';
@@ -27,13 +29,28 @@ const TOO_SHORT = refused(
 const HAS_GUID = refused('the record names its schema by a GUID, which is not supported: only ids are');
 
 /** A record names a schema id, and there is no registry to ask. Retryable: with a registry it can be read. */
-export class NoRegistryError extends Error {
+export class NoRegistryError extends MissingSchemaError {
   override readonly name = 'NoRegistryError';
 
-  constructor(source: string) {
+  constructor(source: string, ids: readonly number[]) {
     super(
-      `the log of source ${source} has records with a schema id: start with --registry URL, the schema registry ` +
-        'that their producers use',
+      `the log of source ${source} has records that begin like those with a schema id (${ids.join(', ')}): start with ` +
+        '--registry URL, the schema registry that their producers use, or with --on-lost-schema continue to make them dead ' +
+        'letters',
+      ids,
+    );
+  }
+}
+
+/** A record names a schema that the registry does not have. Retryable: it may be restored, or registered again. */
+export class UnknownSchemaError extends MissingSchemaError {
+  override readonly name = 'UnknownSchemaError';
+
+  constructor(source: string, ids: readonly number[]) {
+    super(
+      `the schema registry does not have schema ${ids.join(', ')}, which records of source ${source} name: restore it, ` +
+        'or start with --on-lost-schema continue to make them dead letters',
+      ids,
     );
   }
 }
@@ -47,6 +64,11 @@ export interface RecordDecoderOptions {
   readonly source: StreamSource;
   /** null: none is configured. Only plain JSON can be read then. */
   readonly registry: SchemaRegistry | null;
+  /**
+   * Where the registry does not have the schema that a record names, or there is no registry. `stop`: preparing rejects with
+   * UnknownSchemaError until it has, or with NoRegistryError; `continue`: the record is refused as `unknown_schema`. @default 'stop'
+   */
+  readonly onLostSchema?: 'stop' | 'continue';
   /** @default the machine's */
   readonly clock?: Clock;
   /** Waits between attempts. @default a timer */
@@ -71,6 +93,7 @@ export function recordDecoder(options: RecordDecoderOptions): RecordDecoder {
 class RegistryRecordDecoder implements RecordDecoder {
   readonly #source: StreamSource;
   readonly #registry: SchemaRegistry | null;
+  readonly #onLostSchema: 'stop' | 'continue';
   readonly #clock: Clock;
   readonly #wait: (ms: number) => Promise<void>;
   readonly #schemasMax: number;
@@ -78,9 +101,10 @@ class RegistryRecordDecoder implements RecordDecoder {
   /** One question at a time for each id, whoever asks. */
   readonly #asking = new Map<number, Promise<void>>();
 
-  constructor({ source, registry, clock, wait, schemasMax }: RecordDecoderOptions) {
+  constructor({ source, registry, onLostSchema, clock, wait, schemasMax }: RecordDecoderOptions) {
     this.#source = source;
     this.#registry = registry;
+    this.#onLostSchema = onLostSchema ?? 'stop';
     this.#clock = clock ?? new WallClock();
     this.#wait = wait ?? ((ms) => delay(ms));
     this.#schemasMax = schemasMax ?? SCHEMAS_MAX;
@@ -91,9 +115,24 @@ class RegistryRecordDecoder implements RecordDecoder {
     const missing = [...needed].filter((id) => !this.#isKnown(id));
     if (missing.length === 0) return undefined;
     const registry = this.#registry;
-    if (registry === null) return Promise.reject(new NoRegistryError(this.#source.name));
     this.#forget(needed);
-    return Promise.all(missing.map((id) => this.#learn(id, registry))).then(() => {});
+    if (registry === null) {
+      if (this.#onLostSchema === 'stop') {
+        return Promise.reject(new NoRegistryError(this.#source.name, missing));
+      }
+      for (const id of missing) {
+        const message = `the record names schema ${id}, and no schema registry is configured`;
+        this.#known.set(id, {
+          refusal: refused(message, 'unknown_schema'),
+          untilMs: Number.POSITIVE_INFINITY,
+        });
+      }
+      return undefined;
+    }
+    return Promise.all(missing.map((id) => this.#learn(id, registry))).then(() => {
+      const unknown = missing.filter((id) => !this.#known.has(id));
+      if (unknown.length > 0) throw new UnknownSchemaError(this.#source.name, unknown);
+    });
   }
 
   decode(value: Uint8Array | null): Decoded {
@@ -156,7 +195,9 @@ class RegistryRecordDecoder implements RecordDecoder {
       schema = await registry.schemaById(id);
     }
     if (schema === null) {
-      const refusal = refused(`the schema registry has no schema ${id}, which the record names`);
+      if (this.#onLostSchema === 'stop') return;
+      const message = `the schema registry has no schema ${id}, which the record names`;
+      const refusal = refused(message, 'unknown_schema');
       this.#known.set(id, { refusal, untilMs: this.#clock.nowMs() + UNKNOWN_FOR_MS });
       return;
     }

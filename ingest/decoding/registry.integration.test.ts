@@ -12,7 +12,7 @@ import type { EventRow, StreamSource } from '../../engine/definitions/types.ts';
 import { SeededRandom } from '../../engine/testing/random.ts';
 import { describeWithServices, type RegistryServer, startRegistry } from '../../services/index.ts';
 import type { RecordDecoder } from './record-decoder.ts';
-import { recordDecoder } from './registry-record-decoder.ts';
+import { recordDecoder, UnknownSchemaError } from './registry-record-decoder.ts';
 import {
   openSchemaRegistry,
   RegistryRefusalError,
@@ -140,11 +140,14 @@ describeWithServices(['registry'], 'a schema registry', () => {
     ]);
   });
 
-  test('an id that nobody registered is undecodable', async () => {
-    const decoder = recordDecoder({ source: sourceWith({}), registry, wait: async () => {} });
+  test('an id that nobody registered is waited for, or refused', async () => {
+    const source = sourceWith({});
     const value = Buffer.from([0, 0x7f, 0, 0, 0]);
+    const waiting = recordDecoder({ source, registry, wait: async () => {} });
+    await expect(waiting.prepare([value])).rejects.toThrow(UnknownSchemaError);
+    const decoder = recordDecoder({ source, registry, onLostSchema: 'continue', wait: async () => {} });
     await decoder.prepare([value]);
-    expect(decoder.decode(value)).toMatchObject({ ok: false, reason: 'undecodable' });
+    expect(decoder.decode(value)).toMatchObject({ ok: false, reason: 'unknown_schema' });
   });
 
   test('registering is idempotent; what is not compatible is refused with the reason', async () => {
@@ -186,5 +189,24 @@ describeWithServices(['registry'], 'a schema registry', () => {
     await decoder.prepare(values);
     expect(readRows(decoder, source, values)).toEqual(rows);
     impatient.close();
+  }, 240_000);
+
+  test('one that came back without its schemas pauses who needs them, until they are restored', async () => {
+    const random = new SeededRandom(5);
+    const source = randomSource(random, 'lost');
+    const rows = [randomRow(random, source)];
+    const values = await serializeEvents({ client, source, format: 'avro', rows });
+    await server.kill();
+    // Another one in its place, which never heard of them.
+    const empty = await startRegistry({ ports: [server.port] });
+    const decoder = recordDecoder({ source, registry, wait: async () => {} });
+    try {
+      await expect(decoder.prepare(values)).rejects.toThrow(UnknownSchemaError);
+    } finally {
+      await empty.stop();
+    }
+    await server.restart();
+    await decoder.prepare(values);
+    expect(readRows(decoder, source, values)).toEqual(rows);
   }, 240_000);
 });

@@ -7,7 +7,7 @@ const MAX_STAMP_LENGTH = 64;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 export function checkRecords(records: readonly AppendRecord[], partitions: number): void {
-  for (const { partition, appendedMs, stamp, eventTimeMs } of records) {
+  for (const { partition, appendedMs, stamp, eventTimeMs, originOffset } of records) {
     checkPartition(partition, partitions);
     if (!Number.isSafeInteger(appendedMs) || appendedMs < 0) {
       throw new InvalidRecordError(`appendedMs must be an integer ≥ 0, not ${appendedMs}`);
@@ -20,6 +20,9 @@ export function checkRecords(records: readonly AppendRecord[], partitions: numbe
       (stamp.length < 1 || stamp.length > MAX_STAMP_LENGTH || LONE_SURROGATE.test(stamp))
     ) {
       throw new InvalidRecordError(`a stamp is well-formed text of 1 to ${MAX_STAMP_LENGTH} characters`);
+    }
+    if (originOffset !== undefined && (!Number.isSafeInteger(originOffset) || originOffset < 0)) {
+      throw new InvalidRecordError(`originOffset must be an integer ≥ 0, not ${originOffset}`);
     }
   }
 }

@@ -87,23 +87,27 @@ export function describeEventLog(
         record('', { stamp: '€'.repeat(64) }),
         record('x'.repeat(1_000_000)),
         record('\u{FEFF}', { stamp: '\u{FEFF}' }),
+        record('copy', { originOffset: 0 }),
+        record('{}', { originOffset: 3, stamp: '€'.repeat(64) }),
       ];
       const offsets = await log.append(appended);
       const records = await recordsOf({ partition: 0, fromOffset: 0, ...ALL });
       expect(
-        records.map(({ partition, offset, appendedMs, stamp, value }) => ({
+        records.map(({ partition, offset, appendedMs, stamp, originOffset, value }) => ({
           partition,
           offset,
           appendedMs,
           stamp,
+          originOffset,
           value: Buffer.from(value!).toString(),
         })),
       ).toEqual(
-        appended.map(({ appendedMs, stamp, value }, i) => ({
+        appended.map(({ appendedMs, stamp, originOffset, value }, i) => ({
           partition: 0,
           offset: offsets[i],
           appendedMs,
           stamp,
+          originOffset: originOffset ?? null,
           value: Buffer.from(value!).toString(),
         })),
       );

@@ -14,6 +14,11 @@ export interface LogRecord {
   readonly appendedMs: number;
   /** Identity stamped on append where the source declares no event id; null otherwise. 1 ≤ length ≤ 64. */
   readonly stamp: string | null;
+  /**
+   * A dead letter that was replayed is a copy of the record that was at this offset of the partition, offset <
+   * `offset`; null: it is none.
+   */
+  readonly originOffset: number | null;
   /** The event as its producer wrote it; null: a record without a value, as compacted topics have. */
   readonly value: Uint8Array | null;
   /** Only a dead letter keeps these: what is counted is in the value. */
@@ -38,6 +43,8 @@ export interface AppendRecord {
   readonly value: Uint8Array;
   /** Event time, ms: retention may drop a record only when no window can reach it any more. */
   readonly eventTimeMs: number;
+  /** See `LogRecord`. @default null */
+  readonly originOffset?: number;
 }
 
 export interface LogEnds {

@@ -7,7 +7,8 @@
  *
  *     partition  identity text · end offset varint
  *     segment    count · value bytes · highest event time f64 · highest append time f64
- *     record     append time f64 · stamp length u8 · stamp UTF-8 · event JSON        (stamp length 0: none)
+ *     record     append time f64 · [u8 255 · origin offset f64] · stamp length u8 · stamp UTF-8 · event JSON
+ *                (stamp length 0: none; it is never 255, which says that the record is a copy)
  */
 import { ByteReader, ByteWriter } from '../../engine/bytes.ts';
 import { ByteArena } from '../../engine/store/byte-arena.ts';
@@ -35,7 +36,8 @@ import type { LmdbLogs } from './lmdb-logs.ts';
 import { LogClosedError, LogFullError } from './log-errors.ts';
 import { OffsetWaiters } from './offset-waiters.ts';
 
-const STAMP_AT = 9;
+const COPY = 255;
+const COPY_BYTES = 9;
 const MAX_OFFSET = Number.MAX_SAFE_INTEGER;
 
 const textEncoder = new TextEncoder();
@@ -357,11 +359,17 @@ function newPartition(source: string, number: number): Partition {
 function encodeRecord(record: AppendRecord, arena: ByteArena): Uint8Array {
   const stamp = record.stamp === null ? null : textEncoder.encode(record.stamp);
   const stampBytes = stamp?.length ?? 0;
-  const bytes = arena.allocate(STAMP_AT + stampBytes + record.value.length);
-  new DataView(bytes.buffer, bytes.byteOffset).setFloat64(0, record.appendedMs, true);
-  bytes[STAMP_AT - 1] = stampBytes;
-  if (stamp !== null) bytes.set(stamp, STAMP_AT);
-  bytes.set(record.value, STAMP_AT + stampBytes);
+  const stampAt = 9 + (record.originOffset === undefined ? 0 : COPY_BYTES);
+  const bytes = arena.allocate(stampAt + stampBytes + record.value.length);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  view.setFloat64(0, record.appendedMs, true);
+  if (record.originOffset !== undefined) {
+    bytes[8] = COPY;
+    view.setFloat64(9, record.originOffset, true);
+  }
+  bytes[stampAt - 1] = stampBytes;
+  if (stamp !== null) bytes.set(stamp, stampAt);
+  bytes.set(record.value, stampAt + stampBytes);
   return bytes;
 }
 
@@ -371,12 +379,16 @@ function decodeRecord(
   offset: number,
   bytes: Uint8Array,
 ): LogRecord & { readonly value: Uint8Array } {
-  const valueAt = STAMP_AT + bytes[STAMP_AT - 1]!;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const isCopy = bytes[8] === COPY;
+  const stampAt = 9 + (isCopy ? COPY_BYTES : 0);
+  const valueAt = stampAt + bytes[stampAt - 1]!;
   return {
     partition,
     offset,
-    appendedMs: new DataView(bytes.buffer, bytes.byteOffset).getFloat64(0, true),
-    stamp: valueAt === STAMP_AT ? null : textDecoder.decode(bytes.subarray(STAMP_AT, valueAt)),
+    appendedMs: view.getFloat64(0, true),
+    stamp: valueAt === stampAt ? null : textDecoder.decode(bytes.subarray(stampAt, valueAt)),
+    originOffset: isCopy ? view.getFloat64(9, true) : null,
     value: bytes.subarray(valueAt),
     key: null,
     headers: NO_HEADERS,

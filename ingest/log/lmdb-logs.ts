@@ -11,6 +11,7 @@ import {
   type BytesDatabase,
   causeOf,
   type Environment,
+  hasRoomToOpen,
   isOutOfSpace,
   openDatabase,
   openEnvironment,
@@ -80,16 +81,21 @@ export class LmdbLogs {
   #broken: LogBrokenError | undefined;
   #closing: Promise<void> | undefined;
 
-  /** Opens the directory, which is created if missing. Throws `DirectoryLockedError` where another process has it. */
+  /**
+   * Opens the directory, which is created if missing. Throws `DirectoryLockedError` where another process has it,
+   * `LogFullError` where its disk has no room for what opening writes.
+   */
   static async open(path: string, options: LmdbLogsOptions = {}): Promise<LmdbLogs> {
     const lock = await lockDirectory(path);
-    const environment = openEnvironment({ path, overlappingSync: false, noSync: options.flush === false });
+    let environment: Environment | undefined;
     try {
+      if (!(await hasRoomToOpen(path))) throw diskFull();
+      environment = await openEnvironment({ path, overlappingSync: false, noSync: options.flush === false });
       return new LmdbLogs({ path, options, environment, lock });
     } catch (error) {
-      await environment.close();
+      await environment?.close();
       await lock.release();
-      throw error;
+      throw (await isOutOfSpace(error, path)) ? diskFull(error) : error;
     }
   }
 
@@ -218,11 +224,7 @@ export class LmdbLogs {
   }
 
   async #reasonOf(cause: unknown): Promise<Error> {
-    if (await isOutOfSpace(cause, this.#path)) {
-      return new LogFullError('the disk of the event log is full: free space on it, then try again', {
-        cause,
-      });
-    }
+    if (await isOutOfSpace(cause, this.#path)) return diskFull(cause);
     this.#broken = new LogBrokenError(
       'the event log could not be flushed; it takes no more appends until reopened',
       {
@@ -234,4 +236,8 @@ export class LmdbLogs {
     for (const job of queued) job.failed(this.#broken);
     return this.#broken;
   }
+}
+
+function diskFull(cause?: unknown): LogFullError {
+  return new LogFullError('the disk of the event log is full: free space on it, then try again', { cause });
 }

@@ -98,12 +98,13 @@ export class MemoryEventLog implements EventLog {
     const offsets = records.map((record) => {
       const partition = this.#partitions[record.partition]!;
       const offset = partition.endOffset++;
-      const { appendedMs, stamp, value } = record;
+      const { appendedMs, stamp, value, originOffset = null } = record;
       partition.records.push({
         partition: record.partition,
         offset,
         appendedMs,
         stamp,
+        originOffset,
         value: new Uint8Array(value),
         key: null,
         headers: NO_HEADERS,

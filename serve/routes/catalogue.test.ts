@@ -72,14 +72,22 @@ describe('GET /openapi.json', () => {
       Object.keys(methods as object).map((method) => `${method} ${path}`),
     );
     expect(routes.sort()).toEqual([
+      'delete /v1/views/{view}/rebuild',
       'get /healthz',
       'get /metrics',
       'get /openapi.json',
       'get /readyz',
       'get /v1/catalog',
+      'get /v1/gaps',
+      'get /v1/sources/{source}/dead-letters',
+      'get /v1/sources/{source}/dead-letters/{partition}/{offset}',
+      'get /v1/views/{view}/rebuild',
+      'post /v1/gaps/acknowledge',
       'post /v1/services/{service}/features',
       'post /v1/services/{service}/features/batch',
+      'post /v1/sources/{source}/dead-letters/replay',
       'post /v1/sources/{source}/events',
+      'post /v1/views/{view}/rebuild',
     ]);
     const push = body.paths['/v1/sources/{source}/events'].post;
     expect(Object.keys(push.requestBody.content)).toEqual(['application/json', 'application/x-ndjson']);

@@ -89,13 +89,17 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
 }
 
 function serve(service: CompiledService, context: RouteContext): Served {
-  const { store, shards, push, clock, wallClock, isCatchingUp, metrics, logger } = context;
+  const { store, shards, push, clock, wallClock, isCatchingUp, namespaceOf, seenMark } = context;
+  const { gaps, metrics, logger } = context;
   return {
     reader: new FeatureReader({
       service,
       store,
       shards,
       isCatchingUp,
+      gapsOf: (view) => gaps.of(view),
+      ...(namespaceOf === undefined ? {} : { namespaceOf }),
+      ...(seenMark === undefined ? {} : { seenMark }),
       onEvaluationError: (view, error) => {
         metrics.count('millrace_feature_evaluation_errors_total', { view: view.name });
         const reason = error instanceof Error ? error.message : 'not an Error';

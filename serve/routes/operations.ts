@@ -17,9 +17,12 @@ export function registerOperations(
     '/readyz',
     { schema: plainSchema('The process does what its roles say; with the lag of each partition.') },
     async () => {
-      const { ready, reasons, lag } = readiness();
-      if (!ready) throw new ApiError('not_ready', 'the process does not work as it should', { reasons, lag });
-      return { status: 'ready', lag };
+      const { ready, reasons, warnings, lag } = readiness();
+      if (!ready) {
+        const details = { reasons, warnings, lag };
+        throw new ApiError('not_ready', 'the process does not work as it should', details);
+      }
+      return { status: 'ready', warnings, lag };
     },
   );
   routes.get(

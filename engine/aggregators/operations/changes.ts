@@ -14,7 +14,7 @@ export const changes: Operation = {
   params: [],
   sequence: true,
   description: 'How often the value differs from the one before it; nulls are skipped.',
-  accuracy: 'exact: in the order of event time, then id',
+  accuracy: 'exact, in event order',
   bytes: '1 where there is no value, else 17–60 and the length of two texts',
   example: "changes('device').over('1d')",
   empty: 0,

@@ -12,7 +12,7 @@ function distinctN(which: 'first' | 'last', description: string): Operation {
     columnOptional: false,
     params: [{ name: 'n', min: 1, max: 1000, default: null }],
     description,
-    accuracy: 'exact: in the order of event time, then id',
+    accuracy: 'exact, in event order',
     bytes: '12–20 a value and the length of a text',
     example: `${which}DistinctN('merchant', 5).over('30d')`,
     empty: null,

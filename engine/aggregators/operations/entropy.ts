@@ -12,7 +12,7 @@ export const entropy: Operation = {
   name: 'entropy',
   accepts: ANY_TYPE,
   columnOptional: false,
-  params: [{ name: 'max', min: 1, max: 4096, default: 1024 }],
+  params: [{ name: 'max', option: true, min: 1, max: 4096, default: 1024 }],
   description: 'Shannon entropy of the distribution of the values, in bits.',
   accuracy:
     'exact counts up to `max` different values, summed to about 1e-15 · log₂ n; beyond, null and truncated',

@@ -8,7 +8,14 @@ import { ANY_TYPE, NUMERIC_TYPES } from './column-types.ts';
 import { ofRowsOrValues, ofValues } from './partial-request.ts';
 
 /** At most 20 years, as every duration. */
-const HALF_LIFE: OperationParam = { name: 'half_life_ms', min: 1, max: 7305 * 86_400_000, default: null };
+const HALF_LIFE: OperationParam = {
+  name: 'half_life_ms',
+  written: 'halfLife',
+  duration: true,
+  min: 1,
+  max: 7305 * 86_400_000,
+  default: null,
+};
 
 const VANISHING = 'events 1,024 to 1,536 half-lives older than the newest one vanish';
 

@@ -14,7 +14,14 @@ import type { QuantilesState } from '../partials/quantiles.ts';
 import { ORDERED_TYPES } from './column-types.ts';
 import { ofValues } from './partial-request.ts';
 
-const ACCURACY: OperationParam = { name: 'accuracy', min: 0.001, max: 0.1, default: 0.01, fractional: true };
+const ACCURACY: OperationParam = {
+  name: 'accuracy',
+  option: true,
+  min: 0.001,
+  max: 0.1,
+  default: 0.01,
+  fractional: true,
+};
 
 function quantile(
   name: string,
@@ -26,8 +33,9 @@ function quantile(
     accepts: ORDERED_TYPES,
     columnOptional: false,
     accuracy:
-      'exact up to 128 values; beyond, within `accuracy` of the greater neighbour while 512 buckets are enough (4.3 decades at 1 %), else truncated: the accuracy doubles until they are. Longs become doubles',
-    bytes: 'up to 128 values: 1–8 a value; beyond, 1–5 a bucket: 1,000 as a rule, at most 4,000',
+      'exact up to 128 values; beyond, within `accuracy` of the greater neighbour while 512 buckets are enough (4.3 decades at 0.01, 0.43 at 0.001), else truncated: the error doubles until they are, see [percentiles](#percentiles-over-many-decades). Longs become doubles',
+    bytes:
+      'up to 128 values: 1–8 a value; beyond, some 100 to 600 as a rule (a thousand amounts: 180), at most 10,000',
     empty: null,
     partials: (column, params) => [ofValues('quantiles', column, [params[accuracyAt]!])],
     truncated: ([sketch]) => (sketch as QuantilesState).level > 0,

@@ -15,12 +15,13 @@ export const topKFrequent: Operation = {
   columnOptional: false,
   params: [
     { name: 'k', min: 1, max: 100, default: null },
-    { name: 'capacity', min: 1, max: 1024, default: 64 },
+    { name: 'capacity', option: true, min: 1, max: 1024, default: 64 },
   ],
   description: 'The k most frequent values and how often they occur, most frequent first.',
   accuracy:
-    'exact up to `capacity` different values; beyond, truncated: counts are at most n / (capacity + 1) too low, and within that bound they may depend on how events were batched',
-  bytes: '3–10 and the length of a text for each of `capacity` values',
+    'exact up to `capacity` (at least k) different values; beyond, truncated: counts are at most n / (capacity + 1) too low, values no more frequent than that may be missing, so that there are fewer than k, and within that bound counts may depend on how events were batched',
+  bytes:
+    '3–10 for each of at most `capacity` values; of a text, 2 and what it does not share with the one before',
   example: "topKFrequent('merchant', 5, { capacity: 128 }).over('30d')",
   empty: null,
   partials: (column, [k, capacity]) => [ofValues('frequent', column, [Math.max(k!, capacity!)])],

@@ -95,6 +95,16 @@ export class DistinctState {
     }
   }
 
+  merge(other: DistinctState): void {
+    if (other.#registers === null) {
+      for (const hash of other.#slots) if (hash !== NO_HASH) this.add(hash);
+      return;
+    }
+    const registers = this.#registers ?? this.#toRegisters();
+    const theirs = other.#registers;
+    for (let i = 0; i < registers.length; i++) if (theirs[i]! > registers[i]!) registers[i] = theirs[i]!;
+  }
+
   absorb(r: ByteReader): void {
     const sizePlusOne = r.varint();
     if (sizePlusOne === 0) {
@@ -131,6 +141,9 @@ function distinctHashes(stateOf: (params: readonly number[]) => DistinctState): 
       },
       absorb(state, r) {
         state.absorb(r);
+      },
+      merge(state, other) {
+        state.merge(other);
       },
       encode(state, w) {
         state.encode(w);

@@ -8,8 +8,7 @@ import { FrequentState } from './frequent.ts';
 
 function stateOf(values: readonly (number | string)[], capacity: number): FrequentState {
   const state = new FrequentState(capacity);
-  for (const value of values) state.add(value, 1);
-  state.reduce();
+  for (const value of values) state.add(value);
   return state;
 }
 

@@ -4,18 +4,19 @@
  * of them, and it is a function of the set alone: a value among the `max` first of a union is among the `max` first of
  * every part in which it occurs. Nothing is hashed until there are too many values.
  *
- * Encoded: varint 2 · size + dropped? · stored values, ascending.
+ * Encoded: varint 2 · size + dropped? · the values, see `ascending-values.ts`.
  */
 import { type ByteReader, type ByteWriter, CorruptBytesError } from '../../bytes.ts';
 import { hash53 } from '../../hash64.ts';
 import type { ColumnStorage } from '../../tiles/row-block.ts';
+import { readAscendingValues, writeAscendingValues } from '../ascending-values.ts';
 import {
   type ColumnType,
   NARROW_VALUES_MAX,
   type PartialAggregate,
   type PartialFactory,
 } from '../partial-aggregate.ts';
-import { compareStoredValues, readStoredValue, type StoredValue, writeStoredValue } from '../stored-value.ts';
+import { compareStoredValues, type StoredValue } from '../stored-value.ts';
 
 interface Hashed {
   readonly value: StoredValue;
@@ -85,7 +86,7 @@ export class ValueSetState {
   encode(w: ByteWriter): void {
     const values = this.ascending();
     w.varint(2 * values.length + (this.#dropped ? 1 : 0));
-    for (const value of values) writeStoredValue(value, w);
+    writeAscendingValues(values, w);
   }
 
   absorb(r: ByteReader, storage: ColumnStorage): void {
@@ -94,7 +95,7 @@ export class ValueSetState {
     const dropped = head % 2 === 1;
     if (size > this.#max || (dropped && size < this.#max))
       throw new CorruptBytesError(`${size} values where ${this.#max} are kept`);
-    for (let i = 0; i < size; i++) this.add(readStoredValue(r, storage));
+    for (const value of readAscendingValues(size, r, storage)) this.add(value);
     this.#dropped ||= dropped;
   }
 }

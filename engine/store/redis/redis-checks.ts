@@ -44,30 +44,52 @@ export async function checkRedis(masters: readonly Redis[], options: RedisChecks
   return warnings;
 }
 
+/**
+ * The one setting of those above that can be changed while Redis runs and then takes data away: to be asked again and
+ * again. A node that does not answer is for others to tell.
+ * @throws StoreSetupError that says what to change
+ */
+export async function checkEviction(masters: readonly Redis[]): Promise<void> {
+  const answers = await Promise.allSettled(masters.map((redis) => redis.info('memory')));
+  const problems = answers.flatMap((answer, i) => {
+    const problem = answer.status === 'fulfilled' ? evictionOf(answer.value).problem : undefined;
+    const { host, port } = masters[i]!.options;
+    return problem === undefined ? [] : [`Redis ${host}:${port}: ${problem}`];
+  });
+  if (problems.length > 0) throw new StoreSetupError(problems.join('\n'));
+}
+
+/** `known: false`: what INFO tells does not say. */
+function evictionOf(info: string): { readonly known: boolean; readonly problem?: string } {
+  const maxmemory = infoValue(info, 'maxmemory');
+  const policy = infoValue(info, 'maxmemory_policy');
+  if (maxmemory === undefined || policy === undefined) return { known: false };
+  if (maxmemory === '0' || policy === 'noeviction') return { known: true };
+  const problem = `it drops data when it is full (maxmemory-policy ${policy}): set maxmemory-policy noeviction`;
+  return { known: true, problem };
+}
+
+function infoValue(info: string, name: string): string | undefined {
+  return new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
+}
+
 function checkNode(
   info: string,
   { acceptLoss }: RedisChecksOptions,
   report: { problem: (text: string) => void; warning: (text: string) => void },
 ): void {
-  const value = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
-
-  const version = value('redis_version');
+  const version = infoValue(info, 'redis_version');
   if (version === undefined) report.warning('could not verify its version');
   else if (isOlder(version)) {
     report.problem(`version ${version} is too old: use Redis ${VERSION_MIN.join('.')} or later`);
   }
 
-  const maxmemory = value('maxmemory');
-  const policy = value('maxmemory_policy');
-  if (maxmemory === undefined || policy === undefined) {
+  const eviction = evictionOf(info);
+  if (!eviction.known) {
     report.warning('could not verify that it evicts nothing: maxmemory-policy must be noeviction');
-  } else if (maxmemory !== '0' && policy !== 'noeviction') {
-    report.problem(
-      `it drops data when it is full (maxmemory-policy ${policy}): set maxmemory-policy noeviction`,
-    );
-  }
+  } else if (eviction.problem !== undefined) report.problem(eviction.problem);
 
-  const appendOnly = value('aof_enabled');
+  const appendOnly = infoValue(info, 'aof_enabled');
   if (appendOnly === undefined) {
     report.warning('could not verify that it has an append-only file: appendonly must be yes');
   } else if (appendOnly !== '1') {

@@ -15,6 +15,7 @@ import { hostAndPort, parseRedisAddresses, type RedisAddress } from './redis-add
 import type { RedisCommand } from './redis-command.ts';
 import { isNoScript, toStoreError, withoutArguments } from './redis-errors.ts';
 import { ScriptCall } from './redis-script.ts';
+import { ServerLives } from './server-lives.ts';
 
 /**
  * `serving` gives up early, because somebody waits for the answer; `writing` rather waits, because the work has to be
@@ -46,12 +47,16 @@ const COMMAND_TIMEOUT_MS: Readonly<Record<RedisProfile, number>> = { serving: 1_
 const CONNECT_TIMEOUT_MS = 5_000;
 const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 2_000;
+/** How long a cluster may take to serve all slots, in `connectTimeoutMs`: a failover takes some seconds. */
+const READY_IN_CONNECT_TIMEOUTS = 3;
 /** A cluster's table of slots is read again this often, and whenever a node says that a slot has moved. */
 const SLOTS_REFRESH_MS = 30_000;
 
 export class RedisConnection {
   readonly #client: Redis | Cluster;
+  readonly lives = new ServerLives();
   #corked: readonly (Redis['stream'] | undefined)[] | null = null;
+  #last: (() => void)[] = [];
 
   /** @throws StoreUnavailableError naming the nodes that were tried, StoreSetupError */
   static async open(options: RedisConnectionOptions): Promise<RedisConnection> {
@@ -76,6 +81,10 @@ export class RedisConnection {
 
   private constructor(client: Redis | Cluster) {
     this.#client = client;
+    const lost = (): void => this.lives.connectionLost();
+    // Of a cluster also when one is new: it may have another server behind the same name.
+    if (client instanceof Cluster) client.on('-node', lost).on('+node', lost).on('node error', lost);
+    else client.on('close', lost);
   }
 
   get isCluster(): boolean {
@@ -108,6 +117,19 @@ export class RedisConnection {
     }
   }
 
+  /**
+   * Sends a command behind everything that is sent in this turn of the event loop.
+   * @throws as `call`
+   */
+  callLast(command: () => RedisCommand): Promise<unknown> {
+    this.#holdBack();
+    return new Promise((resolve, reject) => {
+      this.#last.push(() => {
+        this.call([command()]).then(([reply]) => resolve(reply), reject);
+      });
+    });
+  }
+
   /** Waits for what is in flight, at most as long as a command may take. */
   async close(): Promise<void> {
     if (this.#client.status !== 'end') await this.#client.quit().catch(() => undefined);
@@ -126,6 +148,7 @@ export class RedisConnection {
     this.#corked = sockets;
     for (const socket of sockets) socket?.cork();
     setImmediate(() => {
+      for (const send of this.#last.splice(0)) send();
       this.#corked = null;
       for (const socket of sockets) socket?.uncork();
     });
@@ -221,6 +244,7 @@ async function connectCluster(
     throw new StoreSetupError('a Redis Cluster has database 0 only: leave it out of the address');
   }
   const redisOptions = clientOptions(addresses, options);
+  const slotsRefreshTimeout = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
   const cluster = new Cluster(
     addresses.map(({ host, port }) => ({ host, port })),
     {
@@ -234,7 +258,7 @@ async function connectCluster(
       retryDelayOnClusterDown: 0,
       retryDelayOnTryAgain: 100,
       maxRedirections: 5,
-      slotsRefreshTimeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+      slotsRefreshTimeout,
       slotsRefreshInterval: SLOTS_REFRESH_MS,
       clusterRetryStrategy: reconnectDelayMs,
       lazyConnect: true,
@@ -251,7 +275,7 @@ async function connectCluster(
     if (cluster.status === 'ready') note(new Error(`the connection to ${host}:${port} has ended`));
   });
   try {
-    await cluster.connect();
+    await ready(cluster, READY_IN_CONNECT_TIMEOUTS * slotsRefreshTimeout);
     // The nodes would connect with their first command, and reject the second one meanwhile.
     await Promise.all(cluster.nodes('master').map(connected));
     return cluster;
@@ -263,6 +287,25 @@ async function connectCluster(
       { cause },
     );
   }
+}
+
+/**
+ * Where some slots are not served at its first look, as during a failover, ioredis forgets who waits for `connect`, tries
+ * again and is ready later: the event is what tells.
+ */
+function ready(cluster: Cluster, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`not all of its slots were served within ${timeoutMs / 1_000} s`)),
+      timeoutMs,
+    );
+    const settled = (settle: () => void): void => {
+      clearTimeout(timer);
+      settle();
+    };
+    cluster.once('ready', () => settled(resolve));
+    cluster.connect().catch((error: unknown) => settled(() => reject(error)));
+  });
 }
 
 async function connected(node: Redis): Promise<void> {

@@ -2,7 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InvalidAddressError } from '../state-address.ts';
 import { StoreSetupError } from '../store-errors.ts';
-import { addressOfDueMember, dueMember, layoutKey, RedisKeys, watermarkField } from './redis-keys.ts';
+import {
+  addressOfDueMember,
+  dueMember,
+  layoutKey,
+  RedisKeys,
+  recordsKey,
+  watermarkField,
+} from './redis-keys.ts';
 
 const SHARDS = 120;
 const namespaces = fc.constantFrom('0000000000000000', '0000000000000001', 'ffffffffffffffff');
@@ -26,7 +33,7 @@ const hex = (text: string): string => Buffer.from(text).toString('hex');
 const hashTag = (key: string): string => /\{([^}]*)\}/.exec(key)![1]!;
 
 describe('Redis keys', () => {
-  it('of states, watermarks, due indexes and layouts are never equal', () => {
+  it('of states, watermarks, due indexes, layouts and records are never equal', () => {
     const entries = fc.oneof(
       fc.record({ prefix: prefixes, kind: fc.constant('state' as const), address: addresses }),
       fc.record({
@@ -34,13 +41,13 @@ describe('Redis keys', () => {
         kind: fc.constantFrom('watermarks' as const, 'due' as const),
         shard: shards,
       }),
-      fc.record({ prefix: prefixes, kind: fc.constant('layout' as const) }),
+      fc.record({ prefix: prefixes, kind: fc.constantFrom('layout' as const, 'records' as const) }),
     );
     const keyOf = (entry: typeof entries extends fc.Arbitrary<infer T> ? T : never): string => {
       const keys = new RedisKeys(entry.prefix, SHARDS);
       if (entry.kind === 'state') return keys.state(entry.address);
-      if (entry.kind === 'layout') return layoutKey(entry.prefix);
-      return keys.shard(entry.shard)[entry.kind];
+      if ('shard' in entry) return keys.shard(entry.shard)[entry.kind];
+      return entry.kind === 'layout' ? layoutKey(entry.prefix) : recordsKey(entry.prefix);
     };
     fc.assert(
       fc.property(entries, entries, (a, b) => {

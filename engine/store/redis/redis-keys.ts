@@ -2,10 +2,14 @@
  * The keys of the Redis tile store. All text is UTF-8; `<…>` stands for a part, everything else is as it is.
  *
  *     layout      <prefix>:{0}:layout                                  hash: format, shards
- *     state       <prefix>:{<shard>}:s:<namespace>:<entity key>        hash: `.` = token 8 bytes · head, and a field
+ *     state       <prefix>:{<shard>}:s:<namespace>:<entity key>        hash: `.` = token 8 bytes · life 4 bytes · head, and a field
  *                                                                      of its own for each field, by its name
  *     watermarks  <prefix>:{<shard>}:w                                 hash: <namespace>:<partition>:<source> = watermark
+ *                                                                      `.m` = mark: history 8 bytes · decimal moves
+ *                                                                      `.i` = incarnation that the history is of
  *     due index   <prefix>:{<shard>}:d                                 sorted set: <namespace>:<entity key>, score ms
+ *
+ *     records     <prefix>:{0}:r                                   hash: <name> = token 8 bytes · text
  *
  *     prefix      1 to 64 letters, digits, `_`, `-` and `.`
  *     shard, partition   decimal, without leading zeros
@@ -19,12 +23,15 @@
  * last one has a fixed length or cannot hold the `:` that ends it. The head's field has a name that no field can
  * have. A due member is what follows `:s:` in the state's key.
  */
-import { checkAddress, checkWatermarkName, InvalidAddressError } from '../state-address.ts';
+import { checkAddress, checkNamespace, checkWatermarkName, InvalidAddressError } from '../state-address.ts';
 import { StoreSetupError } from '../store-errors.ts';
 import type { StateAddress, WatermarkName } from '../tile-store.ts';
 
 /** The hash field that holds token and head: not a `FieldName`, so none can collide with it. */
 export const HEAD_FIELD = '.';
+
+/** The field of the watermarks with the shard's mark; the name of a watermark begins with a hex digit. */
+export const MARK_FIELD = '.m';
 
 export const DEFAULT_REDIS_PREFIX = 'mr';
 const PREFIX = /^[A-Za-z0-9_.-]{1,64}$/;
@@ -41,6 +48,10 @@ export function checkPrefix(prefix: string): void {
 
 export function layoutKey(prefix: string): string {
   return `${prefix}:{0}:layout`;
+}
+
+export function recordsKey(prefix: string): string {
+  return `${prefix}:{0}:r`;
 }
 
 /** The keys of one shard. */
@@ -80,6 +91,12 @@ export class RedisKeys {
     checkAddress(address);
     return `${this.shard(address.shard).statePrefix}${address.namespace}:${address.key}`;
   }
+}
+
+/** What watermark fields and due members of a namespace, and nothing else in their keys, begin with. */
+export function namespacePrefix(namespace: string): string {
+  checkNamespace(namespace);
+  return `${namespace}:`;
 }
 
 export function dueMember(address: StateAddress): string {

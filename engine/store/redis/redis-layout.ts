@@ -9,7 +9,7 @@ import { textsOf } from './redis-reply.ts';
 import { ScriptCall } from './redis-script.ts';
 import { RespWriter } from './resp-writer.ts';
 
-const FORMAT = 1;
+const FORMAT = 2;
 /** One Redis needs no more than one; a cluster can place each shard on another master. */
 const DEFAULT_SHARDS = { single: 1, cluster: 16 };
 

@@ -24,8 +24,12 @@ export const REDIS_SCRIPTS = {
   moveWatermarks: load('moveWatermarks-1.lua'),
   readWithWatermarks: load('readWithWatermarks-2.lua'),
   leaseDue: load('leaseDue-1.lua'),
-  dropDue: load('dropDue-1.lua'),
+  postponeDue: load('postponeDue-1.lua'),
+  compareAndSetRecord: load('compareAndSetRecord-1.lua'),
+  dropWatermarks: load('dropWatermarks-1.lua'),
+  dropStates: load('dropStates-n.lua'),
   claimLayout: load('claimLayout-1.lua'),
+  probeRestating: load('probeRestating-1.lua'),
 } as const;
 
 export type RedisScriptName = keyof typeof REDIS_SCRIPTS;

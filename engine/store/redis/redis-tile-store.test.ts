@@ -8,6 +8,7 @@ import { waitUntil } from '../../../services/process/wait-until.ts';
 import { type RedisCluster, startRedisCluster } from '../../../services/redis/redis-cluster.ts';
 import { type RedisServer, startRedis } from '../../../services/redis/redis-server.ts';
 import { describeWithServices } from '../../../services/testing/describe-with-services.ts';
+import { hasLostSince } from '../shard-mark.ts';
 import {
   StoreClosedError,
   StoreFormatError,
@@ -151,7 +152,7 @@ describeWithServices(['redis'], 'one Redis', () => {
     const entries = await store.leaseDue({ shard: 0, nowMs: 50, leaseUntilMs: 200, limit: 10 });
     expect(entries.map((entry) => entry.address.key)).toEqual(['k0', 'k16', 'k32', 'k48']);
     await forget();
-    await store.dropDue(entries);
+    await store.postponeDue(entries, 2000);
     expect(await store.countDue(0, 1000)).toBe(3);
   });
 
@@ -183,8 +184,9 @@ describeWithServices(['redis'], 'one Redis', () => {
       leased.push(...some);
     }
     expect(leased.map((entry) => entry.address)).toEqual(addresses);
-    await store.dropDue(leased);
-    expect(await store.countDue(0, 1e15)).toBe(0);
+    await store.postponeDue(leased, 9000);
+    expect(await store.countDue(0, 8999)).toBe(0);
+    expect(await store.countDue(0, 9000)).toBe(600);
     const incarnation = await store.incarnation(0);
     const names = Array.from({ length: 300 }, (_, partition) => ({ ...name, partition }));
     const moved = await store.moveWatermarks(
@@ -250,10 +252,10 @@ describeWithServices(['redis'], 'one Redis', () => {
 
     it('refuses another format', async () => {
       await open();
-      await server.command('HSET', `${prefix}:{0}:layout`, 'format', '2');
+      await server.command('HSET', `${prefix}:{0}:layout`, 'format', '3');
       const error = await rejection(open());
       expect(error).toBeInstanceOf(StoreFormatError);
-      expect(error.message).toMatch(/format 2/);
+      expect(error.message).toMatch(/format 3/);
     });
 
     it('lets processes that start together agree', async () => {
@@ -295,6 +297,28 @@ describeWithServices(['redis'], 'a Redis that fails', () => {
       { what: 'the store answers again', timeoutMs: WAIT_MS },
     );
   };
+
+  it('shows in its mark what it lost, also when it has come as far again', async () => {
+    const store = await open();
+    const seen = async () => (await store.look(0, [name])).mark;
+    await move(store, null, mark(0));
+    for (let at = 0; at < 12; at++) await move(store, mark(at).token, mark(at + 1));
+    const first = await seen();
+    expect(first).toEqual({ history: mark(0).token, moves: 13 });
+    await server.command('FLUSHALL');
+    expect(hasLostSince(first, await seen())).toBe(true);
+    for (let at = 20; at < 40; at++) await move(store, at === 20 ? null : mark(at - 1).token, mark(at));
+    expect(hasLostSince(first, await seen())).toBe(true);
+    const second = await seen();
+    // Nothing was lost, but nobody can know: a look tells what there is.
+    await server.kill();
+    await server.restart();
+    await recovered(store);
+    expect(hasLostSince(second, await seen())).toBe(false);
+    await move(store, mark(39).token, mark(40));
+    expect(await seen()).toEqual({ history: mark(40).token, moves: 1 });
+    expect(hasLostSince(second, await seen())).toBe(true);
+  });
 
   it('finds states, watermarks and due entries again after a restart, and refuses moves from before', async () => {
     const errors: Error[] = [];
@@ -429,6 +453,18 @@ describeWithServices(['redis'], 'opening a Redis', () => {
     expect(error.message).toMatch(/maxmemory-policy allkeys-lru.*set maxmemory-policy noeviction/);
   });
 
+  it('that is told to evict later says so, for as long as it is', async () => {
+    const server = await start('--maxmemory', '100mb');
+    const store = await open({ nodes: server.url });
+    await store.confirmLayout();
+    await server.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
+    const error = await rejection(store.confirmLayout());
+    expect(error).toBeInstanceOf(StoreSetupError);
+    expect(error.message).toMatch(/maxmemory-policy allkeys-lru.*set maxmemory-policy noeviction/);
+    await server.command('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+    await store.confirmLayout();
+  });
+
   it('that would evict if it had a limit is taken', async () => {
     const { url } = await start('--maxmemory-policy', 'allkeys-lru');
     expect((await open({ nodes: url })).warnings).toEqual([]);
@@ -471,6 +507,17 @@ describeWithServices(['redis'], 'opening a Redis', () => {
     const error = await rejection(open({ nodes: server.url, username: 'limited', password: 'pw' }));
     expect(error).toBeInstanceOf(StoreSetupError);
     expect(error.message).toMatch(/ACL \+info/);
+  });
+
+  it('as a user who may not run RESTORE warns of power losses, and works', async () => {
+    const server = await start();
+    await server.command('ACL', 'SETUSER', 'limited', 'on', '>pw', '~*', '+@all', '-restore');
+    const store = await open({ nodes: server.url, username: 'limited', password: 'pw' });
+    expect(store.warnings).toEqual([expect.stringMatching(/ACL \+restore.*redis-check-aof --fix/)]);
+    expect(await store.compareAndSet([write(address('k'), null, 1, { f: 'x', g: 'y' })])).toEqual([true]);
+    expect(await store.compareAndSet([write(address('k'), 1, 2, { f: null })])).toEqual([true]);
+    expect(await see(store, address('k'), ['f', 'g'])).toEqual({ token: token(2), fields: [null, 'y'] });
+    expect((await open({ nodes: server.url })).warnings).toEqual([]);
   });
 
   it('that is not there says which was tried', async () => {
@@ -636,6 +683,34 @@ describeWithServices(['redis'], 'a Redis Cluster', () => {
     const moves = [{ shard, name, expected: mark(0).token, incarnation, next: mark(5) }];
     expect(await store.moveWatermarks(moves)).toEqual([false]);
     expect(await store.readWatermarks(shard, [name])).toEqual([mark(0)]);
+  });
+});
+
+describeWithServices(['redis'], 'a Redis Cluster with a master that is down', () => {
+  it('is given up on after a while, and opened once the master is back', async () => {
+    const cluster = await startRedisCluster({ appendonly: 'everysec' });
+    try {
+      await cluster.masters[2]!.kill();
+      await waitUntil(
+        async () =>
+          String(await cluster.masters[0]!.command('CLUSTER', 'INFO')).includes('cluster_state:fail'),
+        { what: 'the cluster has noticed', timeoutMs: WAIT_MS },
+      );
+      const error = await rejection(RedisTileStore.open({ nodes: cluster.urls, connectTimeoutMs: 200 }));
+      expect(error).toBeInstanceOf(StoreUnavailableError);
+      expect(error.message).toMatch(/cannot reach/);
+      // Long enough for a slow machine; it is opened as soon as the cluster is complete.
+      const opening = RedisTileStore.open({ nodes: cluster.urls.slice(0, 2), connectTimeoutMs: WAIT_MS / 3 });
+      let refusals = 0;
+      const watching = opening.catch(() => refusals++);
+      await cluster.masters[2]!.restart();
+      await cluster.waitUntilOk();
+      await watching;
+      expect(refusals).toBe(0);
+      await (await opening).close();
+    } finally {
+      await cluster.stop();
+    }
   });
 });
 

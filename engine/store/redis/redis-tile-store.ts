@@ -7,22 +7,31 @@
  * and due entries alike: the suffix that the watermark protocol allows. What it then lacks is noticed by the
  * incarnation, which the server that executes a move of a watermark makes of its run id and replication id.
  *
+ * A script that a power loss tears in the file comes back in part at the start after the next: see compareAndSet-n.lua.
+ *
  * Any error means that the call may or may not have happened: read again, then compare-and-set again.
  */
-import { checkShard, checkTimeMs, checkToken } from '../state-address.ts';
+
+import type { ShardMark } from '../shard-mark.ts';
+import { checkRecordName, checkRecordWrite, checkShard, checkTimeMs, checkToken } from '../state-address.ts';
 import { StoreClosedError, StoreSetupError } from '../store-errors.ts';
 import type {
   CompareAndSet,
+  DroppedStates,
   DueEntry,
   MoveWatermark,
   ReadRequest,
   ReadState,
+  RecordWrite,
+  ShardLook,
+  StoreRecord,
   TileStore,
   Watermark,
   WatermarkName,
 } from '../tile-store.ts';
+import { readHex, TOKEN_BYTES } from '../token-bytes.ts';
 import { decodeWatermark, encodeWatermark } from '../watermark-bytes.ts';
-import { checkRedis } from './redis-checks.ts';
+import { checkEviction, checkRedis } from './redis-checks.ts';
 import { RedisCommand } from './redis-command.ts';
 import { RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
 import {
@@ -30,14 +39,19 @@ import {
   checkPrefix,
   DEFAULT_REDIS_PREFIX,
   dueMember,
+  MARK_FIELD,
+  namespacePrefix,
   RedisKeys,
+  recordsKey,
   watermarkField,
 } from './redis-keys.ts';
 import { claimLayout } from './redis-layout.ts';
 import { arrayOf, bytesOf, flagsOf, integerOf, textOf, valuesOf } from './redis-reply.ts';
 import { ScriptCall } from './redis-script.ts';
 import { RespWriter } from './resp-writer.ts';
-import { readCommand, stateOf } from './state-reads.ts';
+import { CANNOT_RESTATE, canRestate } from './restating.ts';
+import { LIFE_BYTES } from './server-lives.ts';
+import { markOf, readCommand, stateOf } from './state-reads.ts';
 import { byShard, tokenBytes, writeCalls } from './state-writes.ts';
 
 export interface RedisTileStoreOptions extends RedisConnectionOptions {
@@ -54,11 +68,18 @@ export interface RedisTileStoreOptions extends RedisConnectionOptions {
 
 /** A lease takes at most this many at once, however many are asked for: it holds Redis for some 2 µs each. */
 const LEASES_PER_CALL = 256;
-const DROPS_PER_CALL = 256;
+const POSTPONED_PER_CALL = 256;
 /** Bounds how long one call may hold Redis. */
 const MOVES_PER_CALL = 128;
+/** Due entries looked at in one call that drops states. */
+const DROPPED_PER_CALL = 256;
 const SHARDS_MAX = 1024;
 const NO_BYTES = new Uint8Array(0);
+/** Where a scan begins, and what it answers at its end. */
+const FIRST_CURSOR = '0';
+
+const textEncoder = new TextEncoder();
+const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export class RedisTileStore implements TileStore {
   /** What the checks at the start could not verify, or accepted: to be logged. */
@@ -67,6 +88,9 @@ export class RedisTileStore implements TileStore {
   readonly #prefix: string;
   readonly #keys: RedisKeys;
   readonly #writer = new RespWriter();
+  readonly #restates: boolean;
+  /** Marks that are read at the end of this turn of the event loop, for all reads that are sent in it. */
+  readonly #marks = new Map<number, Promise<ShardMark | null>>();
   #closing: Promise<void> | undefined;
 
   /**
@@ -84,7 +108,10 @@ export class RedisTileStore implements TileStore {
     try {
       const warnings = await checkRedis(connection.masters(), { acceptLoss });
       const layout = await claimLayout(connection, { prefix, shards });
-      const store = new RedisTileStore(connection, prefix, new RedisKeys(prefix, layout.shards), warnings);
+      const restates = await canRestate(connection, prefix);
+      if (!restates) warnings.push(CANNOT_RESTATE);
+      const keys = new RedisKeys(prefix, layout.shards);
+      const store = new RedisTileStore(connection, prefix, keys, { warnings, restates });
       // INFO inside a script may be forbidden: better now than at the first move of a watermark.
       await store.incarnation(0);
       return store;
@@ -98,12 +125,13 @@ export class RedisTileStore implements TileStore {
     connection: RedisConnection,
     prefix: string,
     keys: RedisKeys,
-    warnings: readonly string[],
+    { warnings, restates }: { readonly warnings: readonly string[]; readonly restates: boolean },
   ) {
     this.#connection = connection;
     this.#prefix = prefix;
     this.#keys = keys;
     this.warnings = warnings;
+    this.#restates = restates;
   }
 
   /** Number of shards that this Redis was filled with. */
@@ -113,18 +141,22 @@ export class RedisTileStore implements TileStore {
 
   /**
    * Writes the layout down again where it was lost with everything else: whoever opens the store next must not choose
-   * another number of shards than those use who never stopped.
-   * @throws StoreFormatError where somebody did
+   * another number of shards than those use who never stopped. Says so where Redis was told to evict meanwhile.
+   * @throws StoreFormatError where somebody did; StoreSetupError where data may be dropped
    */
   async confirmLayout(): Promise<void> {
     this.#assertOpen();
     await claimLayout(this.#connection, { prefix: this.#prefix, shards: this.shards });
+    await checkEviction(this.#connection.masters());
   }
 
   async incarnation(shard: number): Promise<string> {
     this.#assertOpen();
+    const { epoch } = this.#connection.lives;
     const [reply] = await this.#connection.call([this.#moveCall(shard, '', [])]);
-    return textOf(arrayOf(reply)[0]);
+    const incarnation = textOf(arrayOf(reply)[0]);
+    this.#connection.lives.seenIncarnation(shard, incarnation, epoch);
+    return incarnation;
   }
 
   async read(requests: readonly ReadRequest[]): Promise<ReadState[]> {
@@ -132,17 +164,24 @@ export class RedisTileStore implements TileStore {
     const commands = this.#encode((writer) =>
       requests.map((request) => readCommand(writer, this.#keys, request)),
     );
-    const replies = await this.#connection.call(commands);
-    return requests.map((request, i) => stateOf(request, replies[i]));
+    const called = this.#connection.call(commands);
+    const marking = requests.map(({ address, marked }) => (marked ? this.#mark(address.shard) : undefined));
+    const [replies, ...marks] = await Promise.all([called, ...marking]);
+    return requests.map((request, i) => stateOf(request, replies[i], marks[i]));
   }
 
   async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
     this.#assertOpen();
-    const calls = this.#encode((writer) => writeCalls(writer, this.#keys, writes));
+    const { lives } = this.#connection;
+    const { epoch } = lives;
+    const context = { keys: this.#keys, lives, restates: this.#restates };
+    const calls = this.#encode((writer) => writeCalls({ writer, ...context }, writes));
     const replies = await this.#connection.call(calls.map(({ call }) => call));
     const won = new Array<boolean>(writes.length);
-    calls.forEach(({ indices }, c) => {
-      const flags = flagsOf(replies[c], indices.length);
+    calls.forEach(({ shard, indices }, c) => {
+      const reply = bytesOf(replies[c]);
+      lives.seen(shard, reply.subarray(0, LIFE_BYTES), epoch);
+      const flags = flagsOf(reply.subarray(LIFE_BYTES), indices.length);
       for (let i = 0; i < indices.length; i++) won[indices[i]!] = flags[i]!;
     });
     return won;
@@ -161,6 +200,23 @@ export class RedisTileStore implements TileStore {
     return valuesOf(reply).map((value) => (value === null ? null : decodeWatermark(value)));
   }
 
+  async look(shard: number, names: readonly WatermarkName[]): Promise<ShardLook> {
+    this.#assertOpen();
+    checkShard(shard);
+    const { watermarks } = this.#keys.shard(shard);
+    const fields = names.map(watermarkField);
+    const writer = this.#writer;
+    writer.ascii(watermarks);
+    writer.ascii(MARK_FIELD);
+    for (const field of fields) writer.text(field);
+    const [reply] = await this.#connection.call([new RedisCommand('hmget', writer.finish(), watermarks)]);
+    const [mark, ...values] = valuesOf(reply);
+    return {
+      mark: markOf(mark),
+      watermarks: values.map((value) => (value === null ? null : decodeWatermark(value))),
+    };
+  }
+
   async moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
     this.#assertOpen();
     for (const { shard, name, expected, next } of moves) {
@@ -177,6 +233,8 @@ export class RedisTileStore implements TileStore {
       else last.push(i);
     });
     const chunks = [...groups.values()].flatMap((indices) => chunked(indices, MOVES_PER_CALL));
+    const { lives } = this.#connection;
+    const { epoch } = lives;
     const replies = await this.#connection.call(
       chunks.map((indices) => {
         const { shard, incarnation } = moves[indices[0]!]!;
@@ -189,7 +247,9 @@ export class RedisTileStore implements TileStore {
     );
     const moved = new Array<boolean>(moves.length);
     chunks.forEach((indices, c) => {
-      const flags = flagsOf(arrayOf(replies[c])[1], indices.length);
+      const [incarnation, won] = arrayOf(replies[c]);
+      lives.seenIncarnation(moves[indices[0]!]!.shard, textOf(incarnation), epoch);
+      const flags = flagsOf(won, indices.length);
       for (let i = 0; i < indices.length; i++) moved[indices[i]!] = flags[i]!;
     });
     return moved;
@@ -227,8 +287,9 @@ export class RedisTileStore implements TileStore {
     return entries;
   }
 
-  async dropDue(entries: readonly DueEntry[]): Promise<void> {
+  async postponeDue(entries: readonly DueEntry[], untilMs: number): Promise<void> {
     this.#assertOpen();
+    checkTimeMs('due time', untilMs);
     const members = entries.map(({ address, leasedUntilMs }) => {
       checkTimeMs('lease end', leasedUntilMs);
       return dueMember(address);
@@ -236,15 +297,16 @@ export class RedisTileStore implements TileStore {
     const calls: ScriptCall[] = [];
     for (const [shard, indices] of byShard(entries)) {
       const { due } = this.#keys.shard(shard);
-      for (const chunk of chunked(indices, DROPS_PER_CALL)) {
+      for (const chunk of chunked(indices, POSTPONED_PER_CALL)) {
         const writer = this.#writer;
         writer.integer(1);
         writer.ascii(due);
+        writer.ascii(score(untilMs));
         for (const i of chunk) {
           writer.text(members[i]!);
           writer.ascii(score(entries[i]!.leasedUntilMs));
         }
-        calls.push(new ScriptCall('dropDue', writer.finish(), due));
+        calls.push(new ScriptCall('postponeDue', writer.finish(), due));
       }
     }
     await this.#connection.call(calls);
@@ -260,6 +322,84 @@ export class RedisTileStore implements TileStore {
     writer.ascii(score(nowMs));
     const [reply] = await this.#connection.call([new RedisCommand('zcount', writer.finish(), due)]);
     return integerOf(reply);
+  }
+
+  async readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
+    this.#assertOpen();
+    for (const name of names) checkRecordName(name);
+    if (names.length === 0) return [];
+    const key = recordsKey(this.#prefix);
+    const writer = this.#writer;
+    writer.ascii(key);
+    for (const name of names) writer.ascii(name);
+    const [reply] = await this.#connection.call([new RedisCommand('hmget', writer.finish(), key)]);
+    return valuesOf(reply).map((value) =>
+      value === null
+        ? null
+        : { token: readHex(value, 0), text: textDecoder.decode(value.subarray(TOKEN_BYTES)) },
+    );
+  }
+
+  async compareAndSetRecord(write: RecordWrite): Promise<boolean> {
+    this.#assertOpen();
+    checkRecordWrite(write);
+    const { name, expected, next } = write;
+    const key = recordsKey(this.#prefix);
+    const writer = this.#writer;
+    writer.integer(1);
+    writer.ascii(key);
+    writer.ascii(name);
+    writer.raw(expected === null ? NO_BYTES : tokenBytes(expected));
+    writer.raw(tokenBytes(next.token), textEncoder.encode(next.text));
+    const call = new ScriptCall('compareAndSetRecord', writer.finish(), key);
+    const [reply] = await this.#connection.call([call]);
+    return integerOf(reply) === 1;
+  }
+
+  async dropWatermarks(shard: number, namespace: string): Promise<void> {
+    this.#assertOpen();
+    checkShard(shard);
+    const prefix = namespacePrefix(namespace);
+    const { watermarks } = this.#keys.shard(shard);
+    const writer = this.#writer;
+    writer.integer(1);
+    writer.ascii(watermarks);
+    writer.ascii(prefix);
+    await this.#connection.call([new ScriptCall('dropWatermarks', writer.finish(), watermarks)]);
+  }
+
+  /** As in `TileStore`: every state has a due entry, and is found by it. */
+  async dropStates(args: {
+    shard: number;
+    namespace: string;
+    cursor: string | null;
+  }): Promise<DroppedStates | null> {
+    this.#assertOpen();
+    const { shard, namespace, cursor } = args;
+    checkShard(shard);
+    const prefix = namespacePrefix(namespace);
+    const { due, watermarks, statePrefix } = this.#keys.shard(shard);
+    const writer = this.#writer;
+    writer.ascii(due);
+    writer.ascii(cursor ?? FIRST_CURSOR);
+    for (const part of ['MATCH', `${prefix}*`, 'COUNT', `${DROPPED_PER_CALL}`]) writer.ascii(part);
+    const [scanned] = await this.#connection.call([new RedisCommand('zscan', writer.finish(), due)]);
+    const [next, entries] = arrayOf(scanned);
+    // Member, score, member, score, …
+    const members = arrayOf(entries)
+      .filter((_, i) => i % 2 === 0)
+      .map(bytesOf);
+    writer.integer(2 + members.length);
+    writer.ascii(due);
+    writer.ascii(watermarks);
+    const before = textEncoder.encode(statePrefix);
+    for (const member of members) writer.raw(before, member);
+    writer.ascii(prefix);
+    const call = new ScriptCall('dropStates', writer.finish(), due);
+    const [reply] = await this.#connection.call([call]);
+    const dropped = integerOf(reply);
+    if (dropped < 0) return null;
+    return { dropped, cursor: textOf(next) === FIRST_CURSOR ? null : textOf(next) };
   }
 
   /** Waits for what is in flight, at most as long as a command may take. Idempotent. */
@@ -280,6 +420,23 @@ export class RedisTileStore implements TileStore {
       this.#writer.clear();
       throw error;
     }
+  }
+
+  /** Read behind the states: what is lost before them is missing here, too. */
+  #mark(shard: number): Promise<ShardMark | null> {
+    let mark = this.#marks.get(shard);
+    if (mark === undefined) {
+      const reply = this.#connection.callLast(() => {
+        this.#marks.delete(shard);
+        const { watermarks } = this.#keys.shard(shard);
+        this.#writer.ascii(watermarks);
+        this.#writer.ascii(MARK_FIELD);
+        return new RedisCommand('hget', this.#writer.finish(), watermarks);
+      });
+      mark = reply.then(markOf);
+      this.#marks.set(shard, mark);
+    }
+    return mark;
   }
 
   #moveCall(shard: number, incarnation: string, moves: readonly MoveWatermark[]): ScriptCall {

@@ -2,15 +2,20 @@
  * Reads of states. One without watermarks is an HMGET: atomic by itself, a fourth of the work of a script for Redis,
  * and on a single key, which a cluster answers even while its slot is being migrated. One with watermarks is a script.
  */
+
+import type { ShardMark } from '../shard-mark.ts';
 import { checkFieldName } from '../state-address.ts';
 import type { ReadRequest, ReadState } from '../tile-store.ts';
 import { readHex, TOKEN_BYTES } from '../token-bytes.ts';
 import { decodeWatermark } from '../watermark-bytes.ts';
 import { RedisCommand } from './redis-command.ts';
 import { HEAD_FIELD, type RedisKeys, watermarkField } from './redis-keys.ts';
-import { arrayOf, UnexpectedReplyError, valuesOf } from './redis-reply.ts';
+import { arrayOf, bytesOf, UnexpectedReplyError, valuesOf } from './redis-reply.ts';
 import { ScriptCall } from './redis-script.ts';
 import type { RespWriter } from './resp-writer.ts';
+import { LIFE_BYTES } from './server-lives.ts';
+
+const ZERO = '0'.charCodeAt(0);
 
 export function readCommand(
   writer: RespWriter,
@@ -37,22 +42,34 @@ export function readCommand(
   return new ScriptCall('readWithWatermarks', writer.finish(), shard.watermarks);
 }
 
-export function stateOf(request: ReadRequest, reply: unknown): ReadState {
-  if ((request.watermarks?.length ?? 0) === 0) return stateOfValues(valuesOf(reply), []);
+/** @param mark of the shard, where it was asked for */
+export function stateOf(request: ReadRequest, reply: unknown, mark?: ShardMark | null): ReadState {
+  if ((request.watermarks?.length ?? 0) === 0) return stateOfValues(valuesOf(reply), [], mark);
   const [values, watermarks] = arrayOf(reply);
-  return stateOfValues(valuesOf(values), valuesOf(watermarks));
+  return stateOfValues(valuesOf(values), valuesOf(watermarks), mark);
+}
+
+/** The mark of a shard as moveWatermarks-1.lua writes it. */
+export function markOf(reply: unknown): ShardMark | null {
+  if (reply === null) return null;
+  const bytes = bytesOf(reply);
+  let moves = 0;
+  for (let i = TOKEN_BYTES; i < bytes.length; i++) moves = moves * 10 + (bytes[i]! - ZERO);
+  return { history: readHex(bytes, 0), moves };
 }
 
 function stateOfValues(
   values: readonly (Uint8Array | null)[],
   watermarks: readonly (Uint8Array | null)[],
+  mark: ShardMark | null | undefined,
 ): ReadState {
   const base = values[0];
   if (base === undefined) throw new UnexpectedReplyError('expected the head of a state from Redis');
   return {
     token: base === null ? null : readHex(base, 0),
-    head: base === null ? null : base.subarray(TOKEN_BYTES),
+    head: base === null ? null : base.subarray(TOKEN_BYTES + LIFE_BYTES),
     fields: values.slice(1),
     watermarks: watermarks.map((value) => (value === null ? null : decodeWatermark(value))),
+    ...(mark === undefined ? {} : { mark }),
   };
 }

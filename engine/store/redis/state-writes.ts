@@ -8,6 +8,7 @@ import { TOKEN_BYTES, writeHex } from '../token-bytes.ts';
 import type { RedisKeys } from './redis-keys.ts';
 import { ScriptCall } from './redis-script.ts';
 import type { RespWriter } from './resp-writer.ts';
+import type { ServerLives } from './server-lives.ts';
 
 /** Such a call holds Redis for a quarter to half a millisecond: some 10 µs for a state of 1 kB. */
 const STATES_PER_CALL = 32;
@@ -18,21 +19,28 @@ const NO_BYTES = new Uint8Array(0);
 /** A script call, and which of the writes it makes. */
 export interface WriteCall {
   readonly call: ScriptCall;
+  readonly shard: number;
   readonly indices: readonly number[];
 }
 
+export interface WriteContext {
+  readonly writer: RespWriter;
+  readonly keys: RedisKeys;
+  readonly lives: Pick<ServerLives, 'of'>;
+  /** Whether the servers allow that states are restated: see compareAndSet-n.lua. */
+  readonly restates: boolean;
+}
+
 /** @throws InvalidAddressError before anything is sent */
-export function writeCalls(
-  writer: RespWriter,
-  keys: RedisKeys,
-  writes: readonly CompareAndSet[],
-): WriteCall[] {
+export function writeCalls(context: WriteContext, writes: readonly CompareAndSet[]): WriteCall[] {
+  const { keys } = context;
   const stateKeys = writes.map((write) => checkedKey(keys, write));
   const calls: WriteCall[] = [];
   for (const [shard, indices] of byShard(writes)) {
     for (const chunk of chunks(writes, indices)) {
       calls.push({
-        call: writeCall(writer, keys.shard(shard).due, writes, stateKeys, chunk),
+        call: writeCall(context, shard, writes, stateKeys, chunk),
+        shard,
         indices: chunk,
       });
     }
@@ -89,15 +97,18 @@ function* chunks(writes: readonly CompareAndSet[], indices: readonly number[]): 
 }
 
 function writeCall(
-  writer: RespWriter,
-  dueKey: string,
+  { writer, keys, lives, restates }: WriteContext,
+  shard: number,
   writes: readonly CompareAndSet[],
   stateKeys: readonly string[],
   indices: readonly number[],
 ): ScriptCall {
+  const { due: dueKey } = keys.shard(shard);
   writer.integer(1 + indices.length);
   writer.ascii(dueKey);
   for (const i of indices) writer.text(stateKeys[i]!);
+  writer.raw(lives.of(shard));
+  writer.integer(restates ? 1 : 0);
   for (const i of indices) {
     const { expected, next, changes, dueMs } = writes[i]!;
     writer.raw(expected === null ? NO_BYTES : tokenBytes(expected));

@@ -1,10 +1,14 @@
 /** A tile store that passes every call on: for tests, which override what they watch or change. */
 import type {
   CompareAndSet,
+  DroppedStates,
   DueEntry,
   MoveWatermark,
   ReadRequest,
   ReadState,
+  RecordWrite,
+  ShardLook,
+  StoreRecord,
   TileStore,
   Watermark,
   WatermarkName,
@@ -33,6 +37,10 @@ export class ForwardingStore implements TileStore {
     return this.to.readWatermarks(shard, names);
   }
 
+  look(shard: number, names: readonly WatermarkName[]): Promise<ShardLook> {
+    return this.to.look(shard, names);
+  }
+
   moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
     return this.to.moveWatermarks(moves);
   }
@@ -41,12 +49,28 @@ export class ForwardingStore implements TileStore {
     return this.to.leaseDue(args);
   }
 
-  dropDue(entries: readonly DueEntry[]): Promise<void> {
-    return this.to.dropDue(entries);
+  postponeDue(entries: readonly DueEntry[], untilMs: number): Promise<void> {
+    return this.to.postponeDue(entries, untilMs);
   }
 
   countDue(shard: number, nowMs: number): Promise<number> {
     return this.to.countDue(shard, nowMs);
+  }
+
+  readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
+    return this.to.readRecords(names);
+  }
+
+  compareAndSetRecord(write: RecordWrite): Promise<boolean> {
+    return this.to.compareAndSetRecord(write);
+  }
+
+  dropWatermarks(shard: number, namespace: string): Promise<void> {
+    return this.to.dropWatermarks(shard, namespace);
+  }
+
+  dropStates(args: Parameters<TileStore['dropStates']>[0]): Promise<DroppedStates | null> {
+    return this.to.dropStates(args);
   }
 
   close(): Promise<void> {

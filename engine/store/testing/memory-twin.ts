@@ -49,7 +49,7 @@ const operations = fc.oneof(
     leaseUntilMs: fc.nat(60),
     limit: fc.nat(5),
   }),
-  fc.record({ kind: fc.constant('drop' as const), pick: fc.nat() }),
+  fc.record({ kind: fc.constant('postpone' as const), pick: fc.nat(), untilMs: fc.nat(60) }),
 );
 type Operation = typeof operations extends fc.Arbitrary<infer T> ? T : never;
 
@@ -122,7 +122,7 @@ async function compare(
       leased.push(...ours);
     } else if (leased.length > 0) {
       const entry = leased[operation.pick % leased.length]!;
-      await both((target) => target.dropDue([entry]));
+      await both((target) => target.postponeDue([entry], operation.untilMs));
     }
     const [ours, theirs] = await both((target) => target.read(requests));
     expect(plain(ours)).toEqual(plain(theirs));

@@ -30,6 +30,10 @@ export class ShardSlice extends ForwardingStore {
     return super.readWatermarks(this.#first + shard, names);
   }
 
+  override look(shard: number, names: Parameters<ForwardingStore['look']>[1]) {
+    return super.look(this.#first + shard, names);
+  }
+
   override moveWatermarks(moves: readonly MoveWatermark[]) {
     return super.moveWatermarks(moves.map((move) => ({ ...move, shard: this.#first + move.shard })));
   }
@@ -39,12 +43,23 @@ export class ShardSlice extends ForwardingStore {
     return entries.map((entry) => this.#moved(entry, -this.#first));
   }
 
-  override dropDue(entries: readonly DueEntry[]) {
-    return super.dropDue(entries.map((entry) => this.#moved(entry)));
+  override postponeDue(entries: readonly DueEntry[], untilMs: number) {
+    return super.postponeDue(
+      entries.map((entry) => this.#moved(entry)),
+      untilMs,
+    );
   }
 
   override countDue(shard: number, nowMs: number) {
     return super.countDue(this.#first + shard, nowMs);
+  }
+
+  override dropWatermarks(shard: number, namespace: string) {
+    return super.dropWatermarks(this.#first + shard, namespace);
+  }
+
+  override dropStates(args: Parameters<ForwardingStore['dropStates']>[0]) {
+    return super.dropStates({ ...args, shard: this.#first + args.shard });
   }
 
   #moved<T extends { readonly address: StateAddress }>(item: T, by = this.#first): T {

@@ -20,6 +20,7 @@ import {
   boundsOf,
   columnValueOf,
   eventsOfKey,
+  isTruncated,
   type OracleEvent,
   oracleAnswer,
   valueOfAnswer,
@@ -237,10 +238,6 @@ export class CaseQuestions {
     const bounds = (got.elements ?? [got]).map((element, i) =>
       this.#boundsOf(answers[0]!, asking, element, i),
     );
-    if (this.#isUnordered(asking, got)) {
-      coverage.meet('sequence over late events of a collapsed tile');
-      return;
-    }
     coverage.values++;
     let mismatch: string | null = null;
     for (const answer of answers) {
@@ -253,11 +250,6 @@ export class CaseQuestions {
       mismatch ??= wrong;
     }
     throw new Mismatch(mismatch!);
-  }
-
-  #isUnordered({ unorderedBeforeMs }: Asking, { feature, status, fromMs }: WindowValue): boolean {
-    if (status !== 'coarse' || feature.operation.sequence !== true) return false;
-    return feature.window.kind !== 'last_events' && (fromMs ?? 0) < unorderedBeforeMs;
   }
 
   /** What is wrong with a value that has these bounds; null: nothing is. */
@@ -273,6 +265,9 @@ export class CaseQuestions {
     if (!isRight({ feature, expected, got: got.value, atMs })) {
       return `${this.#where(answer, got)}: expected ${showAnswer(expected)}, got ${show(got.value)}`;
     }
+    const truncated = isTruncated(feature, expected);
+    if (truncated !== null && truncated !== got.truncated)
+      return `${this.#where(answer, got)}: ${got.truncated ? '' : 'not '}marked as truncated`;
     // Right, within the bound that the operation declares.
     if (!isDeepStrictEqual(valueOfAnswer(expected), got.value))
       this.#args.coverage.meet(`approximate ${feature.operation.name}`);
@@ -301,7 +296,8 @@ export class CaseQuestions {
   }
 
   /** The bounds a value says it has, if it may have them. */
-  #boundsOf(answer: Answer, { asked }: Asking, value: WindowValue, element: number): Bounds {
+  #boundsOf(answer: Answer, asking: Asking, value: WindowValue, element: number): Bounds {
+    const { asked, unorderedBeforeMs } = asking;
     const { coverage, repo } = this.#args;
     const { bounded } = repo;
     const { view, atMs } = answer;
@@ -324,6 +320,11 @@ export class CaseQuestions {
         fail('a lifetime window has an old edge');
     } else if (window.kind === 'last_events') {
       coverage.meet('last events incomplete');
+    } else if (feature.operation.sequence === true && Math.max(right.fromMs! + 1, 0) < unorderedBeforeMs) {
+      // It begins where nothing is out of its order, or is about nothing.
+      const errorMs = fromMs! + 1 - Math.min(unorderedBeforeMs, toMs + 1);
+      if (errorMs < 0 || errorMs > TILE_MAX_MS) fail(`a sequence begins ${errorMs} ms off`);
+      coverage.meet('sequence over late events of a collapsed tile');
     } else {
       coverage.meet('coarse value');
       const errorMs = right.fromMs! - fromMs!;

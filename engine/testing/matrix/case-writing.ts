@@ -2,7 +2,7 @@
  * The write path of one case: a log of one or several partitions, ViewWriter and Compactor over a store. Batches have
  * random borders and come again with others; compaction runs at random moments, also beside a batch.
  */
-import { Compactor } from '../../../compaction/compactor.ts';
+import { Compactor, inOwnNamespaces } from '../../../compaction/compactor.ts';
 import { logCompleteness } from '../../../compaction/completeness.ts';
 import type { EventLog } from '../../../ingest/log/event-log.ts';
 import { type StateWriting, ViewWriter } from '../../../ingest/view-writer.ts';
@@ -75,7 +75,7 @@ export class CaseWriting {
       }),
     } as unknown as EventLog;
     this.#compactor = new Compactor(
-      repo.views,
+      inOwnNamespaces(repo.views),
       {
         ...writing,
         store: this.phases.ofCompaction(writing.store, (view, key) => this.appliedTo(view, key)),

@@ -38,7 +38,7 @@ test('runs the cases of a range of seeds in several processes and says what they
 test('refuses what it does not understand, and explains itself', { timeout: TIMEOUT_MS }, async () => {
   expect(await run('--cases', 'many')).toEqual({
     code: 2,
-    out: '--cases must be an integer of at least 1, not many\n',
+    out: "--cases must be an integer of at least 1, not 'many'\n\nnpm run test:matrix -- --help\n",
   });
   expect(await run('--store', 'disk')).toMatchObject({ code: 2, out: expect.stringContaining('disk') });
   expect((await run('--help')).out).toContain('--seed S');

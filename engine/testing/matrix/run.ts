@@ -5,7 +5,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { integerOption, listOption, runDevCommand, UsageError } from '../../../scripts/dev-command.ts';
 import { haveServices } from '../../../services/testing/have-services.ts';
 import { STORE_KINDS, type StoreKind } from './case-stores.ts';
 import { Coverage } from './coverage.ts';
@@ -36,41 +36,14 @@ interface Options {
   readonly stores: readonly StoreKind[];
 }
 
-function readOptions(): Options | null {
-  const { values } = parseArgs({
-    options: {
-      cases: { type: 'string', default: '10000' },
-      seed: { type: 'string', default: '1' },
-      store: { type: 'string' },
-      workers: { type: 'string', default: String(availableParallelism()) },
-      help: { type: 'boolean' },
-    },
-  });
-  if (values.help) return null;
-  const integer = (name: 'cases' | 'seed' | 'workers', min: number): number => {
-    const value = Number(values[name]);
-    if (Number.isSafeInteger(value) && value >= min) return value;
-    throw new Error(`--${name} must be an integer of at least ${min}, not ${values[name]}`);
-  };
-  return {
-    cases: integer('cases', 1),
-    seed: integer('seed', 0),
-    workers: integer('workers', 1),
-    stores: storesOf(values.store),
-  };
-}
-
 function storesOf(list: string | undefined): StoreKind[] {
   const { redis } = haveServices();
   if (list === undefined || list === 'all') {
     if (redis !== true) console.log(`without Redis: ${redis}`);
     return STORE_KINDS.filter((kind) => kind !== 'redis' || redis === true);
   }
-  const stores = list.split(',') as StoreKind[];
-  const unknown = stores.filter((kind) => !STORE_KINDS.includes(kind));
-  if (unknown.length > 0)
-    throw new Error(`--store: ${unknown.join(', ')} is none of ${STORE_KINDS.join(', ')}`);
-  if (stores.includes('redis') && redis !== true) throw new Error(redis);
+  const stores = listOption('store', list, STORE_KINDS) as StoreKind[];
+  if (stores.includes('redis') && redis !== true) throw new UsageError(redis);
   return stores;
 }
 
@@ -175,11 +148,20 @@ function duration(seconds: number): string {
   return hours > 0 ? `${hours} h ${minutes} min` : `${minutes} min ${whole % 60} s`;
 }
 
-try {
-  const options = readOptions();
-  if (options === null) console.log(HELP);
-  else process.exitCode = (await new Run(options).run()) ? 0 : 1;
-} catch (error) {
-  console.error(error instanceof Error ? error.message : error);
-  process.exitCode = 2;
-}
+await runDevCommand({
+  name: 'npm run test:matrix',
+  help: HELP,
+  options: {
+    cases: { type: 'string', default: '10000' },
+    seed: { type: 'string', default: '1' },
+    store: { type: 'string' },
+    workers: { type: 'string', default: String(availableParallelism()) },
+  },
+  run: ({ cases, seed, store, workers }) =>
+    new Run({
+      cases: integerOption('cases', cases, { min: 1 }),
+      seed: integerOption('seed', seed, { min: 0 }),
+      workers: integerOption('workers', workers, { min: 1 }),
+      stores: storesOf(store),
+    }).run(),
+});

@@ -17,6 +17,7 @@ import { CLIENT_RETRY, type KafkaLogger } from './kafka-client.ts';
 import {
   AppendFailedError,
   AppendQueueFullError,
+  KafkaUnreachableError,
   messageOf,
   protocolErrorOf,
   RecordTooLargeError,
@@ -139,14 +140,17 @@ export class GroupedProducer {
 
   /**
    * Fails early where no broker can be reached, or the topic will not have our records; not needed otherwise.
+   * @throws {KafkaUnreachableError}
    * @throws {TopicCompactedError}
    */
   async connect(): Promise<void> {
-    await this.#connect(this.#producer);
+    const { topic } = this.#info;
+    await this.#connect(this.#producer).catch((error: unknown) => {
+      throw new KafkaUnreachableError(`topic ${topic}: ${messageOf(error)}`, { cause: error });
+    });
     await this.maxRecordBytes();
     const { compacted } = await this.#info.limits();
     if (!compacted) return;
-    const { topic } = this.#info;
     throw new TopicCompactedError(
       `topic ${topic} is compacted: it refuses records without a key, and drops records that are not read yet. Events ` +
         `need a topic that keeps all of them (kafka-configs.sh --alter --entity-type topics --entity-name ${topic} ` +

@@ -8,6 +8,7 @@ import kafkajs, {
   type SASLOptions,
 } from 'kafkajs';
 import { registerCompressionCodecs } from './compression-codecs.ts';
+import { repairConnections } from './kafka-connections.ts';
 import { KafkaUnreachableError, messageOf } from './kafka-errors.ts';
 
 export interface KafkaSettings {
@@ -65,6 +66,7 @@ export function makeKafka(
   retry: RetryOptions = CLIENT_RETRY,
 ): Kafka {
   registerCompressionCodecs();
+  repairConnections();
   const { brokers, clientId, ssl, sasl, connectionTimeoutMs, requestTimeoutMs } = settings;
   const config: KafkaConfig = {
     brokers: [...brokers],

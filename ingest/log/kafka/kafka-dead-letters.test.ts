@@ -23,8 +23,10 @@ describeWithKafka('Kafka dead letters', (brokers) => {
     source: 'events',
     partition: 3,
     offset: 17,
+    readOffset: 17,
     view: null,
     appendedMs: 1_700_000_000_000,
+    stamp: null,
     value: Buffer.from('{'),
     key: Buffer.from('key'),
     headers: [],
@@ -95,7 +97,7 @@ describeWithKafka('Kafka dead letters', (brokers) => {
     const records = await written(
       [
         letter({ value: Buffer.alloc(1_300), message: 'm'.repeat(1_000) }),
-        letter({ value: Buffer.alloc(1_300), headers: trace }),
+        letter({ value: Buffer.alloc(1_300), headers: trace, stamp: 'a-stamp' }),
         letter({ value: Buffer.alloc(1_300), key: Buffer.alloc(400), headers: trace }),
         letter({ value: Buffer.alloc(9_000), headers: trace }),
       ],
@@ -117,5 +119,7 @@ describeWithKafka('Kafka dead letters', (brokers) => {
     ]);
     expect(records[3]!.value!.length).toBeGreaterThan(1_000);
     expect(records.every((record) => textsOf(record).includes('millrace-offset=17'))).toBe(true);
+    // As a header the stamp is gone with the others; what tells a repeat must not be.
+    expect(records.map(({ stamp }) => stamp)).toEqual([null, 'a-stamp', null, null]);
   });
 });

@@ -8,7 +8,8 @@
  * A letter that is too large for the topic, because the record was near the limit already, is written without the
  * message; if that is not enough without the record’s headers, then without its key; and with as much of the value as fits
  * at last. `millrace-omitted` then names what is missing (`message`, `headers`, `key`, `value`); the origin says where the
- * whole record is. A letter may be written twice.
+ * whole record is. Without its headers it still has its `millrace-stamp`, which tells a repeat. A letter may be written
+ * twice.
  */
 import type { DeadLetter, DeadLetters } from '../../dead-letter.ts';
 import {
@@ -18,9 +19,15 @@ import {
   recordBytes,
 } from './grouped-producer.ts';
 
+const SUFFIX = '.dead_letters';
+
 /** The topic that holds the dead letters of another. */
 export function deadLetterTopic(topic: string): string {
-  return `${topic}.dead_letters`;
+  return topic + SUFFIX;
+}
+
+export function isDeadLetterTopic(topic: string): boolean {
+  return topic.endsWith(SUFFIX);
 }
 
 export interface KafkaDeadLettersOptions extends GroupedProducerOptions {
@@ -102,6 +109,8 @@ export class KafkaDeadLetters implements DeadLetters {
       partition: letter.partition,
       offset: letter.offset,
       timestamp: letter.appendedMs,
+      // Else it is among the record's headers.
+      stamp: omitted.includes('headers') ? letter.stamp : null,
       omitted: omitted.length === 0 ? null : omitted.join(','),
     };
     for (const [name, value] of Object.entries(ours)) {

@@ -50,7 +50,13 @@ describeWithKafka('Kafka log reader', (brokers) => {
     const missing = reader.start();
     await expect(missing).rejects.toThrow(TopicMissingError);
     await expect(missing).rejects.toThrow(/no topic test-nowhere: start with --create-topics, or create it/);
+    await expect(missing).rejects.toThrow(/ test-nowhere\.dead_letters likewise$/);
     await reader.close();
+    const letters = connection.info({ topic: 'test-nowhere.dead_letters', source: 'events' });
+    await expect(letters.partitions()).rejects.toThrow(
+      /no topic test-nowhere\.dead_letters: .*LogAppendTime\)$/,
+    );
+    await letters.close();
   });
 
   it('hands on key, headers, null values and stamps as they were produced', async () => {

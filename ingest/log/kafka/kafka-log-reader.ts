@@ -364,7 +364,10 @@ export class KafkaLogReader implements LogReader {
       void this.#recheck(assigned, null);
       return null;
     }
-    feed.push(toLogRecords(batch.partition, batch.messages), batch.nextOffset);
+    feed.push(
+      toLogRecords({ topic: this.#info.topic, partition: batch.partition }, batch.messages),
+      batch.nextOffset,
+    );
     assigned.highWatermark = batch.highWatermark;
     this.#regulate(assigned);
     return batch.nextOffset;

@@ -14,6 +14,7 @@ import {
   unreachable,
 } from './kafka-client.ts';
 import { deadLetterTopic, KafkaDeadLetters } from './kafka-dead-letters.ts';
+import { KafkaLetterShelf, type KafkaLetterShelfOptions } from './kafka-letter-shelf.ts';
 import { KafkaLogReader, type KafkaLogReaderOptions } from './kafka-log-reader.ts';
 import { KafkaLogInfo } from './topic-offsets.ts';
 import { KafkaLogWriter } from './topic-writer.ts';
@@ -99,6 +100,14 @@ export class KafkaConnection {
   deadLetters({ topic, source }: TopicOf, options: WriterOptions = {}): KafkaDeadLetters {
     const parts = this.#parts({ topic: deadLetterTopic(topic), source });
     return this.#own(new KafkaDeadLetters({ ...parts, ...options, originTopic: topic }));
+  }
+
+  /** The dead letters of the topic, to look at and to replay. */
+  letterShelf(of: TopicOf, options: Pick<KafkaLetterShelfOptions, 'group' | 'timings'>): KafkaLetterShelf {
+    const letters = this.info({ ...of, topic: deadLetterTopic(of.topic) });
+    const kafka = { client: this.#kafka, consumer: this.#consumerKafka };
+    const shelf = { kafka, source: this.info(of), letters, logger: this.#logger, ...options };
+    return this.#own(new KafkaLetterShelf(shelf));
   }
 
   /** Closes all that was opened: readers leave their groups, writers finish what was accepted. Never rejects. */

@@ -1,6 +1,7 @@
 /** A record of a topic as kafkajs hands it out → a record of our log. */
 import type { KafkaMessage } from 'kafkajs';
 import type { LogRecord, RecordHeaders } from '../event-log.ts';
+import { originOffsetOf } from './record-origin.ts';
 import { STAMP_HEADER } from './topic-writer.ts';
 
 const MAX_STAMP_LENGTH = 64;
@@ -24,7 +25,10 @@ export interface DecodedRecords {
  * Names of headers that repeat keep their order; among different names it is the order of their first, except that
  * kafkajs puts names that are array indexes first. A header without a value has an empty one.
  */
-export function toLogRecords(partition: number, messages: readonly KafkaMessage[]): DecodedRecords {
+export function toLogRecords(
+  { topic, partition }: { readonly topic: string; readonly partition: number },
+  messages: readonly KafkaMessage[],
+): DecodedRecords {
   const headersOf = messages.map(({ headers }) => toHeaders(headers));
   let total = 0;
   messages.forEach(({ key, value }, i) => {
@@ -48,6 +52,7 @@ export function toLogRecords(partition: number, messages: readonly KafkaMessage[
       offset: Number(offset),
       appendedMs: toAppendedMs(timestamp),
       stamp: stampOf(headers),
+      originOffset: originOffsetOf(headers, { topic, partition, offset: Number(offset) }),
       value: copy(value),
       key: copy(key),
       headers:

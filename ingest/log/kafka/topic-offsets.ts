@@ -9,6 +9,7 @@ import { checkPartition } from '../append-record.ts';
 import type { LogEnds, LogInfo } from '../event-log.ts';
 import { LogClosedError } from '../log-errors.ts';
 import { CLIENT_RETRY, type KafkaLogger } from './kafka-client.ts';
+import { deadLetterTopic, isDeadLetterTopic } from './kafka-dead-letters.ts';
 import { KafkaUnreachableError, messageOf, protocolErrorOf, TopicMissingError } from './kafka-errors.ts';
 import { SharedRequest } from './shared-request.ts';
 import type { SourceTopicSettings } from './source-topic.ts';
@@ -192,6 +193,17 @@ export class KafkaLogInfo implements LogInfo {
     });
   }
 
+  /** By partition: the first offset of a record appended at `timeMs` or later; the end where there is none. */
+  async offsetsAt(timeMs: number): Promise<readonly number[]> {
+    return this.#retrying(async () => {
+      await this.#connect();
+      const offsets: number[] = [];
+      const answer = await this.#admin.fetchTopicOffsetsByTimestamp(this.topic, timeMs);
+      for (const { partition, offset } of answer) offsets[partition] = Number(offset);
+      return offsets;
+    });
+  }
+
   /**
    * Makes the topic, with the brokers' clock for append times, unless it exists.
    * @param replicationFactor −1: the cluster's default
@@ -366,9 +378,13 @@ export interface EnsureTopic {
 }
 
 function topicMissing(topic: string, cause: unknown): TopicMissingError {
+  // Whoever makes the topic by hand would be stopped by the next one that is missing.
+  const letters = isDeadLetterTopic(topic)
+    ? ''
+    : `, and for what cannot be used ${deadLetterTopic(topic)} likewise`;
   return new TopicMissingError(
     `there is no topic ${topic}: start with --create-topics, or create it (kafka-topics.sh --create --topic ${topic} ` +
-      '--partitions 4 --config message.timestamp.type=LogAppendTime)',
+      `--partitions 4 --config message.timestamp.type=LogAppendTime)${letters}`,
     { cause },
   );
 }

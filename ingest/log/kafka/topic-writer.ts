@@ -2,6 +2,7 @@
 import { checkRecords } from '../append-record.ts';
 import type { AppendRecord, LogEnds, LogWriter } from '../event-log.ts';
 import { GroupedProducer, type GroupedProducerOptions } from './grouped-producer.ts';
+import { ORIGIN_HEADER, originHeader } from './record-origin.ts';
 import { durabilityProblems } from './topic-durability.ts';
 
 /** The header that holds a record's stamp, UTF-8. */
@@ -55,13 +56,22 @@ export class KafkaLogWriter implements LogWriter {
 
   /** See `GroupedProducer.produce` for the errors; `InvalidRecordError` as every log. Event times are not written. */
   async append(records: readonly AppendRecord[]): Promise<number[]> {
-    const produced = records.map(({ partition, appendedMs, stamp, value }) => ({
+    const { topic } = this.#info;
+    const produced = records.map(({ partition, appendedMs, stamp, value, originOffset }) => ({
       partition,
       timestampMs: appendedMs,
       key: null,
       // The caller may use its buffer again.
       value: Buffer.from(value),
-      headers: stamp === null ? NO_HEADERS : { [STAMP_HEADER]: Buffer.from(stamp) },
+      headers:
+        stamp === null && originOffset === undefined
+          ? NO_HEADERS
+          : {
+              ...(stamp === null ? {} : { [STAMP_HEADER]: Buffer.from(stamp) }),
+              ...(originOffset === undefined
+                ? {}
+                : { [ORIGIN_HEADER]: originHeader({ topic, partition, offset: originOffset }) }),
+            },
     }));
     if (records.length > 0) checkRecords(records, await this.#info.partitions());
     return this.#producer.produce(produced);

@@ -1,0 +1,118 @@
+import type { LetterFilter, Unreplayable } from '../../ingest/dead-letter-box.ts';
+import type { LetterOrigin } from '../../ingest/letter-shelf.ts';
+import { CliError } from '../cli-error.ts';
+import {
+  describeReply,
+  errorCodeOf,
+  HttpClient,
+  type HttpReply,
+  NoReplyError,
+  notListening,
+} from '../http-client.ts';
+import type { LetterDesk, ListedLetters, Replayed, ShownLetter } from './letter-desk.ts';
+
+/** Records of one request: some seconds at most. */
+const REPLAY_LIMIT = 1_000;
+
+interface ReplayReply extends Replayed {
+  readonly remaining: number;
+  readonly now: number;
+}
+
+/** The dead letters of a running embedded engine: no other process may open its directory. */
+export class HttpLetterDesk implements LetterDesk {
+  readonly #client: HttpClient;
+
+  constructor(url: string) {
+    this.#client = new HttpClient(url, { connections: 1 });
+  }
+
+  sources(): Promise<readonly string[]> {
+    return this.#names('sources');
+  }
+
+  views(): Promise<readonly string[]> {
+    return this.#names('views');
+  }
+
+  async list(source: string, filter: LetterFilter, limit: number): Promise<ListedLetters> {
+    const query = new URLSearchParams({ ...fieldsOf(filter), limit: String(limit) });
+    return (await this.#get(`${pathOf(source)}?${query}`)) as ListedLetters;
+  }
+
+  async show(
+    source: string,
+    { partition, offset }: LetterOrigin,
+    withValue: boolean,
+  ): Promise<ShownLetter[]> {
+    const path = `${pathOf(source)}/${partition}/${offset}${withValue ? '?value=true' : ''}`;
+    const reply = await this.#ask(() => this.#client.get(path));
+    if (errorCodeOf(reply) === 'unknown_dead_letter') return [];
+    const { letters } = this.#bodyOf(reply) as {
+      letters: (Omit<ShownLetter, 'value'> & { readonly value?: string | null })[];
+    };
+    return letters.map((letter) => ({
+      ...letter,
+      value: typeof letter.value === 'string' ? Buffer.from(letter.value, 'base64') : null,
+    }));
+  }
+
+  async replay(source: string, filter: LetterFilter, onProgress: (done: number) => void): Promise<Replayed> {
+    const unreplayable = new Map<string, Unreplayable>();
+    let replayed = 0;
+    let before: number | null = null;
+    for (;;) {
+      const fields = { ...fieldsOf(filter), ...(before === null ? {} : { before }), limit: REPLAY_LIMIT };
+      const reply = await this.#ask(() =>
+        this.#client.post(`${pathOf(source)}/replay`, JSON.stringify(fields)),
+      );
+      const done = this.#bodyOf(reply) as ReplayReply;
+      before ??= done.now + 1;
+      replayed += done.replayed;
+      for (const one of done.unreplayable) unreplayable.set(`${one.partition}/${one.offset}`, one);
+      onProgress(done.replayed);
+      if (done.remaining === 0 || done.replayed === 0) {
+        return { replayed, unreplayable: [...unreplayable.values()] };
+      }
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#client.close();
+  }
+
+  async #names(of: 'sources' | 'views'): Promise<readonly string[]> {
+    const catalogue = (await this.#get('/v1/catalog')) as Record<typeof of, readonly { name: string }[]>;
+    return catalogue[of].map(({ name }) => name);
+  }
+
+  async #get(path: string): Promise<unknown> {
+    return this.#bodyOf(await this.#ask(() => this.#client.get(path)));
+  }
+
+  async #ask(request: () => Promise<HttpReply>): Promise<HttpReply> {
+    try {
+      return await request();
+    } catch (error) {
+      throw error instanceof NoReplyError ? notListening(this.#client.url, error) : error;
+    }
+  }
+
+  #bodyOf(reply: HttpReply): unknown {
+    if (reply.status === 200) return reply.body;
+    if (errorCodeOf(reply) !== 'not_found') throw new CliError(describeReply(reply));
+    throw new CliError(
+      `the process at ${this.#client.url} keeps no dead letters: over Kafka they are in topics, say where by --kafka`,
+    );
+  }
+}
+
+const pathOf = (source: string): string => `/v1/sources/${encodeURIComponent(source)}/dead-letters`;
+
+function fieldsOf({ reason, view, sinceMs }: LetterFilter): Record<string, string> {
+  return {
+    ...(reason === undefined ? {} : { reason }),
+    ...(view === undefined ? {} : { view }),
+    ...(sinceMs === undefined ? {} : { since: String(sinceMs) }),
+  };
+}

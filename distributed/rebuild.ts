@@ -1,0 +1,225 @@
+/**
+ * A rebuild over Kafka and Redis, in a process of its own: it reads the topic in a group of its own, so that those who
+ * ingest are not disturbed, and several such processes share the partitions.
+ */
+
+import { type Clock, WallClock } from '../engine/clock.ts';
+import type { CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
+import { randomTokens } from '../engine/store/random-tokens.ts';
+import type { TileStore } from '../engine/store/tile-store.ts';
+import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
+import { type CompactionPacing, DEFAULT_PACING } from '../engine/tiles/state-update.ts';
+import { DEFAULT_TILE_SHAPE, type TileShape } from '../engine/tiles/tile-shape.ts';
+import { EventClock } from '../ingest/event-clock.ts';
+import { IngestProgress } from '../ingest/ingest-progress.ts';
+import type { LogInfo } from '../ingest/log/event-log.ts';
+import { OpenGaps } from '../ingest/open-gaps.ts';
+import { type ConsumerOptions, DEFAULT_CONSUMER_OPTIONS } from '../ingest/partition-consumer.ts';
+import { driveRebuild } from '../roles/drive-rebuild.ts';
+import { appendReachMs, checkReach } from '../roles/log-reach.ts';
+import { RebuildDeadLetters } from '../roles/rebuild-dead-letters.ts';
+import { DEFAULT_GRACE_MS } from '../roles/view-binding.ts';
+import { ViewBindings } from '../roles/view-bindings.ts';
+import { abortRebuild, type RebuildLook, ViewRebuild } from '../roles/view-rebuild.ts';
+import { Metrics } from '../serve/metrics.ts';
+import { type Backend, type BackendSettings, openBackend } from './backend.ts';
+import { LogPositions } from './log-positions.ts';
+import { LostPositions } from './lost-positions.ts';
+import { SourceIngest } from './source-ingest.ts';
+
+export interface RebuildOptions extends BackendSettings {
+  /** From `compileRepo`. */
+  readonly repo: CompiledRepo;
+  /** One of the repo's. */
+  readonly view: CompiledView;
+  /** As for the processes that ingest. @default 'wall' */
+  readonly clock?: 'wall' | 'event';
+  /** Processing time. @default the machine's clock */
+  readonly wallClock?: Clock;
+  /** How long the former state is kept up to date after the switch, ms. @default 10 min */
+  readonly graceMs?: number;
+  /** As in `ViewRebuildOptions`. */
+  readonly joinWithinRecords?: number;
+  /** Rebuild although the topic has lost records that the view can reach, before it began or since. @default false */
+  readonly acceptGap?: boolean;
+  /** Pause between looks at the watermarks, ms. @default 500 */
+  readonly lookEveryMs?: number;
+  readonly shape?: TileShape;
+  readonly pacing?: CompactionPacing;
+  readonly consumer?: Partial<ConsumerOptions>;
+  /** @param resumed it was under way already */
+  readonly onBegun?: (resumed: boolean) => void;
+  readonly onLook?: (look: RebuildLook) => void;
+  /** @param letters dead letters that were written: records that the active namespace counts, or nobody knows of */
+  readonly onDeadLetters?: (letters: number) => void;
+  /** Something failed that is tried again. */
+  readonly onTrouble?: (error: unknown) => void;
+}
+
+/** Larger than those of ingest: nobody waits for a single event, and the rows of a key in one chunk are one write. */
+const CONSUMER: ConsumerOptions = { ...DEFAULT_CONSUMER_OPTIONS, chunkRecords: 8_000 };
+/** A worker that was killed keeps its partitions for so long, and nobody but the next worker waits for them. */
+const GROUP_TIMINGS = { sessionTimeoutMs: 10_000, heartbeatIntervalMs: 1_000 } as const;
+/** Redis flushes what it has written once a second; under load a flush may take another one. */
+export const CONFIRM_AFTER_MS = 2_500;
+const QUEUED_BYTES = { partition: 8 * 1024 * 1024, total: 64 * 1024 * 1024 };
+
+/**
+ * Rebuilds a view, or goes on with the rebuild that is under way. Resolves with how it ended: `switched`; `given_up`
+ * where it was aborted or the store lost it; else the signal was aborted, and another call goes on from there.
+ * @throws errors that say which server cannot be used; LogTooShortError; whatever stops a consumer for good
+ */
+export async function rebuildView(
+  options: RebuildOptions,
+  signal: AbortSignal,
+): Promise<RebuildLook['state']> {
+  return withBackend(options, async (parts) => {
+    const { view, graceMs = DEFAULT_GRACE_MS, acceptGap = false, lookEveryMs = 500 } = options;
+    const { joinWithinRecords } = options;
+    const { onBegun, onLook = () => {}, onTrouble = () => {}, onDeadLetters = () => {} } = options;
+    const { source, backend, store, bindings, wallClock } = parts;
+    const log = backend.logInfo(source);
+    const nowMs = (): number => wallClock.nowMs();
+    const clock = options.clock === 'event' ? await eventClockOf(parts, log) : wallClock;
+    const writing = {
+      store,
+      clock,
+      shards: backend.shards,
+      shape: options.shape ?? DEFAULT_TILE_SHAPE,
+      pacing: options.pacing ?? DEFAULT_PACING,
+      rules: PROTOCOL,
+      newToken: randomTokens(),
+    };
+    const rebuild = await ViewRebuild.begin({
+      source,
+      view,
+      bindings,
+      writing,
+      log,
+      nowMs,
+      graceMs,
+      acceptGap,
+      check: () => checkTopic(backend, parts, clock),
+      ...(joinWithinRecords === undefined ? {} : { joinWithinRecords }),
+    });
+    onBegun?.(rebuild.resumed);
+    const deadLetters = new RebuildDeadLetters({
+      ...{ view, bindings, store, shards: backend.shards },
+      letters: backend.deadLetters(source),
+      onWritten: ({ length }) => onDeadLetters(length),
+    });
+    const lost = new LostPositions();
+    let filling: SourceIngest | null = null;
+    return driveRebuild(
+      {
+        rebuild,
+        lookEveryMs,
+        confirmAfterMs: CONFIRM_AFTER_MS,
+        onLook: (look) => {
+          for (const partition of lost.look(look.nextOffsets)) filling?.fellBack(partition);
+          lost.applied(filling?.applied() ?? []);
+          onLook(look);
+        },
+        onTrouble,
+        fill: async (failed) => {
+          const ingest = new SourceIngest({
+            source,
+            backend,
+            writing,
+            bindings,
+            metrics: new Metrics(),
+            wallClock,
+            onStalled: failed,
+            onStopped: failed,
+            consumer: { ...CONSUMER, ...options.consumer },
+            apart: {
+              groupSuffix: `rebuild-${rebuild.building.namespace}`,
+              maxQueuedBytes: QUEUED_BYTES,
+              views: [rebuild.building],
+              deadLetters,
+            },
+          });
+          await ingest.start();
+          filling = ingest;
+          return {
+            failing: () => ingest.troubles,
+            stop: async () => {
+              filling = null;
+              await ingest.finish();
+              await ingest.leave();
+            },
+          };
+        },
+      },
+      signal,
+    );
+  });
+}
+
+/** Ends the rebuild of a view that is under way, in whatever process. @returns whether there was one */
+export async function abortViewRebuild(options: RebuildOptions): Promise<boolean> {
+  return withBackend(options, ({ bindings, wallClock }) =>
+    abortRebuild({ view: options.view, bindings, nowMs: () => wallClock.nowMs() }),
+  );
+}
+
+interface Parts {
+  readonly source: ReturnType<CompiledRepo['sources']['get']> & {};
+  readonly view: CompiledView;
+  readonly backend: Backend;
+  readonly store: TileStore;
+  readonly bindings: ViewBindings;
+  readonly wallClock: Clock;
+}
+
+async function withBackend<T>(options: RebuildOptions, work: (parts: Parts) => Promise<T>): Promise<T> {
+  const { repo, view } = options;
+  const wallClock = options.wallClock ?? new WallClock();
+  const source = repo.sources.get(view.source.name)!;
+  const own = { ...repo, sources: new Map([[source.name, source]]) };
+  const groupTimings = { ...GROUP_TIMINGS, ...options.groupTimings };
+  const backend = await openBackend({ ...options, groupTimings }, own, new Set(['ingest']));
+  try {
+    const store = backend.writingStore!;
+    const bindings = new ViewBindings({
+      views: source.views,
+      store,
+      clock: wallClock,
+      newToken: randomTokens(),
+    });
+    return await work({ source, view, backend, store, bindings, wallClock });
+  } finally {
+    await backend.close();
+  }
+}
+
+/** Now, as those who ingest have it: rows are dropped as too old by it. */
+async function eventClockOf(
+  { source, backend, store, bindings, wallClock }: Parts,
+  log: LogInfo,
+): Promise<Clock> {
+  const eventClock = new EventClock();
+  const positions = new LogPositions({
+    sources: [{ source, log, ingest: () => null }],
+    store,
+    shards: backend.shards,
+    bindings,
+    progress: new IngestProgress({ clock: wallClock, lagBoundMs: Number.POSITIVE_INFINITY }),
+    gaps: new OpenGaps(),
+    eventClock,
+    clock: wallClock,
+    idleMs: 0,
+    awaitedMs: 0,
+    beforeLook: async () => {},
+    onError: () => {},
+  });
+  await positions.look();
+  return eventClock;
+}
+
+async function checkTopic(backend: Backend, { source, view }: Parts, clock: Clock): Promise<void> {
+  const log = backend.logInfo(source);
+  const ends = await log.allEnds();
+  const fromMs = Math.max(0, clock.nowMs() - appendReachMs(view));
+  checkReach(view, ends, await log.offsetsAt(fromMs));
+}

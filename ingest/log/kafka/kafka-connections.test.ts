@@ -1,0 +1,44 @@
+import { afterAll, beforeAll, test } from 'vitest';
+import { describeWithServices, type KafkaBroker, startKafka, TcpProxy } from '../../../services/index.ts';
+import { freePorts, HOST } from '../../../services/process/free-port.ts';
+import { waitUntil } from '../../../services/process/wait-until.ts';
+import { makeKafka } from './kafka-client.ts';
+
+const WAIT_MS = 60_000;
+const silent = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
+
+describeWithServices(['kafka'], 'a connection to Kafka', () => {
+  let broker: KafkaBroker;
+  let proxy: TcpProxy;
+  beforeAll(async () => {
+    const ports = await freePorts(2);
+    proxy = await TcpProxy.open(ports[0]!);
+    broker = await startKafka({
+      ports,
+      properties: { 'advertised.listeners': `PLAINTEXT://${HOST}:${proxy.port}` },
+    });
+  }, 180_000);
+  afterAll(async () => {
+    proxy?.close();
+    await broker?.stop();
+  });
+
+  test('that ended within an answer does not spoil the next one', async () => {
+    const settings = { brokers: [`${HOST}:${proxy.port}`], clientId: 'test', requestTimeoutMs: 1_000 };
+    const admin = makeKafka(settings, silent).admin();
+    await admin.connect();
+    try {
+      await admin.createTopics({ waitForLeaders: false, topics: [{ topic: 'here' }] });
+      for (let bytes = 1; bytes <= 40; bytes += 3) {
+        proxy.cutAfter('replies', bytes);
+        await admin.listTopics().catch(() => {});
+        await waitUntil(async () => (await admin.listTopics()).includes('here'), {
+          what: `the broker is heard again, cut after ${bytes} bytes`,
+          timeoutMs: WAIT_MS,
+        });
+      }
+    } finally {
+      await admin.disconnect();
+    }
+  }, 300_000);
+});

@@ -1,0 +1,257 @@
+/**
+ * Dead letters in a topic of their own. What was replayed is among them: a record without key and value, whose headers are
+ * `millrace-replayed` with the origin and `millrace-up-to` with the offset of the last letter that is done with, UTF-8, in the
+ * partition where the letters of that origin are.
+ *
+ * Topics are read through consumer groups of their own, that are not there before and deleted afterwards: kafkajs has no
+ * other way. Nothing is committed in them.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Kafka } from 'kafkajs';
+import { DEAD_LETTER_REASONS, type DeadLetterReason } from '../../dead-letter.ts';
+import {
+  LETTER_PARTS,
+  type LetterOrigin,
+  type LetterPart,
+  type LetterShelf,
+  type RecordCopy,
+  type ReplayedMark,
+  type ShelfEntry,
+} from '../../letter-shelf.ts';
+import { recordsOf } from '../../log-letter-shelf.ts';
+import type { LogRecord, RecordHeaders } from '../event-log.ts';
+import { GroupedProducer, type ProducedRecord, recordBytes } from './grouped-producer.ts';
+import type { KafkaLogger } from './kafka-client.ts';
+import { KafkaUnreachableError } from './kafka-errors.ts';
+import { KafkaLogReader, type KafkaLogReaderOptions } from './kafka-log-reader.ts';
+import { ORIGIN_HEADER, originHeader } from './record-origin.ts';
+import type { KafkaLogInfo } from './topic-offsets.ts';
+import { STAMP_HEADER } from './topic-writer.ts';
+import { settledWithin } from './within.ts';
+
+export interface KafkaLetterShelfOptions {
+  /** For requests, and for consumers. */
+  readonly kafka: { readonly client: Kafka; readonly consumer: Kafka };
+  readonly source: KafkaLogInfo;
+  readonly letters: KafkaLogInfo;
+  readonly logger: KafkaLogger;
+  /** What the names of its consumer groups begin with. */
+  readonly group: string;
+  readonly timings?: KafkaLogReaderOptions['timings'];
+}
+
+const REPLAYED_HEADER = 'millrace-replayed';
+const UP_TO_HEADER = 'millrace-up-to';
+/** What a letter has behind the record's own headers. */
+const OWN_HEADERS = [
+  ...['reason', 'message', 'source', 'view', 'topic', 'partition', 'offset', 'timestamp', 'omitted'],
+].map((name) => `millrace-${name}`);
+
+const JOIN_TIMEOUT_MS = 60_000;
+const POLL_MS = 20;
+
+export class KafkaLetterShelf implements LetterShelf {
+  readonly source: string;
+  readonly #options: KafkaLetterShelfOptions;
+  readonly #copies: GroupedProducer;
+  readonly #marks: GroupedProducer;
+  readonly #readers = new Map<KafkaLogInfo, Promise<KafkaLogReader>>();
+
+  constructor(options: KafkaLetterShelfOptions) {
+    const { kafka, logger, source, letters } = options;
+    this.source = source.source;
+    this.#options = options;
+    this.#copies = new GroupedProducer({ kafka: kafka.client, info: source, logger });
+    this.#marks = new GroupedProducer({ kafka: kafka.client, info: letters, logger });
+  }
+
+  async *entries(): AsyncGenerator<ShelfEntry> {
+    const reader = await this.#reader(this.#options.letters);
+    const partitions = await this.#options.letters.partitions();
+    for (let partition = 0; partition < partitions; partition++) {
+      for await (const record of recordsOf(reader, partition)) {
+        const entry = entryOf(record, this.#options.source);
+        if (entry !== null) yield entry;
+      }
+    }
+  }
+
+  async original({ partition, offset }: LetterOrigin): Promise<LogRecord | null> {
+    const { source } = this.#options;
+    const { startOffset, endOffset } = await source.ends(partition);
+    if (offset < startOffset || offset >= endOffset) return null;
+    const reader = await this.#reader(source);
+    const deadlineMs = performance.now() + JOIN_TIMEOUT_MS;
+    while (performance.now() < deadlineMs) {
+      const args = { partition, fromOffset: offset, maxRecords: 1, maxBytes: 1 };
+      const { records, nextOffset } = await reader.read(args);
+      if (nextOffset > offset) return records[0]?.offset === offset ? records[0] : null;
+    }
+    throw new KafkaUnreachableError(`the record at ${source.topic}/${partition}/${offset} could not be read`);
+  }
+
+  async fits(copy: RecordCopy): Promise<boolean> {
+    return recordBytes(this.#produced(copy)) <= (await this.#copies.maxRecordBytes());
+  }
+
+  async append(copies: readonly RecordCopy[]): Promise<void> {
+    await this.#copies.produce(copies.map((copy) => this.#produced(copy)));
+  }
+
+  #produced({ partition, originOffset, key, value, headers, stamp }: RecordCopy): ProducedRecord {
+    const { topic } = this.#options.source;
+    return {
+      partition,
+      timestampMs: Date.now(),
+      key: key === null ? null : Buffer.from(key),
+      value: Buffer.from(value),
+      headers: headersOf([
+        ...headers.filter(([name]) => name !== ORIGIN_HEADER && name !== STAMP_HEADER),
+        ...(stamp === null ? [] : [[STAMP_HEADER, Buffer.from(stamp)] as const]),
+        [ORIGIN_HEADER, originHeader({ topic, partition, offset: originOffset })],
+      ]),
+    };
+  }
+
+  async markReplayed(marks: readonly ReplayedMark[]): Promise<void> {
+    const { letters, source } = this.#options;
+    const partitions = await letters.partitions();
+    const timestampMs = Date.now();
+    await this.#marks.produce(
+      marks.map(({ partition, offset, upTo }) => ({
+        partition: partition % partitions,
+        timestampMs,
+        key: null,
+        value: null,
+        headers: {
+          [REPLAYED_HEADER]: originHeader({ topic: source.topic, partition, offset }),
+          [UP_TO_HEADER]: Buffer.from(String(upTo)),
+        },
+      })),
+    );
+  }
+
+  async close(): Promise<void> {
+    const readers = await Promise.allSettled(this.#readers.values());
+    const groups: string[] = [];
+    for (const reader of readers) {
+      if (reader.status === 'rejected') continue;
+      groups.push(reader.value.groupId);
+      await reader.value.close();
+    }
+    await Promise.all([this.#copies.close(), this.#marks.close()]);
+    if (groups.length > 0) await settledWithin(5_000, this.#deleteGroups(groups));
+  }
+
+  /** Without it they are gone when the brokers next look for empty ones. */
+  async #deleteGroups(groups: string[]): Promise<void> {
+    const admin = this.#options.kafka.client.admin();
+    await admin.connect();
+    try {
+      await admin.deleteGroups(groups);
+    } finally {
+      await admin.disconnect();
+    }
+  }
+
+  #reader(info: KafkaLogInfo): Promise<KafkaLogReader> {
+    const known = this.#readers.get(info);
+    if (known !== undefined) return known;
+    const { kafka, logger, group, timings } = this.#options;
+    const reader = new KafkaLogReader({
+      kafka: kafka.consumer,
+      info,
+      logger,
+      groupId: `${group}.${info.source}.dlq-${randomUUID()}`,
+      ...(timings === undefined ? {} : { timings }),
+    });
+    const joined = this.#join(reader, info);
+    this.#readers.set(info, joined);
+    return joined;
+  }
+
+  async #join(reader: KafkaLogReader, info: KafkaLogInfo): Promise<KafkaLogReader> {
+    await reader.start();
+    const partitions = await info.partitions();
+    const deadlineMs = performance.now() + JOIN_TIMEOUT_MS;
+    while (reader.status().assigned.length < partitions) {
+      if (performance.now() > deadlineMs) {
+        const { state, reason = 'it does not say why' } = reader.status();
+        await reader.close();
+        throw new KafkaUnreachableError(
+          `topic ${info.topic} could not be read: the group ${reader.groupId} is ${state} (${reason})`,
+        );
+      }
+      await delay(POLL_MS);
+    }
+    return reader;
+  }
+}
+
+/** null: of another topic, or nothing of ours. */
+function entryOf(record: LogRecord, source: KafkaLogInfo): ShelfEntry | null {
+  const replayed = lastOf(record.headers, REPLAYED_HEADER);
+  if (replayed !== null) {
+    const match = /^(.*)\/(\d+)\/(\d+)$/.exec(replayed);
+    if (match === null || match[1] !== source.topic) return null;
+    const upTo = Number(lastOf(record.headers, UP_TO_HEADER) ?? record.offset);
+    return { kind: 'replayed', partition: Number(match[2]), offset: Number(match[3]), upTo };
+  }
+  const own = (name: string): string | null => lastOf(record.headers, `millrace-${name}`);
+  const reason = own('reason');
+  const partition = Number(own('partition') ?? Number.NaN);
+  const offset = Number(own('offset') ?? Number.NaN);
+  if (own('topic') !== source.topic || !isReason(reason)) return null;
+  if (!Number.isSafeInteger(partition) || !Number.isSafeInteger(offset)) return null;
+  const omitted = (own('omitted') ?? '').split(',').filter((part): part is LetterPart => isPart(part));
+  return {
+    kind: 'letter',
+    letter: {
+      ...{ reason, partition, offset, omitted },
+      message: own('message') ?? '',
+      source: source.source,
+      view: own('view'),
+      appendedMs: Number(own('timestamp') ?? 0),
+      writtenMs: record.appendedMs,
+      place: record.offset,
+      stamp: record.stamp,
+      value: record.value,
+      key: record.key,
+      headers: withoutOwn(record.headers, omitted),
+    },
+  };
+}
+
+const isReason = (text: string | null): text is DeadLetterReason =>
+  DEAD_LETTER_REASONS.some(({ reason }) => reason === text);
+const isPart = (text: string): boolean => (LETTER_PARTS as readonly string[]).includes(text);
+
+/** Ours stand behind the record's own of the same name. */
+function lastOf(headers: RecordHeaders, name: string): string | null {
+  const value = headers.findLast(([own]) => own === name)?.[1];
+  return value === undefined ? null : Buffer.from(value).toString();
+}
+
+/** The headers of the record: without the last of each of our names. */
+function withoutOwn(headers: RecordHeaders, omitted: readonly LetterPart[]): RecordHeaders {
+  const left = [...headers];
+  // A stamp that stands behind headers that were left out was the record's.
+  const names = omitted.includes('headers') ? [...OWN_HEADERS, STAMP_HEADER] : OWN_HEADERS;
+  for (const name of names) {
+    const at = left.findLastIndex(([own]) => own === name);
+    if (at >= 0) left.splice(at, 1);
+  }
+  return left;
+}
+
+function headersOf(headers: RecordHeaders): Record<string, Buffer | Buffer[]> {
+  // No prototype: the names are somebody else's.
+  const named: Record<string, Buffer | Buffer[]> = Object.create(null);
+  for (const [name, bytes] of headers) {
+    const value = Buffer.from(bytes);
+    const former = named[name];
+    named[name] = former === undefined ? value : [former, value].flat();
+  }
+  return named;
+}

@@ -1,0 +1,143 @@
+/**
+ * From the records of one partition to rows by view and entity key. A record that cannot be used becomes a dead letter, of
+ * all views or of the one whose filter or projection threw.
+ */
+import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import { decodeEvent } from '../engine/definitions/decode-event.ts';
+import { type EventId, positionEventId, textEventId } from '../engine/event-id.ts';
+import type { IncomingRow } from '../engine/tiles/state-update.ts';
+import type { ChunkOrigins, OriginCursor } from './chunk-origins.ts';
+import type { DeadLetter } from './dead-letter.ts';
+import { MissingSchemaError } from './decoding/missing-schema-error.ts';
+import type { RecordDecoder } from './decoding/record-decoder.ts';
+import type { LogRecord } from './log/event-log.ts';
+import { shardOf } from './view-writer.ts';
+
+export interface RoutedRecords {
+  /** Of every view, by entity key, in the order of the log. */
+  readonly rows: ReadonlyMap<CompiledView, ReadonlyMap<string, readonly IncomingRow[]>>;
+  readonly deadLetters: readonly DeadLetter[];
+  /** Of the events that could be decoded; −1: none could. */
+  readonly maxEventTimeMs: number;
+}
+
+export class RecordRouter {
+  readonly #source: CompiledSource;
+  readonly #views: readonly CompiledView[];
+  readonly #shards: number;
+  readonly #decoder: RecordDecoder;
+  readonly #decode: ReturnType<typeof decodeEvent>;
+
+  constructor(args: {
+    source: CompiledSource;
+    views: readonly CompiledView[];
+    shards: number;
+    decoder: RecordDecoder;
+  }) {
+    this.#source = args.source;
+    this.#views = args.views;
+    this.#shards = args.shards;
+    this.#decoder = args.decoder;
+    // Keys are bounded at the door and per view: a view added later must not make accepted events undecodable.
+    this.#decode = decodeEvent(args.source);
+  }
+
+  /**
+   * @param origins of the same cursors; is told which records cannot be used, and which copies settle theirs
+   * @throws what the decoder fails with for now: the records are to be routed again
+   */
+  async route(
+    records: readonly LogRecord[],
+    cursors: readonly OriginCursor[],
+    origins: ChunkOrigins,
+  ): Promise<RoutedRecords> {
+    try {
+      await this.#decoder.prepare(records.map(({ value }) => value));
+    } catch (error) {
+      throw error instanceof MissingSchemaError ? error.locatedIn(records) : error;
+    }
+    return this.#sort(records, cursors, origins);
+  }
+
+  #sort(
+    records: readonly LogRecord[],
+    cursors: readonly OriginCursor[],
+    origins: ChunkOrigins,
+  ): RoutedRecords {
+    const rows = new Map(this.#views.map((view) => [view, new Map<string, IncomingRow[]>()]));
+    const from = new Map<CompiledView, number>();
+    for (const { view, nextOffset } of cursors) {
+      from.set(view, Math.min(from.get(view) ?? Number.POSITIVE_INFINITY, nextOffset));
+    }
+    const deadLetters: DeadLetter[] = [];
+    let maxEventTimeMs = -1;
+    for (const record of records) {
+      const isCopy = record.originOffset !== null;
+      // Of what every view has already.
+      if (isCopy && !origins.isWanted(record, null)) continue;
+      const offset = record.originOffset ?? record.offset;
+      const letter = (reason: DeadLetter['reason'], message: string, view: CompiledView | null): void => {
+        origins.cannotUse(record, view);
+        const { name: source } = this.#source;
+        const place = { offset, readOffset: record.offset };
+        deadLetters.push({ ...record, ...place, reason, message, source, view: view?.name ?? null });
+      };
+      const decoded = this.#decoder.decode(record.value);
+      if (!decoded.ok) {
+        letter(decoded.reason, decoded.message, null);
+        continue;
+      }
+      const event = this.#decode(decoded.data);
+      if (!event.ok) {
+        letter('breaks_schema', event.message, null);
+        continue;
+      }
+      // 0: the record does not say when it was appended.
+      if (
+        record.appendedMs > 0 &&
+        event.eventTimeMs > record.appendedMs + this.#source.definition.maxFutureMs
+      ) {
+        letter('too_far_in_future', 'the event time is too far ahead of the time of its append', null);
+        continue;
+      }
+      maxEventTimeMs = Math.max(maxEventTimeMs, event.eventTimeMs);
+      const id = event.eventId ?? positionEventId(record.partition, offset);
+      const ownId = isCopy ? id : null;
+      const dedupeId: EventId | null =
+        event.eventId ?? (record.stamp === null ? ownId : textEventId(record.stamp));
+      for (const [view, byKey] of rows) {
+        if (record.offset < from.get(view)!) continue;
+        if (isCopy && !origins.isWanted(record, { view })) continue;
+        let key: string | null;
+        let values: IncomingRow['values'] | null;
+        try {
+          key = view.keyOf(event.row);
+          values = key === null ? null : view.project(event.row);
+        } catch (error) {
+          const message =
+            error instanceof Error ? error.message : 'the function threw something that is no Error';
+          letter('filter_or_projection', message, view);
+          continue;
+        }
+        const skips =
+          isCopy && key !== null && !origins.isWanted(record, { view, shard: shardOf(key, this.#shards) });
+        if (isCopy) origins.settle(record, view);
+        if (key === null || values === null || skips) continue;
+        const row = {
+          partition: record.partition,
+          offset: record.offset,
+          appendedMs: record.appendedMs,
+          timeMs: event.eventTimeMs,
+          id,
+          dedupeId,
+          values,
+          originOffset: record.originOffset,
+        };
+        const sameKey = byKey.get(key);
+        if (sameKey === undefined) byKey.set(key, [row]);
+        else sameKey.push(row);
+      }
+    }
+    return { rows, deadLetters, maxEventTimeMs };
+  }
+}

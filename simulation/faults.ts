@@ -1,0 +1,80 @@
+/** What can go wrong in a simulated run, by name, and how often it did. */
+
+/** What happens once, to the actor whose turn it is or to the store, in a run that is calm otherwise. */
+export const DISTURBANCES = [
+  'kill',
+  'suspend',
+  'lose reply',
+  'fall back',
+  'fall back everywhere',
+  'wipe',
+] as const;
+
+export interface Disturbance {
+  readonly fault: (typeof DISTURBANCES)[number];
+  /** The scheduler's step. */
+  readonly step: number;
+}
+
+/** Kinds of faults, as they are counted. */
+export const FAULTS = [
+  'a shard fell back to an earlier moment',
+  'all shards fell back',
+  'another event with equal key and time',
+  'append made again, its reply was lost',
+  'compactor killed',
+  'compactor suspended',
+  'dead letter for a lost schema',
+  'dead letter replayed',
+  'dead letter replayed before it was mended',
+  'dead letters mended',
+  'replay of dead letters killed',
+  'consumer killed',
+  'consumer suspended, another took over',
+  'dead letters failed for a while',
+  'event older than every window',
+  'event repeated late',
+  'event repeated',
+  'gap reported',
+  'most replies lost for a while',
+  'offset without a record',
+  'partition added',
+  'partition waited for a lost schema',
+  'partition waited for the registry',
+  'process of the version before',
+  'process with another clock',
+  'read of the log failed',
+  'read of the log was short',
+  'registry away for a while',
+  'registry slow for a while',
+  'reply lost after the write',
+  'retention dropped records',
+  'schema lost by the registry',
+  'second owner of a partition',
+  'store wiped',
+  'unapplied offsets forgotten',
+  'unusable record: bad magic',
+  'unusable record: breaks the source',
+  'unusable record: cut within its schema id',
+  'unusable record: damaged behind its schema id',
+  'unusable record: far in the future',
+  'unusable record: schema named by a GUID',
+  'unusable record: tombstone',
+  'write landed later',
+  'write never arrived',
+] as const;
+
+export type Fault = (typeof FAULTS)[number];
+
+export class FaultCounts {
+  readonly #times = new Map<Fault, number>();
+
+  add(fault: Fault): void {
+    this.#times.set(fault, (this.#times.get(fault) ?? 0) + 1);
+  }
+
+  /** How often each fault was injected; those that were not are left out. */
+  get byKind(): ReadonlyMap<Fault, number> {
+    return this.#times;
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * Somebody who looks after the dead letters, usually once what was wrong has been mended: appends copies, then notes what is
+ * done. May be killed in between, and then appends some of them again; a second one may be at it at the same time.
+ */
+import type { SeededRandom } from '../engine/testing/random.ts';
+import type { DeadLetter } from '../ingest/dead-letter.ts';
+import type { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
+import type { LogContent, Occurrence, Place } from './log-content.ts';
+import type { Actor, Scheduler } from './scheduler.ts';
+
+type Letter = Pick<DeadLetter, 'partition' | 'offset' | 'reason'>;
+
+/** The dead letters of a run. They are in a log of their own: they do not fall back with the store. */
+export class SimulatedLetters {
+  readonly #all = new Set<string>();
+  /** The newest of each record, unless it was replayed. */
+  readonly #pending = new Map<string, Letter>();
+  /** Record → copies appended of it. */
+  readonly #copies = new Map<string, number>();
+
+  add(letter: Letter): void {
+    this.#all.add(nameOf(letter));
+    this.#pending.set(nameOf(letter), letter);
+  }
+
+  has(place: Place): boolean {
+    return this.#all.has(nameOf(place));
+  }
+
+  places(): Iterable<string> {
+    return this.#all;
+  }
+
+  get pending(): readonly Letter[] {
+    return [...this.#pending.values()];
+  }
+
+  /** Those whose records can be used when they are replayed. @param mended whether poison can */
+  mendable(mended: boolean): readonly Letter[] {
+    return this.pending.filter(({ reason }) => isMendable(reason, mended));
+  }
+
+  /** @returns how many copies of the record there are now */
+  copied(place: Place): number {
+    const copies = (this.#copies.get(nameOf(place)) ?? 0) + 1;
+    this.#copies.set(nameOf(place), copies);
+    return copies;
+  }
+
+  replayed(place: Place): void {
+    this.#pending.delete(nameOf(place));
+  }
+}
+
+const isMendable = (reason: DeadLetter['reason'], mended: boolean): boolean =>
+  reason === 'unknown_schema' || (reason === 'filter_or_projection' && mended);
+
+/** How many of the letters that can only come again are replayed all the same. */
+const HOPELESS_REPLAYED = 0.2;
+
+const nameOf = ({ partition, offset }: Place): string => `${partition}:${offset}`;
+
+export async function replayLetters(args: {
+  readonly letters: SimulatedLetters;
+  readonly log: MemoryEventLog;
+  readonly content: LogContent;
+  readonly random: SeededRandom;
+  readonly scheduler: Scheduler;
+  readonly actor: Actor;
+  readonly nowMs: () => number;
+  readonly mended: () => boolean;
+  /** A copy of an event has been appended. @param copies how many there are now */
+  readonly onCopy: (original: Occurrence, copies: number) => void;
+  /** A copy has been appended of what cannot be used yet. */
+  readonly onEarly: () => void;
+}): Promise<void> {
+  const { letters, log, content, random, scheduler, actor } = args;
+  let batch: Place[] = [];
+  for (const { partition, offset: originOffset, reason } of letters.pending) {
+    const isEarly = !isMendable(reason, args.mended());
+    if (isEarly && !random.chance(HOPELESS_REPLAYED)) continue;
+    await scheduler.gate(actor);
+    const place = { partition, offset: originOffset };
+    const unusable = content.unusableAt(place);
+    const value = unusable?.value ?? content.at(place).value;
+    const eventTimeMs = unusable?.timeMs ?? content.at(place).event.timeMs;
+    const appendedMs = args.nowMs();
+    const copy = { partition, originOffset, appendedMs, stamp: null, value };
+    const [offset] = await log.append([{ ...copy, eventTimeMs }]);
+    const copies = letters.copied(place);
+    if (isEarly) args.onEarly();
+    if (unusable === undefined) {
+      const original = content.at(place);
+      content.copied(original, { offset: offset!, appendedMs });
+      args.onCopy(original, copies);
+    }
+    batch.push(place);
+    if (random.chance(0.5)) continue;
+    await scheduler.gate(actor);
+    for (const done of batch) letters.replayed(done);
+    batch = [];
+  }
+  await scheduler.gate(actor);
+  for (const done of batch) letters.replayed(done);
+}

@@ -1,0 +1,65 @@
+/**
+ * Mistakes that can be planted: each replaces one part of the protocol by the mistake it is there to prevent, and the
+ * simulation must then fail. `npm run mutations` hunts for all of them.
+ */
+import { tailOffset, tailPartition } from '../engine/tiles/head.ts';
+import { PROTOCOL, type ProtocolRules } from '../engine/tiles/state-protocol.ts';
+
+export const MUTATIONS = {
+  no_cas: 'a state is written whatever its token: the compare-and-set compares nothing',
+  no_offset_check: 'a record is applied whatever the state says of its offset',
+  highest_offset: 'a record counts as applied when a higher offset of its partition was; folds take any row',
+  counter_token: 'the token is a counter instead of random bits',
+  no_dedupe: 'events with an id that was seen are applied again',
+  torn_fold: 'a fold writes the tree in one step and the head in another',
+  no_incarnation_check: 'a watermark moves although the store fell back since it was read',
+  stale_watermark: 'a fold uses a watermark that was not read at the same instant as the state',
+  watermark_by_offset: 'a watermark moves when its offset is the one read, whatever its token',
+  watermark_from_absent:
+    'a watermark moves past records although it is absent: after a wipe, or before its first write',
+  no_floor: 'a record is skipped only while its row is in the tail',
+  early_forgotten:
+    'a row that leaves the tail above the watermark leaves nothing behind that says it was applied',
+  ids_forgotten: 'ids are forgotten when rows are folded',
+  states_not_awaited: 'the watermark moves before the states are written',
+  replay_not_awaited: 'compaction merges rows for good while the log is being replayed',
+  gap_silent: 'the watermark is not compared with where the log begins',
+  gap_forgotten: 'a watermark that passes records which are gone does not say so',
+  end_before_watermark: 'the end of the log is read before the watermark it is compared with',
+  dlq_identity: 'a dead letter that is replayed is a record like any other, not a copy of the one it is of',
+  letters_not_awaited: 'the watermark moves before dead letters are written',
+  unapplied_forgotten: 'a watermark counts as applied what it passes with a dead letter',
+  lost_schema_passed: 'a record whose schema the registry has lost is passed over like an applied one',
+  away_is_lost: 'a registry that does not answer is taken for one that does not have the schema',
+} as const;
+
+export type Mutation = keyof typeof MUTATIONS;
+
+export function mutatedRules(mutation: Mutation | null): ProtocolRules {
+  if (mutation === 'no_dedupe') return { ...PROTOCOL, dedupe: false };
+  if (mutation === 'no_offset_check') return { ...PROTOCOL, isApplied: () => false };
+  if (mutation === 'no_floor') {
+    const isApplied: ProtocolRules['isApplied'] = (head, partition, offset) =>
+      PROTOCOL.isApplied({ ...head, floors: new Map() }, partition, offset);
+    return { ...PROTOCOL, isApplied };
+  }
+  if (mutation === 'early_forgotten') return { ...PROTOCOL, remembersEarly: false };
+  if (mutation !== 'highest_offset') return PROTOCOL;
+  return {
+    ...PROTOCOL,
+    isApplied(head, partition, offset) {
+      let highest = (head.floors.get(partition) ?? 0) - 1;
+      for (let i = 0; i < head.tail.length; i++) {
+        if (tailPartition(head.tail, i) === partition) highest = Math.max(highest, tailOffset(head.tail, i));
+      }
+      return offset <= highest;
+    },
+    foldBelow(_watermark, tail, partition) {
+      let highest = -1;
+      for (let i = 0; i < tail.length; i++) {
+        if (tailPartition(tail, i) === partition) highest = Math.max(highest, tailOffset(tail, i));
+      }
+      return highest + 1;
+    },
+  };
+}
