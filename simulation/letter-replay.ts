@@ -8,27 +8,28 @@ import type { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
 import type { LogContent, Occurrence, Place } from './log-content.ts';
 import type { Actor, Scheduler } from './scheduler.ts';
 
-type Letter = Pick<DeadLetter, 'partition' | 'offset' | 'reason'>;
+type Letter = Pick<DeadLetter, 'partition' | 'offset' | 'reason' | 'view'>;
 
 /** The dead letters of a run. They are in a log of their own: they do not fall back with the store. */
 export class SimulatedLetters {
-  readonly #all = new Set<string>();
+  /** Record → the views that have a letter of it; null among them: a letter of all. */
+  readonly #all = new Map<string, Set<string | null>>();
   /** The newest of each record, unless it was replayed. */
   readonly #pending = new Map<string, Letter>();
   /** Record → copies appended of it. */
   readonly #copies = new Map<string, number>();
 
   add(letter: Letter): void {
-    this.#all.add(nameOf(letter));
+    const views = this.#all.get(nameOf(letter)) ?? new Set();
+    this.#all.set(nameOf(letter), views.add(letter.view));
     this.#pending.set(nameOf(letter), letter);
   }
 
-  has(place: Place): boolean {
-    return this.#all.has(nameOf(place));
-  }
-
-  places(): Iterable<string> {
-    return this.#all;
+  /** Whether the record has a letter. @param view of this one, or of all */
+  has(place: Place, view?: string): boolean {
+    const views = this.#all.get(nameOf(place));
+    if (views === undefined) return false;
+    return view === undefined || views.has(view) || views.has(null);
   }
 
   get pending(): readonly Letter[] {

@@ -103,7 +103,7 @@ export class RunState {
       clock: this.clock,
       clockSkewMs: this.plan.clockSkewMs,
       seed,
-      lettered: (occurrence) => this.letters.has(occurrence),
+      lettered: (view, place) => this.letters.has(place, view.name),
       poisonCounts: () => this.mended && this.lettersReplayed,
       step: () => this.scheduler.steps,
     });

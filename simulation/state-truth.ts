@@ -55,7 +55,7 @@ export class StateTruth implements StoreWatcher {
   readonly #mixed = new Set<string>();
   /** Keys of which the state, when it was looked at last, may have held more than it said. */
   readonly #untold = new Set<string>();
-  readonly #lettered: (place: Place) => boolean;
+  readonly #lettered: (view: CompiledView, place: Place) => boolean;
   readonly #poisonCounts: () => boolean;
   readonly #step: () => number;
   readonly #views: ReadonlyMap<string, CompiledView>;
@@ -72,8 +72,8 @@ export class StateTruth implements StoreWatcher {
     /** How far the clock of a process may be ahead of `clock`, or behind. */
     clockSkewMs: number;
     seed: number;
-    /** Whether what cannot be used of the record has a dead letter. */
-    lettered: (place: Place) => boolean;
+    /** Whether the record has a dead letter of the view, or of all views. */
+    lettered: (view: CompiledView, place: Place) => boolean;
     /** Whether poison was mended and all letters of it were replayed: it counts. */
     poisonCounts: () => boolean;
     /** The scheduler's step, to be named with what was found. */
@@ -130,11 +130,16 @@ export class StateTruth implements StoreWatcher {
       const { offset } = occurrence;
       if (occurrence.partition !== partition || offset >= below) continue;
       if (!gaps.some(({ fromOffset, toOffset }) => fromOffset <= offset && offset < toOffset)) {
-        if (this.#untold.has(view.namespace + key) && mayBeLetterOf(view, occurrence)) continue;
+        if (this.#untold.has(view.namespace + key) && this.#mayRepeatLetter(view, key, occurrence)) continue;
         throw new Mismatch(`${past(offset)} of key '${key}', which is neither applied nor a dead letter`);
       }
       this.markUnsure(view, key);
     }
+  }
+
+  /** Whether it, or another record of its event, which it would only repeat, may be a letter of the view. */
+  #mayRepeatLetter(view: CompiledView, key: string, { event }: Occurrence): boolean {
+    return this.#content.ofKey(view, key).some((at) => at.event === event && mayBeLetterOf(view, at));
   }
 
   /** Of partitions that have records which may be letters of the view. */
@@ -186,7 +191,7 @@ export class StateTruth implements StoreWatcher {
     return occurrences.filter((occurrence) => {
       if (occurrence.event.timeMs < lowMs || held.has(occurrence.event)) return false;
       // What replaying them comes to is seen in the end.
-      return !(mayBeLetterOf(view, occurrence) && this.#lettered(originOf(occurrence)));
+      return !(mayBeLetterOf(view, occurrence) && this.#lettered(view, originOf(occurrence)));
     });
   }
 
