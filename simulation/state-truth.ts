@@ -191,8 +191,12 @@ export class StateTruth implements StoreWatcher {
     return occurrences.filter((occurrence) => {
       if (occurrence.event.timeMs < lowMs || held.has(occurrence.event)) return false;
       // What replaying them comes to is seen in the end.
-      return !(mayBeLetterOf(view, occurrence) && this.#lettered(view, originOf(occurrence)));
+      return !this.#isLetterOf(view, occurrence);
     });
+  }
+
+  #isLetterOf(view: CompiledView, occurrence: Occurrence): boolean {
+    return mayBeLetterOf(view, occurrence) && this.#lettered(view, originOf(occurrence));
   }
 
   /** What the state of the key says at this instant that it holds. */
@@ -234,7 +238,8 @@ export class StateTruth implements StoreWatcher {
    * A letter is below the floor and yet not held, unless the watermark says that it was applied after all: by a mended
    * version, by a process that had its schema, or as a copy. Where one process applied what another wrote a letter of, the
    * state cannot say so, as the latter's watermark was the one that moved; and in a view that merges rows for good nobody
-   * can when it is replayed.
+   * can when it is replayed. Nor can anybody where a fold landed after the watermark it was planned with fell back: the floor
+   * is above the letter, of which the watermark knows no more.
    */
   #heldEvents(view: CompiledView, key: string, head: Head, watermarks: Watermarks): ReadonlySet<OracleEvent> {
     const tail = new Set<string>();
@@ -260,6 +265,7 @@ export class StateTruth implements StoreWatcher {
       const belowFloor = offset < (head.floors.get(partition) ?? 0);
       if (!mayBeLetterOf(view, occurrence) || watermark === null || offset >= watermark.nextOffset) {
         if (isKnown || belowFloor) held.add(event);
+        if (belowFloor && !isKnown && this.#isLetterOf(view, occurrence)) this.markUnsure(view, key);
         continue;
       }
       const applied = watermark.unapplied!.isApplied(originOf(occurrence).offset);
