@@ -55,17 +55,21 @@ export class Processes {
     this.#workers = this.#workers.filter(({ actor }) => actor.alive && !actor.ended);
   }
 
-  /** A process has a clock of its own. */
-  #processClock(): Clock {
+  /** A process has a clock of its own: how far it is ahead of the run's, ms. */
+  clockSkewMs(): number {
     const { clockSkewMs } = this.#run.plan;
-    if (clockSkewMs === 0) return this.#run.clock;
-    const skewMs = this.#run.random.between(-clockSkewMs, clockSkewMs);
+    if (clockSkewMs === 0) return 0;
     this.#run.faults.add('process with another clock');
+    return this.#run.random.between(-clockSkewMs, clockSkewMs);
+  }
+
+  #processClock(): Clock {
+    const skewMs = this.clockSkewMs();
     return { nowMs: () => this.#run.clock.nowMs() + skewMs };
   }
 
   /** What a process that starts now knows of. */
-  #processRepo(): CompiledRepo {
+  processRepo(): CompiledRepo {
     if (!this.#run.faulty || !this.#run.random.chance(this.#run.plan.formerVersion)) {
       return simulationRepo(this.#run.withIds, 'present', this.#run.mended);
     }
@@ -126,7 +130,7 @@ export class Processes {
 
   spawnConsumer(partition: number): Actor {
     const actor = this.#run.scheduler.spawn(`consumer ${partition}`, async (self) => {
-      const source = this.#processRepo().sources.get('swipes')!;
+      const source = this.processRepo().sources.get('swipes')!;
       const consumer = new PartitionConsumer({
         source,
         views: source.views,
@@ -193,7 +197,7 @@ export class Processes {
   spawnCompactor(): Actor {
     const actor = this.#run.scheduler.spawn('compactor', async (self) => {
       const writing = this.writing(self);
-      const views = this.#processRepo().views.values();
+      const views = this.processRepo().views.values();
       const compactor = new Compactor(inOwnNamespaces(views), writing, this.completeness(writing), {
         batchSize: 2,
         leaseMs: 3_000,

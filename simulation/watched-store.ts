@@ -17,6 +17,8 @@ export interface StoreWatcher {
 
 export class WatchedStore extends MemoryTileStore {
   readonly #watcher: () => StoreWatcher | null;
+  /** Writes of states and moves of watermarks so far. */
+  changes = 0;
 
   /** @param watcher null: nobody looks */
   constructor(options: MemoryTileStoreOptions, watcher: () => StoreWatcher | null) {
@@ -26,6 +28,7 @@ export class WatchedStore extends MemoryTileStore {
 
   override async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
     const won = await super.compareAndSet(writes);
+    this.changes += won.filter(Boolean).length;
     const watcher = this.#watcher();
     if (watcher !== null) {
       for (const [i, { address }] of writes.entries()) if (won[i]) await watcher.stateWritten(address);
@@ -35,6 +38,7 @@ export class WatchedStore extends MemoryTileStore {
 
   override async moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
     const moved = await super.moveWatermarks(moves);
+    this.changes += moved.filter(Boolean).length;
     const watcher = this.#watcher();
     if (watcher !== null) {
       for (const [i, { shard, name }] of moves.entries()) {
