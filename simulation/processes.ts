@@ -157,6 +157,8 @@ export class Processes {
         }
       }
     });
+    const { scheduler, faulty, ingestStoppedUntil } = this.#run;
+    if (faulty) scheduler.suspend(actor, ingestStoppedUntil - scheduler.steps);
     this.#workers.push({ actor, partition });
     return actor;
   }
