@@ -29,7 +29,7 @@ import { POISON_AMOUNT } from './simulation-repo.ts';
 /** Keys that have events, and one that has none. */
 const CARDS = ['a', 'b', 'c', '', 'nobody'] as const;
 const KINDS = ['x', 'y', 'z', 'nothing'] as const;
-const LAG_BOUNDS_MS = [500, 1_000, 3_000, 10_000] as const;
+const LAG_BOUNDS_MS = [1_000, 4_000, 10_000, 30_000] as const;
 /** Less than any view's `asOfRetention`. */
 const ASKED_BACK_MS = 4_000;
 const IDLE_MS = 500;
@@ -127,6 +127,12 @@ export class ReaderProcess {
 
   has(actor: Actor): boolean {
     return this.#actors !== null && (this.#actors.looks === actor || this.#actors.questions === actor);
+  }
+
+  /** Whether it has seen that everything is applied: the worst moment for something to go wrong, as that must be told. */
+  get isSure(): boolean {
+    const isOpen = this.#completeLooks >= 2 && !this.#positions.isBlind;
+    return isOpen && this.#progress.lags().every(({ records }) => records === 0);
   }
 
   get isBusy(): boolean {
@@ -314,9 +320,10 @@ export class ReaderProcess {
     }
     if (lost() > before.lost) counts.add('read while the store fell back or was wiped');
     if (store.changes > before.changes) counts.add('read while states were written');
+    const isHealed = bounds().healedStarts !== null;
     for (const [q, { question, event }] of asked.entries()) {
       const answers = new Map(this.#reader.output.map(({ name, slot }) => [name, read[q]![slot]!]));
-      for (const at of views) {
+      for (const at of isHealed ? [] : views) {
         for (const { name } of at.features)
           counts.add(this.#kindOf(at.view, answers.get(name)!, behind.has(at)));
       }

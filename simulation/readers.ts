@@ -31,24 +31,30 @@ export class Readers {
     return this.#readers.find((reader) => reader.has(actor));
   }
 
-  /** Whether a question is being answered. */
+  /** Whether a question is being answered by a process that has seen nothing wrong. */
   get areReading(): boolean {
-    return this.#readers.some(({ isReading }) => isReading);
+    return this.#readers.some(({ isReading, isSure }) => isReading && isSure);
   }
 
   /** Faults of one step. */
   inject(): void {
-    const { random, plan, faults } = this.#run;
+    const { random, plan } = this.#run;
     if (random.chance(plan.readerKilled)) this.kill(random.pick(this.#readers));
     if (random.chance(plan.readerSuspended))
       this.suspend(random.pick(this.#readers), random.between(20, 400));
+    const sure = this.#readers.find(({ isSure }) => isSure);
+    if (sure !== undefined && random.chance(plan.readerBlind)) this.#blind(sure, 'log');
     if (random.chance(plan.readerBlind)) {
-      const what = random.pick(['log', 'store'] as const);
-      const steps = random.between(20, 60 * plan.turnsPerEvent);
-      faults.add(`reader could not see the ${what} for a while`);
-      random.pick(this.#readers).blind(what, steps);
-      if (random.chance(0.5)) this.#stopIngest(random.between(steps, 2 * steps));
+      this.#blind(random.pick(this.#readers), random.pick(['log', 'store'] as const));
     }
+  }
+
+  #blind(reader: ReaderProcess, what: 'log' | 'store'): void {
+    const { random, plan, faults } = this.#run;
+    const steps = random.between(20, 60 * plan.turnsPerEvent);
+    faults.add(`reader could not see the ${what} for a while`);
+    reader.blind(what, steps);
+    if (random.chance(0.5)) this.#stopIngest(random.between(steps, 2 * steps));
   }
 
   kill(reader: ReaderProcess): void {
