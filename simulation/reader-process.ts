@@ -323,9 +323,12 @@ export class ReaderProcess {
     const isHealed = bounds().healedStarts !== null;
     for (const [q, { question, event }] of asked.entries()) {
       const answers = new Map(this.#reader.output.map(({ name, slot }) => [name, read[q]![slot]!]));
-      for (const at of isHealed ? [] : views) {
-        for (const { name } of at.features)
-          counts.add(this.#kindOf(at.view, answers.get(name)!, behind.has(at)));
+      for (const at of views) {
+        for (const { name } of at.features) {
+          const kind = this.#kindOf(at.view, answers.get(name)!, behind.has(at));
+          // Edges become coarse when old events have been compacted: rarely before all has healed.
+          if (!isHealed || kind === 'coarse') counts.add(kind);
+        }
       }
       if (!watched) continue;
       const seen = this.#seen.slice(q * views.length, (q + 1) * views.length);
