@@ -348,7 +348,6 @@ export class ReaderProcess {
   #isCatchingUp(view: CompiledView): boolean {
     const { mutation } = this.#run;
     if (mutation === 'behind_asked_late' && this.#isBeginning) return false;
-    if (mutation === 'blindness_not_told') return this.#progress.isCatchingUp(view);
     return this.#positions.isCatchingUp(view);
   }
 

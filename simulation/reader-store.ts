@@ -70,11 +70,7 @@ export class ReaderStore implements Pick<TileStore, 'read' | 'look' | 'readRecor
 
   async look(shard: number, names: readonly WatermarkName[]): Promise<ShardLook> {
     await this.#answer();
-    const { mutation, store } = this.#run;
-    const look = await store.look(shard, names);
-    if (mutation !== 'mark_after_watermarks') return look;
-    await this.#wait();
-    return { watermarks: look.watermarks, mark: (await store.look(shard, [])).mark };
+    return this.#run.store.look(shard, names);
   }
 
   async readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
