@@ -5,7 +5,7 @@ import { compileRepo } from '../engine/definitions/compile.ts';
 import type { DeadLetter } from './dead-letter.ts';
 import { DeadLetterBox } from './dead-letter-box.ts';
 import type { LetterShelf, ShelfEntry } from './letter-shelf.ts';
-import type { LogRecord } from './log/event-log.ts';
+import type { LogReader, LogRecord } from './log/event-log.ts';
 import { MemoryEventLog } from './log/memory-event-log.ts';
 import { LogDeadLetters } from './log-dead-letters.ts';
 import { LogLetterShelf, recordsOf } from './log-letter-shelf.ts';
@@ -13,6 +13,9 @@ import { LogLetterShelf, recordsOf } from './log-letter-shelf.ts';
 const source = compileRepo(mendableDefinitions(true)).sources.get('swipes')!;
 const logOf = (name: string, partitions: number) =>
   new MemoryEventLog({ source: name, partitions, random: () => name });
+
+/** What retention drops. */
+const ALL_OF_IT = { keepEventTimeMs: 0, keepAppendedMs: 0, maxBytes: 0, beforeOffset: 1 };
 
 let clock: ManualClock;
 let log: MemoryEventLog;
@@ -50,6 +53,26 @@ async function copies(): Promise<LogRecord[]> {
 }
 const offsets = async (filter = {}): Promise<number[]> =>
   (await box.list(filter)).map(({ offset }) => offset);
+
+test('whoever reads a log that retention empties meanwhile comes to its end', async () => {
+  const value = new Uint8Array(1);
+  await log.append([{ partition: 0, appendedMs: 1, stamp: null, value, eventTimeMs: 1 }]);
+  let reads = 0;
+  const emptied: LogReader = {
+    source: log.source,
+    partitions: () => log.partitions(),
+    identity: (partition) => log.identity(partition),
+    ends: (partition) => log.ends(partition),
+    read: async (args) => {
+      if (++reads > 3) throw new Error('it reads on and on');
+      await log.truncate({ ...ALL_OF_IT, partition: 0 });
+      return log.read(args);
+    },
+    waitFor: (partition, offset, signal) => log.waitFor(partition, offset, signal),
+  };
+  for await (const record of recordsOf(emptied, 0)) expect.unreachable(`record ${record.offset} is gone`);
+  expect(reads).toBe(1);
+});
 
 test('whoever reads a long log lets others have their turn', async () => {
   const value = new Uint8Array(1);

@@ -17,6 +17,8 @@ export async function* recordsOf(log: LogReader, partition: number): AsyncGenera
     const { records, nextOffset } = await log.read({ partition, fromOffset, ...READ });
     for (const record of records) if (record.offset < endOffset) yield record;
     fromOffset = nextOffset;
+    // Retention may have dropped all that was left: there is nothing to be read from here, however often.
+    if (records.length === 0) fromOffset = Math.max(fromOffset, (await log.ends(partition)).startOffset);
     // A log on lmdb or in memory never leaves the microtasks: everyone else must get a turn.
     await immediate();
   }
