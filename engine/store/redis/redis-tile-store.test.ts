@@ -520,6 +520,29 @@ describeWithServices(['redis'], 'opening a Redis', () => {
     expect((await open({ nodes: server.url })).warnings).toEqual([]);
   });
 
+  it('that takes no writes for now is not taken for one that forbids RESTORE', async () => {
+    const server = await start();
+    const { url } = server;
+    await open({ nodes: url });
+    await server.command('CONFIG', 'SET', 'min-replicas-to-write', '1');
+    expect((await open({ nodes: url })).warnings).toEqual([]);
+  });
+
+  it('that forbids RESTORE later on keeps all the same what it has confirmed', async () => {
+    const server = await start();
+    await server.command('ACL', 'SETUSER', 'limited', 'on', '>pw', '~*', '+@all');
+    const store = await open({ nodes: server.url, username: 'limited', password: 'pw' });
+    await store.compareAndSet([write(address('k'), null, 1, { f: 'x', g: 'y' })]);
+    await server.command('ACL', 'SETUSER', 'limited', '-restore');
+    const writes = [write(address('k'), 1, 2, { f: null }), write(address('new'), null, 3, { f: 'z' })];
+    expect(await store.compareAndSet(writes)).toEqual([true, true]);
+    await store.close();
+    await server.restart();
+    const again = await open({ nodes: server.url });
+    expect(await see(again, address('k'), ['f', 'g'])).toEqual({ token: token(2), fields: [null, 'y'] });
+    expect(await see(again, address('new'), ['f'])).toEqual({ token: token(3), fields: ['z'] });
+  });
+
   it('that is not there says which was tried', async () => {
     const server = await start();
     await server.kill();
