@@ -21,6 +21,7 @@ import { isSameRecord, type LastRecord, lastRecordOf, UNKNOWN_RECORD } from './l
 import type { LogEnds, LogReader } from './log/event-log.ts';
 import { LogGapError } from './partition-stopped.ts';
 import {
+  highestEventTimeMs,
   lowestOffset,
   missingOf,
   PartitionWatermarks,
@@ -151,7 +152,7 @@ export class PartitionConsumer {
       views: this.views,
       partition: this.partition,
       nextOffset,
-      maxEventTimeMs: Math.max(...cursors.map((cursor) => cursor.maxEventTimeMs)),
+      maxEventTimeMs: highestEventTimeMs(cursors),
       records: records.length,
       appendedMs: last.appendedMs,
       counts,
@@ -243,7 +244,7 @@ export class PartitionConsumer {
       views: this.views,
       partition: this.partition,
       nextOffset,
-      maxEventTimeMs: Math.max(...cursors.map((cursor) => cursor.maxEventTimeMs)),
+      maxEventTimeMs: highestEventTimeMs(cursors),
       records: 0,
       appendedMs: null,
       counts: new Map(),
