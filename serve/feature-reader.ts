@@ -149,7 +149,7 @@ export class FeatureReader {
         requests.push({
           address: { namespace: namespaces[v]!, key, shard },
           fields: read.fields(question.atMs, askedTimeMs),
-          ...(seenMark === undefined ? {} : { marked: true }),
+          marked: seenMark !== undefined,
         });
         if (seenMark !== undefined) seen.push(seenMark(view, shard));
       }

@@ -165,6 +165,11 @@ export class RedisTileStore implements TileStore {
       requests.map((request) => readCommand(writer, this.#keys, request)),
     );
     const called = this.#connection.call(commands);
+    // Ingest, which reads the most states, asks for none.
+    if (!requests.some(({ marked }) => marked)) {
+      const replies = await called;
+      return requests.map((request, i) => stateOf(request, replies[i]));
+    }
     const marking = requests.map(({ address, marked }) => (marked ? this.#mark(address.shard) : undefined));
     const [replies, ...marks] = await Promise.all([called, ...marking]);
     return requests.map((request, i) => stateOf(request, replies[i], marks[i]));
