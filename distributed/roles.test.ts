@@ -3,7 +3,7 @@
  * die or are paused (test/), servers that fail (outages.test.ts, redis-faults.test.ts).
  */
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import {
   both,
   card,
@@ -16,45 +16,17 @@ import {
 import { StoreFormatError } from '../engine/store/store-errors.ts';
 import { count, featureService, featureView, sum } from '../index.ts';
 import { ConsumerStalledError, TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
-import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
+import { describeWithServices } from '../services/index.ts';
 import { openDistributed } from './runtime.ts';
-import {
-  linesOf,
-  TestDeployment,
-  type TestDeploymentOptions,
-  type TestProcess,
-  until,
-} from './testing/test-deployment.ts';
+import { linesOf, type TestProcess, until } from './testing/test-deployment.ts';
+import { testDeployments } from './testing/test-deployments.ts';
 
 const DEFINITIONS = [cardService, decision, both];
 const LAG_BOUND_MS = 10_000;
 const MINUTE_MS = 60_000;
 
 describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
-  let brokers: string[];
-  let redis: RedisServer;
-  const opened: TestDeployment[] = [];
-
-  beforeAll(async () => {
-    brokers = await sharedServices().kafka();
-    redis = await startRedis({ appendonly: 'everysec' });
-  }, 180_000);
-  afterEach(async () => {
-    await Promise.all(opened.splice(0).map((deployment) => deployment.close()));
-  });
-  afterAll(() => redis?.stop());
-
-  const open = async (options: Partial<TestDeploymentOptions> = {}): Promise<TestDeployment> => {
-    const deployment = await TestDeployment.open({
-      definitions: DEFINITIONS,
-      brokers,
-      redisUrl: redis.url,
-      startMs: NOON_MS,
-      ...options,
-    });
-    opened.push(deployment);
-    return deployment;
-  };
+  const { open } = testDeployments();
 
   const paymentsOf = async (
     process: TestProcess,

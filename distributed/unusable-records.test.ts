@@ -3,46 +3,18 @@
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { both, cardService, decision, NOON_MS, payment } from '../embedded/testing/test-repo.ts';
-import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
-import {
-  linesOf,
-  type ProducedRecord,
-  TestDeployment,
-  type TestDeploymentOptions,
-  type TestProcess,
-  until,
-} from './testing/test-deployment.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { NOON_MS, payment } from '../embedded/testing/test-repo.ts';
+import { describeWithServices } from '../services/index.ts';
+import { linesOf, type ProducedRecord, type TestProcess, until } from './testing/test-deployment.ts';
+import { testDeployments } from './testing/test-deployments.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
 describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are not there', () => {
-  let brokers: string[];
-  let redis: RedisServer;
-  const opened: TestDeployment[] = [];
-
-  beforeAll(async () => {
-    brokers = await sharedServices().kafka();
-    redis = await startRedis({ appendonly: 'everysec' });
-  }, 180_000);
-  afterEach(async () => {
-    await Promise.all(opened.splice(0).map((deployment) => deployment.close()));
-  });
-  afterAll(() => redis?.stop());
-
-  const open = async (options: Partial<TestDeploymentOptions> = {}): Promise<TestDeployment> => {
-    const deployment = await TestDeployment.open({
-      definitions: [cardService, decision, both],
-      brokers,
-      redisUrl: redis.url,
-      startMs: NOON_MS,
-      ...options,
-    });
-    opened.push(deployment);
-    return deployment;
-  };
+  const deployments = testDeployments();
+  const { open } = deployments;
   const record = (columns: Readonly<Record<string, unknown>> = {}): ProducedRecord => ({
     value: JSON.stringify(payment(columns)),
   });
@@ -327,7 +299,7 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
   test('a store that is filled from a topic without its beginning says what it lacks', async () => {
     const { deployment, serve } = await fallBehind({ further: 0, deletedBefore: '2' });
     const both = await deployment.start(['ingest', 'serve'], {
-      redis: { nodes: redis.url, prefix: `new-${deployment.id.slice(0, 8)}` },
+      redis: { nodes: deployments.redis.url, prefix: `new-${deployment.id.slice(0, 8)}` },
       group: `test-${deployment.id}-new`,
     });
     await both.caughtUp();
