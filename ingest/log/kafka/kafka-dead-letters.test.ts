@@ -6,6 +6,7 @@ import { deadLetterTopic } from './kafka-dead-letters.ts';
 import type { KafkaConnection } from './kafka-log.ts';
 import { describeWithKafka } from './testing/describe-with-kafka.ts';
 import { KafkaBench, readAll } from './testing/kafka-test.ts';
+import { makeTopics } from './testing/make-topics.ts';
 
 describeWithKafka('Kafka dead letters', (brokers) => {
   let bench: KafkaBench;
@@ -38,15 +39,8 @@ describeWithKafka('Kafka dead letters', (brokers) => {
   ): Promise<readonly LogRecord[]> => {
     const origin = await bench.topic(1);
     const topic = deadLetterTopic(origin);
-    await bench.admin.createTopics({
-      topics: [
-        {
-          topic,
-          numPartitions: 2,
-          configEntries: [{ name: 'max.message.bytes', value: String(maxMessageBytes) }],
-        },
-      ],
-    });
+    const configEntries = [{ name: 'max.message.bytes', value: String(maxMessageBytes) }];
+    await makeTopics(bench.admin, [{ topic, numPartitions: 2, configEntries }]);
     const deadLetters = connection.deadLetters({ topic: origin, source: 'events' });
     await deadLetters.connect();
     await deadLetters.write([]);
