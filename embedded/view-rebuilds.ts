@@ -8,7 +8,8 @@ import type { CompiledSource, CompiledView } from '../engine/definitions/compile
 import type { LogGap } from '../engine/store/log-gap.ts';
 import { StoreFullError, StoreUnavailableError } from '../engine/store/store-errors.ts';
 import type { DeadLetters } from '../ingest/dead-letter.ts';
-import type { EventLog } from '../ingest/log/event-log.ts';
+import type { EventLog, LogRecord } from '../ingest/log/event-log.ts';
+import { OffsetOutOfRangeError } from '../ingest/log/log-errors.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import { driveRebuild, type Filling } from '../roles/drive-rebuild.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
@@ -250,16 +251,25 @@ export class ViewRebuilds implements ViewRebuildsApi {
     const firstWithin = await Promise.all(
       numbers.map(async (partition) => {
         const { startOffset } = ends[partition]!;
-        const { records } = await log.read({
-          partition,
-          fromOffset: startOffset,
-          maxRecords: 1,
-          maxBytes: 1,
-        });
-        return records[0] !== undefined && records[0].appendedMs < fromMs ? startOffset + 1 : startOffset;
+        const first = await firstRecord(log, partition, startOffset);
+        return first !== undefined && first.appendedMs < fromMs ? startOffset + 1 : startOffset;
       }),
     );
     checkReach(view, ends, firstWithin);
+  }
+}
+
+/** undefined: there is none, or retention takes it in this moment. */
+async function firstRecord(
+  log: EventLog,
+  partition: number,
+  fromOffset: number,
+): Promise<LogRecord | undefined> {
+  try {
+    return (await log.read({ partition, fromOffset, maxRecords: 1, maxBytes: 1 })).records[0];
+  } catch (error) {
+    if (error instanceof OffsetOutOfRangeError) return undefined;
+    throw error;
   }
 }
 

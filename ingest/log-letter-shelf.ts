@@ -6,6 +6,7 @@ import { decodeEvent } from '../engine/definitions/decode-event.ts';
 import { jsonRecordDecoder } from './decoding/json-record.ts';
 import type { LetterOrigin, LetterShelf, RecordCopy, ReplayedMark, ShelfEntry } from './letter-shelf.ts';
 import type { EventLog, LogReader, LogRecord } from './log/event-log.ts';
+import { OffsetOutOfRangeError } from './log/log-errors.ts';
 import { decodeLetter, encodeReplayed } from './log-dead-letters.ts';
 
 const READ = { maxRecords: 1_000, maxBytes: 4 * 1024 * 1024 } as const;
@@ -14,11 +15,16 @@ const READ = { maxRecords: 1_000, maxBytes: 4 * 1024 * 1024 } as const;
 export async function* recordsOf(log: LogReader, partition: number): AsyncGenerator<LogRecord> {
   const { startOffset, endOffset } = await log.ends(partition);
   for (let fromOffset = startOffset; fromOffset < endOffset; ) {
-    const { records, nextOffset } = await log.read({ partition, fromOffset, ...READ });
-    for (const record of records) if (record.offset < endOffset) yield record;
-    fromOffset = nextOffset;
-    // Retention may have dropped all that was left: there is nothing to be read from here, however often.
-    if (records.length === 0) fromOffset = Math.max(fromOffset, (await log.ends(partition)).startOffset);
+    try {
+      const { records, nextOffset } = await log.read({ partition, fromOffset, ...READ });
+      for (const record of records) if (record.offset < endOffset) yield record;
+      fromOffset = nextOffset;
+    } catch (error) {
+      const { startOffset: now } = await log.ends(partition);
+      // Retention has come this far meanwhile: what is gone is not asked for.
+      if (!(error instanceof OffsetOutOfRangeError) || now <= fromOffset) throw error;
+      fromOffset = now;
+    }
     // A log on lmdb or in memory never leaves the microtasks: everyone else must get a turn.
     await immediate();
   }
@@ -51,6 +57,8 @@ export class LogLetterShelf implements LetterShelf {
   }
 
   async original({ partition, offset }: LetterOrigin): Promise<LogRecord | null> {
+    const { startOffset, endOffset } = await this.#log.ends(partition);
+    if (offset < startOffset || offset >= endOffset) return null;
     const { records } = await this.#log.read({ partition, fromOffset: offset, maxRecords: 1, maxBytes: 1 });
     return records[0]?.offset === offset ? records[0] : null;
   }
