@@ -74,6 +74,8 @@ describe('records that an embedded log has lost', () => {
             expect.stringMatching(
               /partition 0: records 2 to 3, appended .*: millrace gaps acknowledge payments$/,
             ),
+            // Windows without an end would reach it also in a store that is filled again.
+            expect.stringMatching(/its log has lost records in partition 0 /),
           ],
         },
       });

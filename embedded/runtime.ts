@@ -39,6 +39,7 @@ import { CompactionRole } from '../roles/compaction-role.ts';
 import { aborted, deferred } from '../roles/deferred.ts';
 import { countGaps, gapWarnings } from '../roles/gap-reports.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
+import { LogReachWatch } from '../roles/log-reach-watch.ts';
 import { LoggedDeadLetters } from '../roles/logged-dead-letters.ts';
 import { NamespaceRetirement } from '../roles/namespace-retirement.ts';
 import { reasonOf } from '../roles/reason-of.ts';
@@ -46,6 +47,7 @@ import { ViewBindings } from '../roles/view-bindings.ts';
 import { type AppLimits, buildApp, type Readiness } from '../serve/app.ts';
 import { Metrics } from '../serve/metrics.ts';
 import { countRebuild } from '../serve/rebuild-status.ts';
+import { logStart } from './log-start.ts';
 import { openLmdbStorage, openMemoryStorage, type Storage } from './storage.ts';
 import { ViewRebuilds } from './view-rebuilds.ts';
 
@@ -186,6 +188,7 @@ class Runtime implements Embedded {
   readonly #partitions: IngestPartition[] = [];
   #sources: SourceRuntime[] = [];
   #compaction!: CompactionRole;
+  #reach!: LogReachWatch;
   #rebuilds: ViewRebuilds | null = null;
   #lastReadMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
@@ -247,6 +250,16 @@ class Runtime implements Embedded {
       ...(logger === undefined ? {} : { logger }),
     });
     this.#rebuilds = rebuilds;
+    this.#reach = new LogReachWatch({
+      logs: this.#sources.map(({ source, log, partitions }) => {
+        // What takes records too early, their size, tells nothing beforehand.
+        const start = (fromMs: number) => logStart(log, partitions, fromMs);
+        return { source, retentionProblems: async () => [], start };
+      }),
+      clock: this.#eventClock === null ? this.clock : null,
+      ...(logger === undefined ? {} : { logger }),
+    });
+    await this.#reach.look();
     this.metrics.onCollect(() => this.#collect());
     this.app = await buildApp({
       repo,
@@ -290,7 +303,8 @@ class Runtime implements Embedded {
   readiness(): Readiness {
     const reasons = this.#partitions.flatMap(({ failing }) => failing ?? []);
     if (this.#closing !== undefined) reasons.push('the process is stopping');
-    const warnings = gapWarnings(this.#gaps.list(this.clock.nowMs()));
+    const gaps = gapWarnings(this.#gaps.list(this.clock.nowMs()));
+    const warnings = [...gaps, ...this.#reach.warnings];
     return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 
@@ -478,6 +492,7 @@ class Runtime implements Embedded {
           );
         }
       }
+      await this.#reach.look();
       await delay(RETENTION_EVERY_MS, undefined, { signal }).catch(() => {});
     }
   }
@@ -494,6 +509,7 @@ class Runtime implements Embedded {
       if (status !== undefined) countRebuild(this.metrics, view.name, status);
     }
     countGaps(this.metrics, lags, this.#gaps.list(this.clock.nowMs()));
+    this.#reach.count(this.metrics);
     this.metrics.set('millrace_compaction_backlog_states', {}, await this.#compaction.backlog());
   }
 }

@@ -21,6 +21,7 @@ import { abortRebuild, type RebuildLook, ViewRebuild } from '../roles/view-rebui
 import { ApiError, type ApiErrorCode } from '../serve/error-catalogue.ts';
 import { Metrics } from '../serve/metrics.ts';
 import type { RebuildStatus, ViewRebuildsApi } from '../serve/rebuild-status.ts';
+import { logStart } from './log-start.ts';
 
 export interface RebuiltSource {
   readonly source: CompiledSource;
@@ -245,20 +246,7 @@ export class ViewRebuilds implements ViewRebuildsApi {
 
   async #check(view: CompiledView, { log, partitions }: RebuiltSource): Promise<void> {
     const fromMs = this.#options.writing.clock.nowMs() - appendReachMs(view);
-    const numbers = Array.from({ length: partitions }, (_, partition) => partition);
-    const ends = await Promise.all(numbers.map((partition) => log.ends(partition)));
-    const firstWithin = await Promise.all(
-      numbers.map(async (partition) => {
-        const { startOffset } = ends[partition]!;
-        const { records } = await log.read({
-          partition,
-          fromOffset: startOffset,
-          maxRecords: 1,
-          maxBytes: 1,
-        });
-        return records[0] !== undefined && records[0].appendedMs < fromMs ? startOffset + 1 : startOffset;
-      }),
-    );
+    const { ends, firstWithin } = await logStart(log, partitions, fromMs);
     checkReach(view, ends, firstWithin);
   }
 }

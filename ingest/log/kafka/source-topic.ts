@@ -10,21 +10,24 @@ export interface SourceTopicSettings {
   readonly retentionBytes: number;
 }
 
+/** Whose word append times are, where they are not the brokers'; null: all is well. */
+export function appendTimeProblem({ logAppendTime }: SourceTopicSettings): string | null {
+  if (logAppendTime) return null;
+  return (
+    'append times of this topic are its producers’ word (message.timestamp.type is CreateTime): a wrong clock there ' +
+    'shifts `maxFuture` and the freshness shown here'
+  );
+}
+
 /**
- * What to change; empty where all is well.
+ * What to change so that events do not go too early; empty where all is well.
  * @param neededMs how far back the source's views reach; Infinity: to its beginning
  */
-export function sourceTopicProblems(
-  { logAppendTime, retentionMs, retentionBytes }: SourceTopicSettings,
+export function retentionProblems(
+  { retentionMs, retentionBytes }: SourceTopicSettings,
   neededMs: number,
 ): string[] {
   const problems: string[] = [];
-  if (!logAppendTime) {
-    problems.push(
-      'append times of this topic are its producers’ word (message.timestamp.type is CreateTime): a wrong clock there ' +
-        'shifts `maxFuture` and the freshness shown here',
-    );
-  }
   if (retentionMs < neededMs) {
     const forever = neededMs === Number.POSITIVE_INFINITY;
     problems.push(
