@@ -4,6 +4,7 @@
  */
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import { decodeEvent } from '../engine/definitions/decode-event.ts';
+import { ProjectionError, thrownClass } from '../engine/definitions/projection-error.ts';
 import { type EventId, positionEventId, textEventId } from '../engine/event-id.ts';
 import type { IncomingRow } from '../engine/tiles/state-update.ts';
 import type { ChunkOrigins, OriginCursor } from './chunk-origins.ts';
@@ -76,11 +77,17 @@ export class RecordRouter {
       // Of what every view has already.
       if (isCopy && !origins.isWanted(record, null)) continue;
       const offset = record.originOffset ?? record.offset;
-      const letter = (reason: DeadLetter['reason'], message: string, view: CompiledView | null): void => {
+      const letter = (
+        reason: DeadLetter['reason'],
+        message: string,
+        view: CompiledView | null,
+        thrown: string | null = null,
+      ): void => {
         origins.cannotUse(record, view);
         const { name: source } = this.#source;
         const place = { offset, readOffset: record.offset };
-        deadLetters.push({ ...record, ...place, reason, message, source, view: view?.name ?? null });
+        const why = { reason, message, ...(thrown === null ? {} : { thrown }) };
+        deadLetters.push({ ...record, ...place, ...why, source, view: view?.name ?? null });
       };
       const decoded = this.#decoder.decode(record.value);
       if (!decoded.ok) {
@@ -114,9 +121,10 @@ export class RecordRouter {
           key = view.keyOf(event.row);
           values = key === null ? null : view.project(event.row);
         } catch (error) {
-          const message =
-            error instanceof Error ? error.message : 'the function threw something that is no Error';
-          letter('filter_or_projection', message, view);
+          // Whatever else fails there is a defect of ours: nothing is known of what its text holds.
+          const isKnown = error instanceof ProjectionError;
+          const message = isKnown ? error.message : `view ${view.name}: it failed (${thrownClass(error)})`;
+          letter('filter_or_projection', message, view, isKnown ? error.thrown : null);
           continue;
         }
         const skips =

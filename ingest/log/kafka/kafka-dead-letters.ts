@@ -2,7 +2,7 @@
  * Dead letters of a source in a topic of their own, `<topic>.dead_letters`: the record as it was (key, value,
  * headers), and behind its headers ours, UTF-8, which say why and whence:
  *
- *     millrace-reason, millrace-message, millrace-source, millrace-view (where one view could not use it),
+ *     millrace-reason, millrace-message, millrace-thrown (what a filter or projection threw), millrace-source, millrace-view (where one view could not use it),
  *     millrace-topic, millrace-partition, millrace-offset, millrace-timestamp (append time, ms)
  *
  * A letter that is too large for the topic, because the record was near the limit already, is written without the
@@ -103,6 +103,7 @@ export class KafkaDeadLetters implements DeadLetters {
     const ours: Record<string, string | number | null> = {
       reason: letter.reason,
       message: omitted.includes('message') ? null : letter.message,
+      thrown: omitted.includes('message') ? null : (letter.thrown ?? null),
       source: letter.source,
       view: letter.view,
       topic: this.#originTopic,

@@ -45,7 +45,18 @@ const REPLAYED_HEADER = 'millrace-replayed';
 const UP_TO_HEADER = 'millrace-up-to';
 /** What a letter has behind the record's own headers. */
 const OWN_HEADERS = [
-  ...['reason', 'message', 'source', 'view', 'topic', 'partition', 'offset', 'timestamp', 'omitted'],
+  ...[
+    'reason',
+    'message',
+    'thrown',
+    'source',
+    'view',
+    'topic',
+    'partition',
+    'offset',
+    'timestamp',
+    'omitted',
+  ],
 ].map((name) => `millrace-${name}`);
 
 const JOIN_TIMEOUT_MS = 60_000;
@@ -204,12 +215,14 @@ function entryOf(record: LogRecord, source: KafkaLogInfo): ShelfEntry | null {
   const offset = Number(own('offset') ?? Number.NaN);
   if (own('topic') !== source.topic || !isReason(reason)) return null;
   if (!Number.isSafeInteger(partition) || !Number.isSafeInteger(offset)) return null;
+  const thrown = own('thrown');
   const omitted = (own('omitted') ?? '').split(',').filter((part): part is LetterPart => isPart(part));
   return {
     kind: 'letter',
     letter: {
       ...{ reason, partition, offset, omitted },
       message: own('message') ?? '',
+      ...(thrown === null ? {} : { thrown }),
       source: source.source,
       view: own('view'),
       appendedMs: Number(own('timestamp') ?? 0),
