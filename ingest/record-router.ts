@@ -18,6 +18,8 @@ export interface RoutedRecords {
   /** Of every view, by entity key, in the order of the log. */
   readonly rows: ReadonlyMap<CompiledView, ReadonlyMap<string, readonly IncomingRow[]>>;
   readonly deadLetters: readonly DeadLetter[];
+  /** Records that were routed, from the first: those behind wait for what cannot be had for now. */
+  readonly taken: number;
   /** Of the events that could be decoded; −1: none could. */
   readonly maxEventTimeMs: number;
 }
@@ -45,26 +47,31 @@ export class RecordRouter {
 
   /**
    * @param origins of the same cursors; is told which records cannot be used, and which copies settle theirs
-   * @throws what the decoder fails with for now: the records are to be routed again
+   * @throws what the decoder fails with for now, where it fails with the first record: they are to be routed again
    */
   async route(
     records: readonly LogRecord[],
     cursors: readonly OriginCursor[],
     origins: ChunkOrigins,
   ): Promise<RoutedRecords> {
+    const values = records.map(({ value }) => value);
+    let taken = records.length;
     try {
-      await this.#decoder.prepare(records.map(({ value }) => value));
+      await this.#decoder.prepare(values);
     } catch (error) {
-      throw error instanceof MissingSchemaError ? error.locatedIn(records) : error;
+      // What lies before a record that has to wait need not wait with it.
+      taken = this.#decoder.decodable(values);
+      if (taken === 0) throw error instanceof MissingSchemaError ? error.locatedIn(records) : error;
     }
-    return this.#sort(records, cursors, origins);
+    const routed = taken === records.length ? records : records.slice(0, taken);
+    return { ...this.#sort(routed, cursors, origins), taken };
   }
 
   #sort(
     records: readonly LogRecord[],
     cursors: readonly OriginCursor[],
     origins: ChunkOrigins,
-  ): RoutedRecords {
+  ): Omit<RoutedRecords, 'taken'> {
     const rows = new Map(this.#views.map((view) => [view, new Map<string, IncomingRow[]>()]));
     const from = new Map<CompiledView, number>();
     for (const { view, nextOffset } of cursors) {
