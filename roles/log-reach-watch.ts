@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource } from '../engine/definitions/compiled.ts';
-import { formatDuration } from '../engine/windows/duration.ts';
+import { spellDuration } from '../engine/windows/duration.ts';
 import type { LogEnds } from '../ingest/log/event-log.ts';
 import type { Metrics } from '../serve/metrics.ts';
 import { shortPartitions, sourceAppendReachMs } from './log-reach.ts';
@@ -119,7 +119,7 @@ export class LogReachWatch {
 
 function describeShort(source: string, partitions: readonly number[], reachMs: number): string {
   const where = `partition${partitions.length === 1 ? '' : 's'} ${partitions.join(', ')}`;
-  const reach = reachMs === Number.POSITIVE_INFINITY ? 'to the first event' : formatDuration(reachMs);
+  const reach = reachMs === Number.POSITIVE_INFINITY ? 'to the first event' : spellDuration(reachMs);
   return (
     `source ${source}: its log has lost records in ${where} that windows, which reach back ${reach} (maxFuture included), may ` +
     'count: a store that is lost, a new view and a rebuild would lack them'

@@ -3,7 +3,7 @@ import type { CompiledSource, CompiledView } from '../engine/definitions/compile
 import type { LogGap } from '../engine/store/log-gap.ts';
 import type { Watermark } from '../engine/store/tile-store.ts';
 import { retentionMs } from '../engine/tiles/state-update.ts';
-import { formatDuration } from '../engine/windows/duration.ts';
+import { spellDuration } from '../engine/windows/duration.ts';
 import { isWithinReach } from '../ingest/gap-reach.ts';
 import type { LogEnds } from '../ingest/log/event-log.ts';
 
@@ -42,7 +42,7 @@ export function checkReach(
   const reach = appendReachMs(view);
   throw new LogTooShortError(
     `the log of source ${view.source.name}, partition ${short}, begins at offset ${ends[short]!.startOffset}, and holds ` +
-      `no record older than the ${Number.isFinite(reach) ? `${formatDuration(reach)} that` : 'events that'} the windows of ` +
+      `no record older than the ${Number.isFinite(reach) ? `${spellDuration(reach)} that` : 'events that'} the windows of ` +
       `view ${view.name} reach back to, maxFuture included: a rebuilt view would lack events that the present one may still count`,
   );
 }

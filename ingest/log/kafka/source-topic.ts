@@ -1,5 +1,5 @@
 /** Whether a topic gives its consumers what windows are made of: all events they reach back to, and times to trust. */
-import { formatDuration } from '../../../engine/windows/duration.ts';
+import { spellDuration } from '../../../engine/windows/duration.ts';
 
 export interface SourceTopicSettings {
   /** Whether append times are the brokers' (`message.timestamp.type`); otherwise they are the producers' word. */
@@ -31,8 +31,8 @@ export function retentionProblems(
   if (retentionMs < neededMs) {
     const forever = neededMs === Number.POSITIVE_INFINITY;
     problems.push(
-      `retention.ms is ${retentionMs} (${formatDuration(retentionMs)}), but views reach back ` +
-        `${forever ? 'to the first event' : formatDuration(neededMs)}: a new view, or a store that was lost, cannot be ` +
+      `retention.ms is ${retentionMs} (${spellDuration(retentionMs)}), but views reach back ` +
+        `${forever ? 'to the first event' : spellDuration(neededMs)}: a new view, or a store that was lost, cannot be ` +
         `filled with what is gone by then; set it to ${forever ? '' : `at least ${neededMs}, or `}-1`,
     );
   }
