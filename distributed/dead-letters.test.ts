@@ -71,6 +71,9 @@ describeWithServices(['kafka', 'redis'], 'dead letters in topics', () => {
     );
     const [shown] = await desk.show('swipes', { partition: 0, offset: 1 }, true);
     expect(Buffer.from(shown!.value!).toString()).toBe(swipe(13).value);
+    expect(shown!.message).toBe('view careful, filter: it threw an error (Error)');
+    expect(shown!.thrown).toBe('Error: an unlucky number');
+    expect(JSON.stringify(listed)).not.toContain('unlucky');
     expect((await desk.show('swipes', { partition: 0, offset: 1 }, false))[0]!.value).toBeNull();
     await broken.close();
 
@@ -90,6 +93,7 @@ describeWithServices(['kafka', 'redis'], 'dead letters in topics', () => {
     expect(String(copy.key)).toBe('k');
     expect(copy.headers!.trace).toEqual([Buffer.from('1'), Buffer.from('2')]);
     expect(String(copy.headers!['millrace-reason'])).toBe('mine');
+    expect(copy.headers).not.toHaveProperty('millrace-thrown');
     expect(String(copy.headers!['millrace-origin'])).toBe(`${deployment.topicOf('swipes')}/0/1`);
 
     // What cannot be mended is a letter again, and named.

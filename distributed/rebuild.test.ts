@@ -4,6 +4,7 @@
 import { expect, test } from 'vitest';
 import { NOON_MS, payment } from '../embedded/testing/test-repo.ts';
 import { RedisTileStore } from '../engine/store/redis/redis-tile-store.ts';
+import { StoreUnusedError } from '../engine/store/store-errors.ts';
 import { LogTooShortError } from '../roles/log-reach.ts';
 import { REMOVED_AFTER_MS } from '../roles/namespace-retirement.ts';
 import { decodeBinding, type ViewBinding } from '../roles/view-binding.ts';
@@ -203,6 +204,30 @@ describeWithServices(['kafka', 'redis'], 'rebuild over Kafka and Redis', () => {
     expect(Math.min(...firstLooks)).toBeGreaterThanOrEqual(reached);
     expect((await binding()).active).toBe(building!.namespace);
     expect(await read(all)).toEqual({ payments: pushed, statuses: new Set(['present']) });
+  });
+
+  test('one of a store that nobody fills is refused, and fills nothing', async () => {
+    await open();
+    const { redis: settings } = options();
+    const nowhere = { ...settings, prefix: `${settings.prefix}-typo` };
+    for (const attempt of [
+      () => rebuildView(options({ redis: nowhere }), NEVER),
+      () => abortViewRebuild(options({ redis: nowhere })),
+    ]) {
+      const refused = attempt();
+      await expect(refused).rejects.toThrow(StoreUnusedError);
+      await expect(refused).rejects.toThrow(`Redis keys ${nowhere.prefix}:…`);
+    }
+    expect(await deployments.redis.command('KEYS', `${nowhere.prefix}:*`)).toEqual([]);
+
+    // Others use it, and nobody applies this view.
+    await deployment.start(['serve']);
+    const refused = rebuildView(options(), NEVER);
+    await expect(refused).rejects.toThrow(StoreUnusedError);
+    await expect(refused).rejects.toThrow(/^nobody has applied view spend, as it is defined here, under/);
+    expect((await binding()).token).toBeNull();
+    await deployment.start(['ingest']);
+    expect(await rebuildView(options(), NEVER)).toBe('switched');
   });
 
   test('one that is aborted leaves everything as it was', async () => {

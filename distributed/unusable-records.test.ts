@@ -63,7 +63,9 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
       expect(value).toEqual(asBuffer(bad[i]!.value));
       expect(Number(timestamp)).toBe(NOON_MS);
       const own = Object.entries(headers!)
-        .filter(([name]) => name.startsWith('millrace-') && name !== 'millrace-message')
+        .filter(
+          ([name]) => name.startsWith('millrace-') && !['millrace-message', 'millrace-thrown'].includes(name),
+        )
         .map(([name, header]) => [name.slice('millrace-'.length), String([header].flat().at(-1))]);
       expect(Object.fromEntries(own)).toEqual({
         reason,
@@ -89,10 +91,13 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
     // The one whose projection threw counts in the other views.
     expect(await paymentsOf(serve)).toBe(3);
     const reasons = ['undecodable', 'breaks_schema', 'too_far_in_future', 'filter_or_projection'];
-    const counts = await Promise.all(
-      reasons.map((reason) => ingest.metric('millrace_dead_letters_total', { source: 'payments', reason })),
-    );
-    expect(counts).toEqual([2, 1, 1, 1]);
+    const counts = () =>
+      Promise.all(
+        reasons.map((reason) => ingest.metric('millrace_dead_letters_total', { source: 'payments', reason })),
+      );
+    // A moment after the watermark has passed them, which is what others see.
+    await until('they are counted', async () => (await counts()).some((letters) => letters > 0));
+    expect(await counts()).toEqual([2, 1, 1, 1]);
     expect(await reasonsOf(ingest)).toBe('');
     expect(await ingest.metric('millrace_partition_paused', { source: 'payments' })).toBe(0);
   });
@@ -198,8 +203,8 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
       expect.objectContaining({ ...labels, reason: expect.stringContaining('does not have schema 7') }),
     );
     expect(await ingest.metric('millrace_dead_letters_total')).toBe(0);
-    // Nothing behind it either: its values would be without it.
-    expect(await paymentsOf(serve)).toBe(0);
+    // What was before it counts; nothing behind it does: its values would be without it.
+    expect(await paymentsOf(serve)).toBe(1);
 
     lost = false;
     await serve.caughtUp();
@@ -246,11 +251,15 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
       expect(await process.metric('millrace_log_gaps_open', labels)).toBe(1);
       const { status, body } = await process.get('/readyz');
       expect(status).toBe(200);
-      expect(body.warnings).toEqual([
+      expect(body.warnings[0]).toBe(
         `source payments, partition 0: records 3 to 7, appended before ${at}, were gone before they were applied; ` +
           'windows of spend, refusals, shops may lack them, until none reaches back so far, or: ' +
           'millrace gaps acknowledge payments',
-      ]);
+      );
+      // Windows without an end would reach it also in a store that is filled again.
+      const more =
+        process === serve ? [] : [expect.stringMatching(/its log has lost records in partition 0 /)];
+      expect(body.warnings.slice(1)).toEqual(more);
     }
     const read = async (atMs?: number) => {
       const asked = { entities: { card: 'c1' }, metadata: true, ...(atMs === undefined ? {} : { at: atMs }) };

@@ -8,12 +8,12 @@ import type { CompiledSource, CompiledView } from '../engine/definitions/compile
 import type { LogGap } from '../engine/store/log-gap.ts';
 import { StoreFullError, StoreUnavailableError } from '../engine/store/store-errors.ts';
 import type { DeadLetters } from '../ingest/dead-letter.ts';
-import type { EventLog, LogRecord } from '../ingest/log/event-log.ts';
-import { OffsetOutOfRangeError } from '../ingest/log/log-errors.ts';
+import type { EventLog } from '../ingest/log/event-log.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import { driveRebuild, type Filling } from '../roles/drive-rebuild.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
 import { appendReachMs, checkReach, LogTooShortError } from '../roles/log-reach.ts';
+import { logStart } from '../roles/log-start.ts';
 import { reasonOf } from '../roles/reason-of.ts';
 import { RebuildDeadLetters } from '../roles/rebuild-dead-letters.ts';
 import { DEFAULT_GRACE_MS } from '../roles/view-binding.ts';
@@ -246,30 +246,8 @@ export class ViewRebuilds implements ViewRebuildsApi {
 
   async #check(view: CompiledView, { log, partitions }: RebuiltSource): Promise<void> {
     const fromMs = this.#options.writing.clock.nowMs() - appendReachMs(view);
-    const numbers = Array.from({ length: partitions }, (_, partition) => partition);
-    const ends = await Promise.all(numbers.map((partition) => log.ends(partition)));
-    const firstWithin = await Promise.all(
-      numbers.map(async (partition) => {
-        const { startOffset } = ends[partition]!;
-        const first = await firstRecord(log, partition, startOffset);
-        return first !== undefined && first.appendedMs < fromMs ? startOffset + 1 : startOffset;
-      }),
-    );
+    const { ends, firstWithin } = await logStart(log, partitions, fromMs);
     checkReach(view, ends, firstWithin);
-  }
-}
-
-/** undefined: there is none, or retention takes it in this moment. */
-async function firstRecord(
-  log: EventLog,
-  partition: number,
-  fromOffset: number,
-): Promise<LogRecord | undefined> {
-  try {
-    return (await log.read({ partition, fromOffset, maxRecords: 1, maxBytes: 1 })).records[0];
-  } catch (error) {
-    if (error instanceof OffsetOutOfRangeError) return undefined;
-    throw error;
   }
 }
 

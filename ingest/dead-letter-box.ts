@@ -141,7 +141,7 @@ export class DeadLetterBox {
       lastPlaces.set(key, letter.place);
       if (!meets(letter, filter)) continue;
       const ofRecord = letters.get(key) ?? new Map<string | null, PlacedSummary>();
-      const { value, key: _, headers: __, stamp: ___, ...rest } = letter;
+      const { value, key: _, headers: __, stamp: ___, thrown: ____, ...rest } = letter;
       letters.set(
         key,
         ofRecord.set(letter.view, { ...rest, valueBytes: value === null ? null : value.length }),

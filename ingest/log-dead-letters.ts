@@ -36,16 +36,17 @@ export class LogDeadLetters implements DeadLetters {
 /** As it is in the log. */
 type LetterJson = Pick<
   DeadLetter,
-  'reason' | 'message' | 'source' | 'partition' | 'offset' | 'view' | 'appendedMs' | 'stamp'
+  'reason' | 'message' | 'thrown' | 'source' | 'partition' | 'offset' | 'view' | 'appendedMs' | 'stamp'
 > & {
   /** In base64. */
   readonly value: string | null;
 };
 
 function encodeLetter(letter: DeadLetter): Uint8Array {
-  const { reason, message, source, partition, offset, view, appendedMs, stamp, value } = letter;
+  const { reason, message, thrown, source, partition, offset, view, appendedMs, stamp, value } = letter;
   const json: LetterJson = {
     ...{ reason, message, source, partition, offset, view, appendedMs, stamp },
+    ...(thrown === undefined ? {} : { thrown }),
     value:
       value === null
         ? null

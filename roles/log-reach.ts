@@ -3,7 +3,7 @@ import type { CompiledSource, CompiledView } from '../engine/definitions/compile
 import type { LogGap } from '../engine/store/log-gap.ts';
 import type { Watermark } from '../engine/store/tile-store.ts';
 import { retentionMs } from '../engine/tiles/state-update.ts';
-import { formatDuration } from '../engine/windows/duration.ts';
+import { spellDuration } from '../engine/windows/duration.ts';
 import { isWithinReach } from '../ingest/gap-reach.ts';
 import type { LogEnds } from '../ingest/log/event-log.ts';
 
@@ -37,16 +37,22 @@ export function checkReach(
   ends: readonly LogEnds[],
   firstWithin: readonly number[],
 ): void {
-  const short = ends.findIndex(
-    ({ startOffset }, partition) => startOffset > 0 && (firstWithin[partition] ?? 0) <= startOffset,
-  );
-  if (short < 0) return;
+  const [short] = shortPartitions(ends, firstWithin);
+  if (short === undefined) return;
   const reach = appendReachMs(view);
   throw new LogTooShortError(
     `the log of source ${view.source.name}, partition ${short}, begins at offset ${ends[short]!.startOffset}, and holds ` +
-      `no record older than the ${Number.isFinite(reach) ? `${formatDuration(reach)} that` : 'events that'} the windows of ` +
+      `no record older than the ${Number.isFinite(reach) ? `${spellDuration(reach)} that` : 'events that'} the windows of ` +
       `view ${view.name} reach back to, maxFuture included: a rebuilt view would lack events that the present one may still count`,
   );
+}
+
+/** Partitions that have lost records, and hold none from before the reach: as for `checkReach`. */
+export function shortPartitions(ends: readonly LogEnds[], firstWithin: readonly number[]): number[] {
+  return [...ends.keys()].filter((partition) => {
+    const { startOffset } = ends[partition]!;
+    return startOffset > 0 && (firstWithin[partition] ?? 0) <= startOffset;
+  });
 }
 
 /** Two namespaces of a view, on one partition of one shard, at one instant. */

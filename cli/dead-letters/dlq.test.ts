@@ -40,11 +40,14 @@ test('list names each letter and counts them by reason, without keys or values',
   const text = await dlq('list');
   expect(text).toMatch(/^ORIGIN +REASON +VIEW +WRITTEN +WHAT IS WRONG\n/);
   expect(text).toMatch(
-    /swipes\/0\/0 +filter_or_projection +careful +2026-03-02T12:00:00.000Z +view careful, filter: it threw an error/,
+    /swipes\/0\/0 +filter_or_projection +careful +2026-03-02T12:00:00.000Z +view careful, filter: it threw an error \(Error\)/,
   );
   expect(text).toMatch(/swipes\/0\/2 /);
   expect(text).toMatch(/\nswipes +filter_or_projection +2\n/);
   expect(text).not.toContain('secret');
+  // What an error says may quote the record.
+  expect(text).not.toContain('unlucky');
+  expect(await dlq('list', '--json')).not.toContain('unlucky');
   expect(await dlq('list', '--limit', '1')).toContain('1 of 2 are shown');
   expect(JSON.parse(await dlq('list', '--json', '--view', 'careful'))).toMatchObject({
     sources: [{ source: 'swipes', total: 2, counts: { filter_or_projection: 2 } }],
@@ -56,6 +59,9 @@ test('list names each letter and counts them by reason, without keys or values',
 test('show has the record only where it is asked for', async () => {
   const text = await dlq('show', 'swipes/0/2');
   expect(text).toMatch(/reason +filter_or_projection\n/);
+  expect(text).toMatch(
+    /\nwhat is wrong +view careful, filter: it threw .*\nit threw +Error: an unlucky number\n/,
+  );
   expect(text).not.toContain('secret');
   expect(await dlq('show', 'swipes/0/2', '--json')).not.toContain(
     Buffer.from('secret').toString('base64').slice(1, 6),

@@ -160,12 +160,13 @@ async function refuseUnknownView(desk: LetterDesk, { view }: LetterFilter): Prom
 }
 
 function describe(name: string, letter: ShownLetter): string {
-  const { reason, view, message, appendedMs, writtenMs, valueBytes, omitted } = letter;
+  const { reason, view, message, thrown, appendedMs, writtenMs, valueBytes, omitted } = letter;
   return textTable([
     ['origin', name],
     ['reason', reason],
     ['view', view ?? 'all'],
     ['what is wrong', printable(message)],
+    ...(thrown === undefined ? [] : [['it threw', printable(thrown)]]),
     ['appended', appendedMs === 0 ? 'not known' : new Date(appendedMs).toISOString()],
     ['written', new Date(writtenMs).toISOString()],
     ['value', valueBytes === null ? 'none' : `${valueBytes} bytes`],

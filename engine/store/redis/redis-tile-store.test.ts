@@ -15,6 +15,7 @@ import {
   StoreFullError,
   StoreSetupError,
   StoreUnavailableError,
+  StoreUnusedError,
 } from '../store-errors.ts';
 import { expectSameAsMemory } from '../testing/memory-twin.ts';
 import { describeTileStore } from '../tile-store.contract.ts';
@@ -256,6 +257,15 @@ describeWithServices(['redis'], 'one Redis', () => {
       const error = await rejection(open());
       expect(error).toBeInstanceOf(StoreFormatError);
       expect(error.message).toMatch(/format 3/);
+    });
+
+    it('is asked for and not written where somebody must have opened the store before', async () => {
+      const error = await rejection(open({ mustExist: true }));
+      expect(error).toBeInstanceOf(StoreUnusedError);
+      expect(error.message).toContain(`${prefix}:…`);
+      expect(await server.command('KEYS', `${prefix}:*`)).toEqual([]);
+      await open({ shards: 7 });
+      expect((await open({ shards: 7, mustExist: true })).shards).toBe(7);
     });
 
     it('lets processes that start together agree', async () => {

@@ -66,7 +66,7 @@ describeWithKafka('Kafka dead letters', (brokers) => {
       ['trace', Buffer.from('3')],
     ] as const;
     const [first, second] = await written(
-      [letter({ headers, view: 'card_stats' }), letter({ key: null, value: null })],
+      [letter({ headers, view: 'card_stats', thrown: 'TypeError: x' }), letter({ key: null, value: null })],
       1_000_000,
     );
     expect(Buffer.from(first!.value!).toString()).toBe('{');
@@ -77,6 +77,7 @@ describeWithKafka('Kafka dead letters', (brokers) => {
       '__proto__=2',
       'millrace-reason=undecodable',
       'millrace-message=it is not JSON',
+      'millrace-thrown=TypeError: x',
       'millrace-source=events',
       'millrace-view=card_stats',
       'millrace-partition=3',

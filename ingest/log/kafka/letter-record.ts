@@ -2,7 +2,8 @@
  * What is kept in the topic of dead letters. A letter has key, value and headers of its record, and behind these our headers,
  * UTF-8:
  *
- *     millrace-reason, millrace-message, millrace-source, millrace-view (where one view could not use it),
+ *     millrace-reason, millrace-message, millrace-thrown (what a filter or projection threw), millrace-source,
+ *     millrace-view (where one view could not use it),
  *     millrace-topic, millrace-partition, millrace-offset, millrace-timestamp (append time, ms),
  *     millrace-omitted (where something was left out), and then millrace-stamp, if it went with the other headers
  *
@@ -27,6 +28,7 @@ export interface LetterSource {
 const OWN_NAMES = [
   'reason',
   'message',
+  'thrown',
   'source',
   'view',
   'topic',
@@ -64,10 +66,11 @@ export function letterHeaders(
       add(name, Buffer.from(buffer, byteOffset, byteLength));
     }
   }
-  const { reason, message, source, view, partition, offset, appendedMs: timestamp, stamp } = letter;
+  const { reason, message, thrown, source, view, partition, offset, appendedMs: timestamp, stamp } = letter;
   const ours: Record<(typeof OWN_NAMES)[number], string | number | null> = {
     ...{ reason, source, view, topic, partition, offset, timestamp },
     message: omitted.includes('message') ? null : message,
+    thrown: omitted.includes('message') ? null : (thrown ?? null),
     omitted: omitted.length === 0 ? null : omitted.join(','),
   };
   for (const [i, name] of OWN_NAMES.entries()) {
@@ -111,12 +114,14 @@ function letterOf(record: LogRecord, { topic, source }: LetterSource): ShelfEntr
   const offset = Number(own('offset') ?? Number.NaN);
   if (own('topic') !== topic || !isReason(reason)) return null;
   if (!Number.isSafeInteger(partition) || !Number.isSafeInteger(offset)) return null;
+  const thrown = own('thrown') || null;
   const omitted = (own('omitted') ?? '').split(',').filter(isPart);
   return {
     kind: 'letter',
     letter: {
       ...{ reason, partition, offset, omitted, source },
       message: own('message') ?? '',
+      ...(thrown === null ? {} : { thrown }),
       view: own('view') || null,
       appendedMs: Number(own('timestamp') ?? 0),
       writtenMs: record.appendedMs,
