@@ -5,7 +5,7 @@ import type { Watermark } from '../engine/store/tile-store.ts';
 import { retentionMs } from '../engine/tiles/state-update.ts';
 import { formatDuration } from '../engine/windows/duration.ts';
 import { isWithinReach } from '../ingest/gap-reach.ts';
-import type { LogEnds } from '../ingest/log/event-log.ts';
+import type { LogEnds, LogReader } from '../ingest/log/event-log.ts';
 
 /** The log lacks events within the reach of the view's windows. Not retryable; who accepts that can say so. */
 export class LogTooShortError extends Error {
@@ -47,6 +47,26 @@ export function checkReach(
       `no record older than the ${Number.isFinite(reach) ? `${formatDuration(reach)} that` : 'events that'} the windows of ` +
       `view ${view.name} reach back to, maxFuture included: a rebuilt view would lack events that the present one may still count`,
   );
+}
+
+/** As `checkReach`, of a log that is read in place. @param nowMs what windows count back from. @throws LogTooShortError */
+export async function checkReachOf(
+  view: CompiledView,
+  log: Pick<LogReader, 'ends' | 'read'>,
+  partitions: number,
+  nowMs: number,
+): Promise<void> {
+  const fromMs = nowMs - appendReachMs(view);
+  const numbers = Array.from({ length: partitions }, (_, partition) => partition);
+  const ends = await Promise.all(numbers.map((partition) => log.ends(partition)));
+  const firstWithin = await Promise.all(
+    ends.map(async ({ startOffset }, partition) => {
+      const first = { partition, fromOffset: startOffset, maxRecords: 1, maxBytes: 1 };
+      const { records } = await log.read(first);
+      return records[0] !== undefined && records[0].appendedMs < fromMs ? startOffset + 1 : startOffset;
+    }),
+  );
+  checkReach(view, ends, firstWithin);
 }
 
 /** Two namespaces of a view, on one partition of one shard, at one instant. */
