@@ -12,8 +12,7 @@ import type { EventLog } from '../ingest/log/event-log.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import { driveRebuild, type Filling } from '../roles/drive-rebuild.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
-import { appendReachMs, checkReach, LogTooShortError } from '../roles/log-reach.ts';
-import { logStart } from '../roles/log-start.ts';
+import { checkReachOf, LogTooShortError } from '../roles/log-reach.ts';
 import { reasonOf } from '../roles/reason-of.ts';
 import { RebuildDeadLetters } from '../roles/rebuild-dead-letters.ts';
 import { DEFAULT_GRACE_MS } from '../roles/view-binding.ts';
@@ -158,12 +157,12 @@ export class ViewRebuilds implements ViewRebuildsApi {
 
   #begin(view: CompiledView, rebuilt: RebuiltSource, acceptGap: boolean): Promise<ViewRebuild> {
     const { bindings, writing, wallClock } = this.#options;
-    const { source, log } = rebuilt;
+    const { source, log, partitions } = rebuilt;
     return ViewRebuild.begin({
       ...{ source, view, bindings, writing, log, acceptGap },
       nowMs: () => wallClock.nowMs(),
       graceMs: DEFAULT_GRACE_MS,
-      check: () => this.#check(view, rebuilt),
+      check: () => checkReachOf(view, log, partitions, writing.clock.nowMs()),
     });
   }
 
@@ -242,12 +241,6 @@ export class ViewRebuilds implements ViewRebuildsApi {
         await Promise.all(running);
       },
     };
-  }
-
-  async #check(view: CompiledView, { log, partitions }: RebuiltSource): Promise<void> {
-    const fromMs = this.#options.writing.clock.nowMs() - appendReachMs(view);
-    const { ends, firstWithin } = await logStart(log, partitions, fromMs);
-    checkReach(view, ends, firstWithin);
   }
 }
 

@@ -28,7 +28,7 @@ export interface RebuildDriverOptions {
 }
 
 /** Takes one look after the other, and has the log applied in between where that is due. */
-class RebuildDriver {
+export class RebuildDriver {
   readonly #options: RebuildDriverOptions;
   readonly #elapsedMs: () => number;
   #filling: Filling | null = null;

@@ -8,19 +8,9 @@ import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource } from '../engine/definitions/compiled.ts';
 import { spellDuration } from '../engine/windows/duration.ts';
-import type { LogEnds } from '../ingest/log/event-log.ts';
 import type { Metrics } from '../serve/metrics.ts';
 import { shortPartitions, sourceAppendReachMs } from './log-reach.ts';
-
-/** Where a log begins. */
-export interface LogStart {
-  readonly ends: readonly LogEnds[];
-  /**
-   * By partition: the first offset held that was appended at the time asked for or later; any above the start will do, and
-   * where nothing was dropped anything.
-   */
-  readonly firstWithin: readonly number[];
-}
+import type { LogStart } from './log-start.ts';
 
 export interface WatchedLog {
   readonly source: CompiledSource;

@@ -5,7 +5,8 @@ import type { Watermark } from '../engine/store/tile-store.ts';
 import { retentionMs } from '../engine/tiles/state-update.ts';
 import { spellDuration } from '../engine/windows/duration.ts';
 import { isWithinReach } from '../ingest/gap-reach.ts';
-import type { LogEnds } from '../ingest/log/event-log.ts';
+import type { LogEnds, LogReader } from '../ingest/log/event-log.ts';
+import { logStart } from './log-start.ts';
 
 /** The log lacks events within the reach of the view's windows. Not retryable; who accepts that can say so. */
 export class LogTooShortError extends Error {
@@ -53,6 +54,17 @@ export function shortPartitions(ends: readonly LogEnds[], firstWithin: readonly 
     const { startOffset } = ends[partition]!;
     return startOffset > 0 && (firstWithin[partition] ?? 0) <= startOffset;
   });
+}
+
+/** As `checkReach`, of a log that is read in place. @param nowMs what windows count back from. @throws LogTooShortError */
+export async function checkReachOf(
+  view: CompiledView,
+  log: Pick<LogReader, 'ends' | 'read'>,
+  partitions: number,
+  nowMs: number,
+): Promise<void> {
+  const { ends, firstWithin } = await logStart(log, partitions, nowMs - appendReachMs(view));
+  checkReach(view, ends, firstWithin);
 }
 
 /** Two namespaces of a view, on one partition of one shard, at one instant. */

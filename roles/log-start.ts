@@ -1,7 +1,16 @@
 /** Where a log that is read in place begins: its first record tells, as append times ascend, unless it is the very first there was. */
-import type { LogReader } from '../ingest/log/event-log.ts';
+import type { LogEnds, LogReader } from '../ingest/log/event-log.ts';
 import { OffsetOutOfRangeError } from '../ingest/log/log-errors.ts';
-import type { LogStart } from './log-reach-watch.ts';
+
+/** Where a log begins. */
+export interface LogStart {
+  readonly ends: readonly LogEnds[];
+  /**
+   * By partition: the first offset held that was appended at the time asked for or later; any above the start will do, and
+   * where nothing was dropped anything.
+   */
+  readonly firstWithin: readonly number[];
+}
 
 type Log = Pick<LogReader, 'ends' | 'read'>;
 
