@@ -2,9 +2,8 @@
  * A rebuild over Kafka and Redis, in a process of its own: it reads the topic in a group of its own, so that those who
  * ingest are not disturbed, and several such processes share the partitions.
  */
-
 import { type Clock, WallClock } from '../engine/clock.ts';
-import type { CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
+import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { DEFAULT_REDIS_PREFIX } from '../engine/store/redis/redis-keys.ts';
 import { StoreUnusedError } from '../engine/store/store-errors.ts';
@@ -168,7 +167,7 @@ export async function abortViewRebuild(options: RebuildOptions): Promise<boolean
 }
 
 interface Parts {
-  readonly source: ReturnType<CompiledRepo['sources']['get']> & {};
+  readonly source: CompiledSource;
   readonly view: CompiledView;
   readonly backend: Backend;
   readonly store: TileStore;
