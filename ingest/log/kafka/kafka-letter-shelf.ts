@@ -1,7 +1,7 @@
 /**
- * Dead letters in a topic of their own. What was replayed is among them: a record without key and value, whose headers are
- * `millrace-replayed` with the origin and `millrace-up-to` with the offset of the last letter that is done with, UTF-8, in the
- * partition where the letters of that origin are.
+ * Dead letters in a topic of their own. What was replayed or discarded is among them: a record without key and value, whose
+ * headers are `millrace-replayed`, or `millrace-discarded`, with the origin and `millrace-up-to` with the offset of the last letter
+ * that is done with, UTF-8, in the partition where the letters of that origin are.
  *
  * Topics are read through consumer groups of their own, that are not there before and deleted afterwards: kafkajs has no
  * other way. Nothing is committed in them.
@@ -11,12 +11,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Kafka } from 'kafkajs';
 import { DEAD_LETTER_REASONS, type DeadLetterReason } from '../../dead-letter.ts';
 import {
+  LETTER_ENDS,
   LETTER_PARTS,
+  type LetterEnd,
+  type LetterMark,
   type LetterOrigin,
   type LetterPart,
   type LetterShelf,
   type RecordCopy,
-  type ReplayedMark,
   type ShelfEntry,
 } from '../../letter-shelf.ts';
 import { recordsOf } from '../../log-letter-shelf.ts';
@@ -41,7 +43,8 @@ export interface KafkaLetterShelfOptions {
   readonly timings?: KafkaLogReaderOptions['timings'];
 }
 
-const REPLAYED_HEADER = 'millrace-replayed';
+/** Name of the header of a mark. */
+const endHeader = (end: LetterEnd): string => `millrace-${end}`;
 const UP_TO_HEADER = 'millrace-up-to';
 /** What a letter has behind the record's own headers. */
 const OWN_HEADERS = [
@@ -125,7 +128,7 @@ export class KafkaLetterShelf implements LetterShelf {
     };
   }
 
-  async markReplayed(marks: readonly ReplayedMark[]): Promise<void> {
+  async mark(end: LetterEnd, marks: readonly LetterMark[]): Promise<void> {
     const { letters, source } = this.#options;
     const partitions = await letters.partitions();
     const timestampMs = Date.now();
@@ -136,7 +139,7 @@ export class KafkaLetterShelf implements LetterShelf {
         key: null,
         value: null,
         headers: {
-          [REPLAYED_HEADER]: originHeader({ topic: source.topic, partition, offset }),
+          [endHeader(end)]: originHeader({ topic: source.topic, partition, offset }),
           [UP_TO_HEADER]: Buffer.from(String(upTo)),
         },
       })),
@@ -202,12 +205,13 @@ export class KafkaLetterShelf implements LetterShelf {
 
 /** null: of another topic, or nothing of ours. */
 function entryOf(record: LogRecord, source: KafkaLogInfo): ShelfEntry | null {
-  const replayed = lastOf(record.headers, REPLAYED_HEADER);
-  if (replayed !== null) {
-    const match = /^(.*)\/(\d+)\/(\d+)$/.exec(replayed);
+  for (const kind of LETTER_ENDS) {
+    const origin = lastOf(record.headers, endHeader(kind));
+    if (origin === null) continue;
+    const match = /^(.*)\/(\d+)\/(\d+)$/.exec(origin);
     if (match === null || match[1] !== source.topic) return null;
     const upTo = Number(lastOf(record.headers, UP_TO_HEADER) ?? record.offset);
-    return { kind: 'replayed', partition: Number(match[2]), offset: Number(match[3]), upTo };
+    return { kind, partition: Number(match[2]), offset: Number(match[3]), upTo };
   }
   const own = (name: string): string | null => lastOf(record.headers, `millrace-${name}`);
   const reason = own('reason');
