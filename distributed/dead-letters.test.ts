@@ -104,6 +104,16 @@ describeWithServices(['kafka', 'redis'], 'dead letters in topics', () => {
     await mended.caughtUp();
     await until('it is a letter again', async () => (await desk.list('swipes', {}, 10)).total === 2);
 
+    // Nor ever will be: it is no letter that somebody has to look at any more.
+    const hopeless = { partition: 1, offset: 2 };
+    expect(await desk.discard('swipes', [hopeless, { partition: 1, offset: 99 }])).toBe(1);
+    expect((await desk.list('swipes', {}, 10)).letters).toMatchObject([{ partition: 1, offset: 1 }]);
+    expect(await desk.show('swipes', hopeless, false)).toMatchObject([{ state: 'discarded' }]);
+    expect(await desk.replay('swipes', { origins: [hopeless] }, () => {})).toEqual({
+      replayed: 0,
+      unreplayable: [],
+    });
+
     // As if the replay had been killed before it noted what it did.
     await deployment.produce('swipes', 0, [{ ...swipe(13), headers: copy.headers! }]);
     await settles(mended, 4, 29, 4);

@@ -103,4 +103,27 @@ test('it refuses what it does not know, by name', async () => {
   expect(await codeOf(it.post(`${URL}/replay`, { since: 'yesterday' }))).toEqual([400, 'invalid_parameter']);
   expect(await codeOf(it.post(`${URL}/replay`, { view: 7 }))).toEqual([400, 'invalid_parameter']);
   expect(await codeOf(it.post(`${URL}/replay`, { dry: true }))).toEqual([400, 'unknown_field']);
+  expect(await codeOf(it.get(`${URL}?origins=0/`))).toEqual([400, 'invalid_parameter']);
+  expect(await codeOf(it.post('/v1/sources/none/dead-letters/discard', { origins: ['0/1'] }))).toEqual([
+    404,
+    'unknown_source',
+  ]);
+  for (const origins of [
+    undefined,
+    [],
+    '',
+    {},
+    [1],
+    ['0/1', '0/x'],
+    Array(501)
+      .fill(0)
+      .map((_, i) => `0/${i}`),
+  ]) {
+    expect(await codeOf(it.post(`${URL}/discard`, { origins })), String(origins)).toEqual([
+      400,
+      'invalid_parameter',
+    ]);
+  }
+  expect(await codeOf(it.post(`${URL}/discard`, { offset: 1 }))).toEqual([400, 'unknown_field']);
+  expect((await it.post(`${URL}/discard`, { origins: ['0/3', '0/3'] })).body).toEqual({ discarded: 0 });
 });

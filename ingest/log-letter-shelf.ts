@@ -4,10 +4,17 @@ import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource } from '../engine/definitions/compiled.ts';
 import { decodeEvent } from '../engine/definitions/decode-event.ts';
 import { jsonRecordDecoder } from './decoding/json-record.ts';
-import type { LetterOrigin, LetterShelf, RecordCopy, ReplayedMark, ShelfEntry } from './letter-shelf.ts';
+import type {
+  LetterEnd,
+  LetterMark,
+  LetterOrigin,
+  LetterShelf,
+  RecordCopy,
+  ShelfEntry,
+} from './letter-shelf.ts';
 import type { EventLog, LogReader, LogRecord } from './log/event-log.ts';
 import { OffsetOutOfRangeError } from './log/log-errors.ts';
-import { decodeLetter, encodeReplayed } from './log-dead-letters.ts';
+import { decodeLetter, encodeMark } from './log-dead-letters.ts';
 
 const READ = { maxRecords: 1_000, maxBytes: 4 * 1024 * 1024 } as const;
 
@@ -81,12 +88,12 @@ export class LogLetterShelf implements LetterShelf {
     );
   }
 
-  async markReplayed(marks: readonly ReplayedMark[]): Promise<void> {
+  async mark(end: LetterEnd, marks: readonly LetterMark[]): Promise<void> {
     const appendedMs = this.#clock.nowMs();
     await this.#letters.append(
       marks.map((mark) => ({
         ...{ partition: 0, appendedMs, stamp: null, eventTimeMs: 0 },
-        value: encodeReplayed(mark),
+        value: encodeMark(end, mark),
       })),
     );
   }

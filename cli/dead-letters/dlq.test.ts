@@ -83,6 +83,35 @@ test('replay says how many, appends them, and leaves nothing to be replayed', as
   });
 });
 
+test('some are discarded, and some replayed, by their origins; all of them or none', async () => {
+  const failure = async (...words: string[]): Promise<string> =>
+    ((await dlq(...words).catch((thrown: unknown) => thrown as CliError)) as CliError).message;
+  for (const action of ['discard', 'replay']) {
+    expect(await failure(action, 'swipes/0/0', 'swipes/0/1')).toMatch(
+      /^nothing was done: there is no open dead letter of swipes\/0\/1 \(/,
+    );
+    expect(await failure(action, 'none/0/0')).toBe('there is no source none; sources are swipes');
+  }
+  expect(await failure('replay', 'swipes/0/0', '--source', 'swipes')).toContain('leave out --source');
+  expect(await dlq('replay', '--dry-run')).toMatch(/^2 dead letters /);
+  expect(await dlq('replay', 'swipes/0/2', '--dry-run')).toMatch(/^1 dead letter /);
+
+  expect(await dlq('discard', 'swipes/0/2', 'swipes/0/2')).toMatch(
+    /^Discarded the dead letters of 1 record: /,
+  );
+  expect(await dlq('list')).not.toContain('swipes/0/2');
+  expect(await dlq('show', 'swipes/0/2')).toMatch(/\nstate +discarded\n/);
+  expect(await dlq('show', 'swipes/0/0')).toMatch(/\nstate +open\n/);
+  expect(await failure('discard', 'swipes/0/2')).toContain('no open dead letter of swipes/0/2');
+
+  await engine.restart({ repo: compileRepo(mendableDefinitions(false)) });
+  url = await engine.engine.app.listen({ port: 0, host: '127.0.0.1' });
+  expect(await dlq('list')).toMatch(/^swipes +filter_or_projection +1$/m);
+  expect(await dlq('replay', 'swipes/0/0')).toMatch(/^1 record was appended again/);
+  expect(await dlq('show', 'swipes/0/0')).toMatch(/\nstate +replayed\n/);
+  expect(await dlq('list')).toBe('No dead letters.\n');
+});
+
 test('of a single one replay speaks in the singular', async () => {
   engine.clock.advanceTo(NOON_MS + 1_000);
   await engine.push('swipes', [swipe(13)]);

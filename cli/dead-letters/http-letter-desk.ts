@@ -77,6 +77,12 @@ export class HttpLetterDesk implements LetterDesk {
     }
   }
 
+  async discard(source: string, origins: readonly LetterOrigin[]): Promise<number> {
+    const body = JSON.stringify({ origins: origins.map(originText) });
+    const reply = await this.#ask(() => this.#client.post(`${pathOf(source)}/discard`, body));
+    return (this.#bodyOf(reply) as { readonly discarded: number }).discarded;
+  }
+
   close(): Promise<void> {
     return this.#client.close();
   }
@@ -109,10 +115,13 @@ export class HttpLetterDesk implements LetterDesk {
 
 const pathOf = (source: string): string => `/v1/sources/${encodeURIComponent(source)}/dead-letters`;
 
-function fieldsOf({ reason, view, sinceMs }: LetterFilter): Record<string, string> {
+const originText = ({ partition, offset }: LetterOrigin): string => `${partition}/${offset}`;
+
+function fieldsOf({ reason, view, sinceMs, origins }: LetterFilter): Record<string, string> {
   return {
     ...(reason === undefined ? {} : { reason }),
     ...(view === undefined ? {} : { view }),
     ...(sinceMs === undefined ? {} : { since: String(sinceMs) }),
+    ...(origins === undefined ? {} : { origins: origins.map(originText).join(',') }),
   };
 }

@@ -1,6 +1,6 @@
 /**
- * Dead letters in a topic of their own. What was replayed is marked among them, in the partition where the letters of that
- * record are: see letter-record.ts.
+ * Dead letters in a topic of their own. What was replayed or discarded is marked among them, in the partition where the letters
+ * of that record are: see letter-record.ts.
  *
  * Topics are read through consumer groups of their own, that are not there before and deleted afterwards: kafkajs has no
  * other way. Nothing is committed in them.
@@ -8,7 +8,14 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Kafka } from 'kafkajs';
-import type { LetterOrigin, LetterShelf, RecordCopy, ReplayedMark, ShelfEntry } from '../../letter-shelf.ts';
+import type {
+  LetterEnd,
+  LetterMark,
+  LetterOrigin,
+  LetterShelf,
+  RecordCopy,
+  ShelfEntry,
+} from '../../letter-shelf.ts';
 import { recordsOf } from '../../log-letter-shelf.ts';
 import type { LogRecord, RecordHeaders } from '../event-log.ts';
 import { GroupedProducer, type ProducedRecord, recordBytes } from './grouped-producer.ts';
@@ -98,7 +105,7 @@ export class KafkaLetterShelf implements LetterShelf {
     };
   }
 
-  async markReplayed(marks: readonly ReplayedMark[]): Promise<void> {
+  async mark(end: LetterEnd, marks: readonly LetterMark[]): Promise<void> {
     const { letters, source } = this.#options;
     const partitions = await letters.partitions();
     const timestampMs = Date.now();
@@ -108,7 +115,7 @@ export class KafkaLetterShelf implements LetterShelf {
         timestampMs,
         key: null,
         value: null,
-        headers: markHeaders({ partition, offset, upTo }, source.topic),
+        headers: markHeaders(end, { partition, offset, upTo }, source.topic),
       })),
     );
   }

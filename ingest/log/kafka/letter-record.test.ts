@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { DeadLetter } from '../../dead-letter.ts';
-import type { LetterPart } from '../../letter-shelf.ts';
+import { LETTER_ENDS, type LetterPart } from '../../letter-shelf.ts';
 import type { LogRecord, RecordHeaders } from '../event-log.ts';
 import { letterHeaders, markHeaders, shelfEntryOf } from './letter-record.ts';
 
@@ -40,22 +40,33 @@ test('a letter is read back as it was written', () => {
   });
 });
 
-test('a mark ends the letters of its record, and says nothing of another topic', () => {
-  const headers = markHeaders({ partition: 1, offset: 7, upTo: 20 }, 'swipes');
-  expect(shelfEntryOf(stored(headers), of)).toEqual({ kind: 'replayed', partition: 1, offset: 7, upTo: 20 });
-  expect(shelfEntryOf(stored(headers), { ...of, topic: 'others' })).toBeNull();
-});
+test.each(LETTER_ENDS)(
+  'a mark ends the letters of its record, and says nothing of another topic: %s',
+  (kind) => {
+    const headers = markHeaders(kind, { partition: 1, offset: 7, upTo: 20 }, 'swipes');
+    expect(shelfEntryOf(stored(headers), of)).toEqual({ kind, partition: 1, offset: 7, upTo: 20 });
+    expect(shelfEntryOf(stored(headers), { ...of, topic: 'others' })).toBeNull();
+  },
+);
 
-test('a record whose headers say that a record was replayed is a letter all the same', () => {
-  const marked = markHeaders({ partition: 0, offset: 1, upTo: 1_000_000 }, 'swipes');
+test.each(LETTER_ENDS)('a record whose headers say that a record was %s is a letter all the same', (kind) => {
+  const marked = markHeaders(kind, { partition: 0, offset: 1, upTo: 1_000_000 }, 'swipes');
   const headers = Object.entries(marked).map(([name, value]) => [name, value] as const);
   expect(readBack(letter(headers))).toMatchObject({ kind: 'letter', letter: { offset: 7, headers } });
 });
 
 test('a record whose headers have the names of ours says nothing of its letter', () => {
-  const headers = ['reason', 'message', 'source', 'view', 'topic', 'partition', 'offset', 'omitted'].map(
-    (name) => header(`millrace-${name}`, 'value'),
-  );
+  const headers = [
+    'reason',
+    'message',
+    'thrown',
+    'source',
+    'view',
+    'topic',
+    'partition',
+    'offset',
+    'omitted',
+  ].map((name) => header(`millrace-${name}`, 'value'));
   expect(readBack(letter(headers))).toMatchObject({
     kind: 'letter',
     letter: { view: null, message: 'it is not JSON', offset: 7, omitted: [], headers },

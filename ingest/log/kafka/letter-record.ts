@@ -7,14 +7,22 @@
  *     millrace-topic, millrace-partition, millrace-offset, millrace-timestamp (append time, ms),
  *     millrace-omitted (where something was left out), and then millrace-stamp, if it went with the other headers
  *
- * A mark says that a record was replayed. It has neither key nor value, and the headers `millrace-replayed` with the origin and
- * `millrace-up-to` with the offset of the last letter that is done with.
+ * A mark says that a record was replayed, or its letters discarded. It has neither key nor value, and the headers
+ * `millrace-replayed`, or `millrace-discarded`, with the origin and `millrace-up-to` with the offset of the last letter that is
+ * done with.
  *
  * Headers of records are somebody else's and may have our names: of each name the last one is ours, and what has a reason is
  * a letter, whatever came with its record.
  */
 import { DEAD_LETTER_REASONS, type DeadLetter, type DeadLetterReason } from '../../dead-letter.ts';
-import { LETTER_PARTS, type LetterPart, type ReplayedMark, type ShelfEntry } from '../../letter-shelf.ts';
+import {
+  LETTER_ENDS,
+  LETTER_PARTS,
+  type LetterEnd,
+  type LetterMark,
+  type LetterPart,
+  type ShelfEntry,
+} from '../../letter-shelf.ts';
 import type { LogRecord, RecordHeaders } from '../event-log.ts';
 import { originHeader } from './record-origin.ts';
 import { STAMP_HEADER } from './topic-writer.ts';
@@ -39,7 +47,8 @@ const OWN_NAMES = [
 ] as const;
 const OWN_HEADERS = OWN_NAMES.map((name) => `millrace-${name}`);
 
-const REPLAYED_HEADER = 'millrace-replayed';
+/** Of a mark. */
+const endHeader = (end: LetterEnd): string => `millrace-${end}`;
 const UP_TO_HEADER = 'millrace-up-to';
 
 /**
@@ -86,11 +95,12 @@ export function letterHeaders(
 
 /** The headers of a mark. */
 export function markHeaders(
-  { partition, offset, upTo }: ReplayedMark,
+  end: LetterEnd,
+  { partition, offset, upTo }: LetterMark,
   topic: string,
 ): Record<string, Buffer> {
   return {
-    [REPLAYED_HEADER]: originHeader({ topic, partition, offset }),
+    [endHeader(end)]: originHeader({ topic, partition, offset }),
     [UP_TO_HEADER]: Buffer.from(String(upTo)),
   };
 }
@@ -101,10 +111,12 @@ export function shelfEntryOf(record: LogRecord, of: LetterSource): ShelfEntry | 
 }
 
 function markOf(record: LogRecord, { topic }: LetterSource): ShelfEntry | null {
-  const match = /^(.*)\/(\d+)\/(\d+)$/.exec(ownHeader(record, REPLAYED_HEADER) ?? '');
+  const kind = LETTER_ENDS.find((end) => ownHeader(record, endHeader(end)) !== null);
+  if (kind === undefined) return null;
+  const match = /^(.*)\/(\d+)\/(\d+)$/.exec(ownHeader(record, endHeader(kind)) ?? '');
   if (match === null || match[1] !== topic) return null;
   const upTo = Number(ownHeader(record, UP_TO_HEADER) ?? record.offset);
-  return { kind: 'replayed', partition: Number(match[2]), offset: Number(match[3]), upTo };
+  return { kind, partition: Number(match[2]), offset: Number(match[3]), upTo };
 }
 
 function letterOf(record: LogRecord, { topic, source }: LetterSource): ShelfEntry | null {
