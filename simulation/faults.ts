@@ -25,6 +25,7 @@ export const FAULTS = [
   'compactor killed',
   'compactor suspended',
   'dead letter for a lost schema',
+  'dead letter of a rebuild',
   'dead letter replayed',
   'dead letter replayed before it was mended',
   'dead letters mended',

@@ -33,6 +33,7 @@ export const MUTATIONS = {
   join_without_watermark:
     'a rebuild takes a partition without a watermark for one that is as far as what is read',
   rebuild_gap_silent: 'a rebuild does not look whether the log has lost what the present state counts',
+  rebuild_letters_forgotten: 'a rebuild writes no letter of what it cannot use and the present state counts',
   rebuild_states_not_awaited: 'a rebuild moves watermarks before its states are written',
   record_no_cas: 'the record that says where a state lies is written whatever its token',
   active_retired: 'a namespace is removed although it is the one that is read',

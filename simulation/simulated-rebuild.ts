@@ -209,8 +209,12 @@ class RebuildFilling implements Filling {
     this.#building = building;
     this.#bindings = bindings;
     this.#calls = calls;
-    const { view, writing, letters } = options;
-    this.#letters = new RebuildDeadLetters({ view, bindings, store: writing.store, shards: SHARDS, letters });
+    const { run, view, writing, letters } = options;
+    this.#letters = new RebuildDeadLetters({
+      ...{ view, bindings, store: writing.store, shards: SHARDS },
+      letters: run.mutation === 'rebuild_letters_forgotten' ? { write: async () => {} } : letters,
+      onWritten: () => run.faults.add('dead letter of a rebuild'),
+    });
   }
 
   /** Applies so many partitions from now on, if these are more. */

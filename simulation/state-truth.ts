@@ -169,17 +169,31 @@ export class StateTruth implements StoreWatcher {
     const { partition } = name;
     const [watermark] = await this.#store.readWatermarks(shard, [name]);
     const { nextOffset: below, gaps = [] } = watermark!;
+    const isGone = (offset: number): boolean =>
+      gaps.some(({ fromOffset, toOffset }) => fromOffset <= offset && offset < toOffset);
     const past = (offset: number): string =>
       `watermark of view ${view.name}, shard ${shard}, partition ${partition}, moved to ${below} at step ` +
       `${this.#step()}, past the record at offset ${offset}`;
     for (const { key, occurrence } of await this.unheld(view, (at) => at === shard)) {
       const { offset } = occurrence;
       if (occurrence.partition !== partition || offset >= below) continue;
-      if (!gaps.some(({ fromOffset, toOffset }) => fromOffset <= offset && offset < toOffset)) {
+      if (!isGone(offset)) {
         if (this.#untold.has(view.namespace + key) && this.#mayRepeatLetter(view, key, occurrence)) continue;
         throw new Mismatch(`${past(offset)} of key '${key}', which is neither applied nor a dead letter`);
       }
       this.#markUnsureThere(view, key);
+    }
+    if (gaps.length > 0)
+      await this.#copiesGone(view, shard, (at) => at.partition === partition && isGone(at.offset));
+  }
+
+  /** A letter that was replayed does not come again: where its copy is gone as well, nothing of it is left. */
+  async #copiesGone(view: CompiledView, shard: number, isGone: (place: Place) => boolean): Promise<void> {
+    for (const { key, occurrences } of this.#content.keysOf(view)) {
+      const copies = occurrences.filter((at) => at.originOffset !== null && isGone(at));
+      if (copies.length === 0 || shardOf(key, this.#shards) !== shard) continue;
+      const held = await this.held(view, key);
+      if (copies.some(({ event }) => !held.has(event))) this.#markUnsureThere(view, key);
     }
   }
 
