@@ -38,7 +38,11 @@ test('letters are listed, shown and replayed by the mended version, and count on
   expect(shown.body.letters[0]).toMatchObject({
     offset: 3,
     reason: 'filter_or_projection',
+    state: 'open',
     stamp: expect.any(String),
+    appended: new Date(NOON_MS).toISOString(),
+    written: new Date(NOON_MS).toISOString(),
+    value_bytes: JSON.stringify(swipe(13, 'other')).length,
   });
   expect(shown.body.letters[0]).not.toHaveProperty('value');
   const { value } = (await it.get(`${URL}/0/3?value=true`)).body.letters[0];

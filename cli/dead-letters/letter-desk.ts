@@ -3,12 +3,12 @@ import type { LetterFilter, LetterState, LetterSummary, Unreplayable } from '../
 import type { KeptLetter, LetterOrigin } from '../../ingest/letter-shelf.ts';
 
 /** A letter as it is shown. */
-export type ShownLetter = Omit<KeptLetter, 'value' | 'key' | 'headers'> & {
-  readonly state: LetterState;
-  readonly valueBytes: number | null;
-  /** null: it was not asked for, or there is none. */
-  readonly value: Uint8Array | null;
-};
+export type ShownLetter = LetterSummary &
+  Pick<KeptLetter, 'stamp' | 'thrown'> & {
+    readonly state: LetterState;
+    /** null: it was not asked for, or there is none. */
+    readonly value: Uint8Array | null;
+  };
 
 export interface ListedLetters {
   /** The first ones. */

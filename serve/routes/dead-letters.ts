@@ -1,7 +1,7 @@
 /** `/v1/sources/{source}/dead-letters`: what the embedded engine could not use. Other processes have no such routes. */
 import type { FastifyInstance } from 'fastify';
 import { DEAD_LETTER_REASONS, type DeadLetterReason } from '../../ingest/dead-letter.ts';
-import type { DeadLetterBox, LetterFilter } from '../../ingest/dead-letter-box.ts';
+import type { DeadLetterBox, LetterFilter, LetterSummary } from '../../ingest/dead-letter-box.ts';
 import type { LetterOrigin } from '../../ingest/letter-shelf.ts';
 import { LogFullError } from '../../ingest/log/log-errors.ts';
 import type { RouteContext } from '../app.ts';
@@ -36,7 +36,7 @@ export function registerDeadLetters(routes: FastifyInstance, { deadLetters, wall
       const letters = await box.list(filterOf(values));
       const counts: Record<string, number> = {};
       for (const { reason } of letters) counts[reason] = (counts[reason] ?? 0) + 1;
-      return { letters: letters.slice(0, limit), total: letters.length, counts };
+      return { letters: letters.slice(0, limit).map(summaryOf), total: letters.length, counts };
     },
   );
 
@@ -51,9 +51,9 @@ export function registerDeadLetters(routes: FastifyInstance, { deadLetters, wall
       const letters = isNumber ? await boxOf(source).show(origin) : [];
       if (letters.length === 0) throw new ApiError('unknown_dead_letter', 'there is no dead letter of it');
       return {
-        letters: letters.map(({ value, key: _, headers: __, ...letter }) => ({
-          ...letter,
-          valueBytes: value === null ? null : value.length,
+        letters: letters.map(({ value, state, thrown, stamp, ...letter }) => ({
+          ...summaryOf({ ...letter, valueBytes: value === null ? null : value.length }),
+          ...{ state, thrown: thrown ?? null, stamp },
           ...(values.value === 'true'
             ? { value: value === null ? null : Buffer.from(value).toString('base64') }
             : {}),
@@ -110,6 +110,17 @@ export function registerDeadLetters(routes: FastifyInstance, { deadLetters, wall
       }
     },
   );
+}
+
+/** As it is shown: without what the record holds. `appended` is null where the log does not say when that was. */
+function summaryOf(letter: LetterSummary) {
+  const { source, partition, offset, reason, view, message, omitted, appendedMs, writtenMs } = letter;
+  return {
+    ...{ source, partition, offset, reason, view, message, omitted },
+    appended: appendedMs > 0 ? new Date(appendedMs).toISOString() : null,
+    written: new Date(writtenMs).toISOString(),
+    value_bytes: letter.valueBytes,
+  };
 }
 
 type Values = Readonly<Record<string, unknown>>;
