@@ -1,6 +1,6 @@
 /** When looks that fail or hang are told. What they see is tested with the roles, on real servers. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { ManualClock } from '../engine/clock.ts';
+import { type Clock, ManualClock } from '../engine/clock.ts';
 import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { IngestProgress } from '../ingest/ingest-progress.ts';
@@ -15,30 +15,41 @@ let looks: { resolve(): void; reject(error: Error): void }[];
 let stop: AbortController;
 let running: Promise<void>;
 
-beforeEach(async () => {
-  nowMs = 0;
-  looks = [];
-  stop = new AbortController();
-  const clock = new ManualClock(0);
-  positions = new LogPositions({
+function positionsOf(args: {
+  clock: Clock;
+  progress: IngestProgress;
+  idleMs: number;
+  beforeLook: () => Promise<void>;
+}): LogPositions {
+  return new LogPositions({
+    ...args,
     sources: [],
     store: { look: async () => ({ mark: null, watermarks: [] }) },
     shards: 1,
     bindings: new ViewBindings({
       views: [],
       store: new MemoryTileStore({ random: () => 'one' }),
-      clock,
+      clock: args.clock,
       newToken: randomTokens(),
     }),
-    progress: new IngestProgress({ clock, lagBoundMs: 10_000 }),
     gaps: new OpenGaps(),
     eventClock: null,
-    clock,
     monotonicMs: () => nowMs,
-    idleMs: 1,
     awaitedMs: 1,
-    beforeLook: () => new Promise((resolve, reject) => looks.push({ resolve, reject })),
     onError: () => {},
+  });
+}
+
+beforeEach(async () => {
+  nowMs = 0;
+  looks = [];
+  stop = new AbortController();
+  const clock = new ManualClock(0);
+  positions = positionsOf({
+    clock,
+    progress: new IngestProgress({ clock, lagBoundMs: 10_000 }),
+    idleMs: 1,
+    beforeLook: () => new Promise((resolve, reject) => looks.push({ resolve, reject })),
   });
   running = positions.run(stop.signal);
 });
@@ -88,4 +99,18 @@ it('a look that takes long is slow, one that takes longer than 2 s has no answer
   looks[0]!.resolve();
   await atLook(1);
   expect(failure()).toBeNull();
+});
+
+it('a look that leaves out the ends of the log, as somebody waits, does not make anything fresh for longer', async () => {
+  const clock = new ManualClock(0);
+  const progress = new IngestProgress({ clock, lagBoundMs: 10_000 });
+  const mine = positionsOf({ clock, progress, idleMs: 500, beforeLook: async () => {} });
+  await mine.look();
+  void progress.waitUntilApplied('swipes', new Map([[0, 1]]), stop.signal);
+  clock.advanceTo(499);
+  await mine.look();
+  clock.advanceTo(10_000);
+  expect(mine.isBlind).toBe(false);
+  clock.advanceTo(10_001);
+  expect(mine.isBlind).toBe(true);
 });

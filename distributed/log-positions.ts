@@ -85,7 +85,7 @@ export class LogPositions {
   readonly #partitions = new Map<CompiledSource, number>();
   /** Name of the source → shard → its mark when the positions were seen. */
   readonly #marks = new Map<string, (ShardMark | null)[]>();
-  #seenMs = Number.NEGATIVE_INFINITY;
+  /** When the last complete look at the ends of the log began, and at the watermarks after them. */
   #endsSeenMs = Number.NEGATIVE_INFINITY;
   /** Of the looks since the last complete one. Times of this process's own clock, ms. */
   #failure: { readonly error: unknown; readonly sinceMs: number; readonly again: boolean } | null = null;
@@ -96,10 +96,13 @@ export class LogPositions {
     this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
   }
 
-  /** Whether the last complete look is older than the lag bound, so that nothing can be said to be fresh. */
+  /**
+   * Whether the last complete look is older than the lag bound, so that nothing can be said to be fresh. One that left out
+   * the ends of the log does not count: it says nothing of what came behind them.
+   */
   get isBlind(): boolean {
     const { clock, progress } = this.#options;
-    return clock.nowMs() - this.#seenMs > progress.lagBoundMs;
+    return clock.nowMs() - this.#endsSeenMs > progress.lagBoundMs;
   }
 
   /** Whether values of the view may lack what they should have, as far as this process knows (C9). */
@@ -203,7 +206,6 @@ export class LogPositions {
     }
     eventClock?.advance();
     if (withEnds) this.#endsSeenMs = nowMs;
-    this.#seenMs = nowMs;
   }
 
   async #lookAtEnds({ source, log }: FollowedSource): Promise<void> {

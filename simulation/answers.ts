@@ -15,6 +15,8 @@ export const ANSWERS = [
   'read while the store fell back or was wiped',
   'read for an event',
   'read of what was waited for',
+  // When all has healed.
+  'key compared with the embedded engine',
 ] as const;
 
 export type Answer = (typeof ANSWERS)[number];

@@ -65,7 +65,7 @@ export class FaultInjection {
     if (run.calm) return;
     if (this.#readers.areReading && random.chance(plan.fellBackWhileRead)) {
       faults.add('a shard fell back while a reader read');
-      this.#fallBack(random.between(1, 40), false);
+      this.#fallBack(random.between(1, 120), random.chance(0.5));
     }
     if (this.#hasOnlyRead) return;
     if (random.chance(plan.killed) && processes.workers.length > 0)

@@ -50,6 +50,8 @@ export const MUTATIONS = {
   blindness_not_told: 'a reader that has not seen log or store for too long does not say so',
   behind_asked_late: 'whether a reader is behind the log is asked only after it has read',
   gap_not_told: 'a value does not say that records are missing for good',
+  embedded_dlq_identity:
+    'the embedded engine takes a dead letter that is replayed for a record like any other',
   away_is_lost: 'a registry that does not answer is taken for one that does not have the schema',
 } as const;
 

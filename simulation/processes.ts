@@ -201,6 +201,8 @@ export class Processes {
         if (bindings.applied(source) === applied) return;
       }
     });
+    const { scheduler, faulty, ingestStoppedUntil } = this.#run;
+    if (faulty) scheduler.suspend(actor, ingestStoppedUntil - scheduler.steps);
     this.#workers.push({ actor, kind: 'consumer', again: () => this.spawnConsumer(partition) });
     return actor;
   }

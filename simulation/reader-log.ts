@@ -23,7 +23,6 @@ export class ReaderLog implements LogInfo {
   }
 
   async partitions(): Promise<number> {
-    await this.#answer();
     return this.#run.log.partitions();
   }
 

@@ -18,7 +18,7 @@ export class Readers {
   }
 
   start(): void {
-    for (let n = this.#run.calm ? 1 : this.#run.random.between(1, 2); n > 0; n--) this.#spawn();
+    for (let n = this.#run.calm ? 1 : this.#run.random.between(1, 3); n > 0; n--) this.#spawn();
   }
 
   /** Whether some still look or ask. */
@@ -88,6 +88,7 @@ export class Readers {
   /** So that what the reader finds then is old, and still not applied. */
   #stopIngest(steps: number): void {
     this.#run.faults.add('nothing was applied while a reader could not see');
+    this.#run.ingestStoppedUntil = this.#run.scheduler.steps + steps;
     for (const { actor, kind } of this.#processes.workers) {
       if (kind === 'consumer') this.#run.scheduler.suspend(actor, steps);
     }

@@ -67,6 +67,8 @@ export class RunState {
   lettersLostUntil = 0;
   /** The scheduler's step before which most replies are lost. */
   repliesLostUntil = 0;
+  /** The scheduler's step before which no consumer goes on. */
+  ingestStoppedUntil = 0;
   /** Whether retention dropped records. */
   truncated = false;
   /** Compactors go on until then, although there are no faults. */

@@ -64,7 +64,7 @@ export class Scheduler {
   }
 
   suspend(actor: Actor, steps: number): void {
-    actor.suspendedUntil = this.steps + steps;
+    actor.suspendedUntil = Math.max(actor.suspendedUntil, this.steps + steps);
   }
 
   /** Opens one gate and runs until all actors wait again. False when no actor can go on. */

@@ -11,8 +11,7 @@
 import { ByteReader } from '../engine/bytes.ts';
 import type { Clock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
-import type { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
-import type { StateAddress, Watermark, WatermarkName } from '../engine/store/tile-store.ts';
+import type { StateAddress, TileStore, Watermark, WatermarkName } from '../engine/store/tile-store.ts';
 import type { OracleEvent } from '../engine/testing/oracle.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
 import { decodeHead, type Head, tailOffset, tailPartition, tailStorages } from '../engine/tiles/head.ts';
@@ -45,7 +44,7 @@ const originOf = ({ partition, offset, originOffset }: Occurrence): Place => ({
 
 export class StateTruth implements StoreWatcher {
   readonly #repo: CompiledRepo;
-  readonly #store: MemoryTileStore;
+  readonly #store: Pick<TileStore, 'read' | 'readWatermarks'>;
   readonly #content: LogContent;
   readonly #shards: number;
   readonly #comparison: OracleComparison;
@@ -70,7 +69,7 @@ export class StateTruth implements StoreWatcher {
   constructor(args: {
     repo: CompiledRepo;
     /** Read past the gates. */
-    store: MemoryTileStore;
+    store: Pick<TileStore, 'read' | 'readWatermarks'>;
     content: LogContent;
     namespaces: Namespaces;
     shards: number;

@@ -20,6 +20,7 @@
  */
 import { Compactor } from '../compaction/compactor.ts';
 import type { Answer } from './answers.ts';
+import { compareWithEmbedded } from './embedded-comparison.ts';
 import { FaultInjection } from './fault-injection.ts';
 import type { Fault } from './faults.ts';
 import { HealedChecks } from './healed-checks.ts';
@@ -118,6 +119,8 @@ class World {
     // C7: the same values after everything was compacted.
     await this.#compactAll();
     await this.#check('after compaction');
+    // I10
+    await compareWithEmbedded(this.#run);
     // I6: a replay into an empty store gives the same values, while compaction goes on.
     if (this.#run.random.chance(0.5)) {
       this.#run.store.wipe();
