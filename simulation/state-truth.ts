@@ -26,6 +26,9 @@ import type { Namespaces, Switch } from './namespaces.ts';
 import type { OracleComparison } from './oracle-comparison.ts';
 import type { StoreWatcher } from './watched-store.ts';
 
+/** Which view's state lies where. */
+type KnownNamespaces = Pick<Namespaces, 'viewIn' | 'active' | 'watermarkNames'>;
+
 type Watermarks = ReadonlyMap<number, Watermark | null>;
 
 /** Whether the record is one that the view may not be able to use, for a time at least. */
@@ -63,7 +66,7 @@ export class StateTruth implements StoreWatcher {
   readonly #lettered: (view: CompiledView, place: Place) => boolean;
   readonly #poisonCounts: () => boolean;
   readonly #step: () => number;
-  readonly #namespaces: Namespaces;
+  readonly #namespaces: KnownNamespaces;
   readonly #reads = new Map<CompiledView, WindowRead>();
 
   constructor(args: {
@@ -71,7 +74,7 @@ export class StateTruth implements StoreWatcher {
     /** Read past the gates. */
     store: Pick<TileStore, 'read' | 'readWatermarks'>;
     content: LogContent;
-    namespaces: Namespaces;
+    namespaces: KnownNamespaces;
     shards: number;
     comparison: OracleComparison;
     clock: Clock;
