@@ -12,7 +12,7 @@ import type { EventLog } from '../ingest/log/event-log.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import { driveRebuild, type Filling } from '../roles/drive-rebuild.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
-import { appendReachMs, checkReach, LogTooShortError } from '../roles/log-reach.ts';
+import { checkReachOf, LogTooShortError } from '../roles/log-reach.ts';
 import { reasonOf } from '../roles/reason-of.ts';
 import { RebuildDeadLetters } from '../roles/rebuild-dead-letters.ts';
 import { DEFAULT_GRACE_MS } from '../roles/view-binding.ts';
@@ -157,12 +157,12 @@ export class ViewRebuilds implements ViewRebuildsApi {
 
   #begin(view: CompiledView, rebuilt: RebuiltSource, acceptGap: boolean): Promise<ViewRebuild> {
     const { bindings, writing, wallClock } = this.#options;
-    const { source, log } = rebuilt;
+    const { source, log, partitions } = rebuilt;
     return ViewRebuild.begin({
       ...{ source, view, bindings, writing, log, acceptGap },
       nowMs: () => wallClock.nowMs(),
       graceMs: DEFAULT_GRACE_MS,
-      check: () => this.#check(view, rebuilt),
+      check: () => checkReachOf(view, log, partitions, writing.clock.nowMs()),
     });
   }
 
@@ -208,7 +208,7 @@ export class ViewRebuilds implements ViewRebuildsApi {
     { source, log, partitions, letters }: RebuiltSource,
     failed: (error: unknown) => void,
   ): Filling {
-    const { writing, bindings, missing, metrics } = this.#options;
+    const { writing, bindings, missing, metrics, wallClock } = this.#options;
     const stop = new AbortController();
     const views = [building];
     const deadLetters = new RebuildDeadLetters({
@@ -227,7 +227,7 @@ export class ViewRebuilds implements ViewRebuildsApi {
       { length: partitions },
       (_, partition) =>
         new IngestPartition({
-          ...{ source, partition, log, writing, bindings, deadLetters },
+          ...{ source, partition, log, writing, bindings, deadLetters, wallClock },
           views: () => views,
           metrics: own,
           listener: { missing, stopped: failed },
@@ -241,25 +241,6 @@ export class ViewRebuilds implements ViewRebuildsApi {
         await Promise.all(running);
       },
     };
-  }
-
-  async #check(view: CompiledView, { log, partitions }: RebuiltSource): Promise<void> {
-    const fromMs = this.#options.writing.clock.nowMs() - appendReachMs(view);
-    const numbers = Array.from({ length: partitions }, (_, partition) => partition);
-    const ends = await Promise.all(numbers.map((partition) => log.ends(partition)));
-    const firstWithin = await Promise.all(
-      numbers.map(async (partition) => {
-        const { startOffset } = ends[partition]!;
-        const { records } = await log.read({
-          partition,
-          fromOffset: startOffset,
-          maxRecords: 1,
-          maxBytes: 1,
-        });
-        return records[0] !== undefined && records[0].appendedMs < fromMs ? startOffset + 1 : startOffset;
-      }),
-    );
-    checkReach(view, ends, firstWithin);
   }
 }
 

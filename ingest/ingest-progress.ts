@@ -147,15 +147,21 @@ export class IngestProgress {
     }
   }
 
-  /** Partitions whose logs end before what was applied of them. @param of name of a source. @default all sources */
-  shortLogs(of?: string): ShortLog[] {
-    return [...this.#sources]
-      .filter(([source]) => of === undefined || source === of)
-      .flatMap(([source, partitions]) =>
-        partitions.flatMap(({ shortfall }, partition) =>
-          shortfall === null ? [] : [{ source, partition, ...shortfall }],
-        ),
-      );
+  /** Partitions whose logs end before what was applied of them. */
+  shortLogs(): ShortLog[] {
+    return [...this.#sources].flatMap(([source, partitions]) =>
+      partitions.flatMap(({ shortfall }, partition) =>
+        shortfall === null ? [] : [{ source, partition, ...shortfall }],
+      ),
+    );
+  }
+
+  /** The first of a source: asked with every push. */
+  shortLog(source: string): ShortLog | null {
+    for (const [partition, { shortfall }] of this.#sources.get(source)?.entries() ?? []) {
+      if (shortfall !== null) return { source, partition, ...shortfall };
+    }
+    return null;
   }
 
   /** Whether the view has not reached the log's end since it started, is behind beyond the bound (C9), or its log ends short. */
@@ -217,7 +223,9 @@ export class IngestProgress {
   /** By partition: the offset below which some view has applied it. */
   appliedOffsets(source: string): number[] {
     return (this.#sources.get(source) ?? []).map(({ positions }) => {
-      return Math.max(0, ...[...positions.values()].map(({ nextOffset }) => nextOffset));
+      let highest = 0;
+      for (const { nextOffset } of positions.values()) highest = Math.max(highest, nextOffset);
+      return highest;
     });
   }
 

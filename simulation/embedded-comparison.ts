@@ -106,7 +106,14 @@ async function apply(run: RunState, dataDir: string): Promise<void> {
 async function compare(run: RunState, store: TileStore): Promise<void> {
   await comparePositions(run, store);
   const { content, repo, answers } = run;
+  const views = new Map([...repo.views.values()].map((view) => [view.namespace, view]));
   const truth = new StateTruth({
+    // Nothing was rebuilt there.
+    namespaces: {
+      viewIn: (namespace) => views.get(namespace)!,
+      active: async (view) => view,
+      watermarkNames: (namespace) => run.namespaces.watermarkNames(namespace),
+    },
     ...{ repo, store, content, shards: SHARDS_EMBEDDED, comparison: run.comparison, clock: run.clock },
     clockSkewMs: run.plan.clockSkewMs,
     seed: run.seed,
@@ -115,12 +122,13 @@ async function compare(run: RunState, store: TileStore): Promise<void> {
     step: () => run.scheduler.steps,
   });
   for (const view of repo.views.values()) {
+    const active = await run.namespaces.active(view);
     const lowMs = view.keepsForever ? 0 : retentionLowMs(view, run.clock.nowMs() + run.plan.clockSkewMs);
     const within = (held: ReadonlySet<OracleEvent>): Set<OracleEvent> =>
       new Set([...held].filter(({ timeMs }) => timeMs >= lowMs));
     for (const { key } of content.keysOf(view)) {
-      const held = within(await run.truth.held(view, key));
-      if (run.truth.isUnsure(view, key)) {
+      const held = within(await run.truth.held(active, key));
+      if (run.truth.isUnsure(active, key)) {
         truth.markUnsure(view, key);
         continue;
       }
@@ -140,11 +148,13 @@ async function compare(run: RunState, store: TileStore): Promise<void> {
 /** Both have applied all of the log. */
 async function comparePositions(run: RunState, store: TileStore): Promise<void> {
   const partitions = await run.log.partitions();
-  for (const { namespace, name } of run.repo.views.values()) {
+  for (const view of run.repo.views.values()) {
+    const { namespace, name } = view;
+    const active = (await run.namespaces.active(view)).namespace;
     for (let partition = 0; partition < partitions; partition++) {
-      const mark = { namespace, source: run.log.source, partition };
-      const [simulated] = await run.store.readWatermarks(0, [mark]);
-      const [embedded] = await store.readWatermarks(0, [mark]);
+      const mark = { source: run.log.source, partition };
+      const [simulated] = await run.store.readWatermarks(0, [{ ...mark, namespace: active }]);
+      const [embedded] = await store.readWatermarks(0, [{ ...mark, namespace }]);
       if ((simulated?.nextOffset ?? 0) !== (embedded?.nextOffset ?? 0))
         throw new Mismatch(`view ${name}, partition ${partition}: embedded stands at another offset`);
     }
@@ -154,15 +164,24 @@ async function comparePositions(run: RunState, store: TileStore): Promise<void> 
 /** Question by question, as both serve it. */
 async function compareAnswers(run: RunState, store: TileStore): Promise<void> {
   const service = run.repo.services.get('everything')!;
-  const reader = (of: Pick<TileStore, 'read'>, shards: number): FeatureReader =>
+  const active = new Map<CompiledView, CompiledView>();
+  for (const view of run.repo.views.values()) active.set(view, await run.namespaces.active(view));
+  const reader = (
+    of: Pick<TileStore, 'read'>,
+    shards: number,
+    namespaceOf: (view: CompiledView) => string,
+  ): FeatureReader =>
     new FeatureReader({
-      ...{ service, store: of, shards },
+      ...{ service, store: of, shards, namespaceOf },
       isCatchingUp: () => false,
       onEvaluationError: (_view, error) => {
         throw error;
       },
     });
-  const readers = [reader(run.store, SHARDS), reader(store, SHARDS_EMBEDDED)] as const;
+  const readers = [
+    reader(run.store, SHARDS, (view) => active.get(view)!.namespace),
+    reader(store, SHARDS_EMBEDDED, ({ namespace }) => namespace),
+  ] as const;
   const keysOf = (entity: string): Set<string> => {
     const views = [...run.repo.views.values()].filter((view) => view.entity.name === entity);
     return new Set(views.flatMap((view) => [...run.content.keysOf(view)].map(({ key }) => key)));
@@ -178,7 +197,7 @@ async function compareAnswers(run: RunState, store: TileStore): Promise<void> {
     const [embedded] = await readers[1].read([question]);
     for (const { view, features } of service.views) {
       const key = keys.get(view.entity.name)!;
-      if (run.truth.isUnsure(view, key)) continue;
+      if (run.truth.isUnsure(active.get(view)!, key)) continue;
       for (const { name } of features) {
         const { slot } = readers[0].output.find((at) => at.name === name)!;
         compareAnswer(view, key, name, simulated![slot]!, embedded![slot]!);

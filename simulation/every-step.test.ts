@@ -10,6 +10,7 @@ describe('a run of few events ends in the right values whatever single step is d
       expect(failure).toBeNull();
       expect(runs).toBeGreaterThan(300);
       expect(faults['consumer killed']! + faults['compactor killed']!).toBeGreaterThan(75);
+      expect(faults['rebuild worker killed']!).toBeGreaterThan(75);
     }, 300_000);
   }
 });

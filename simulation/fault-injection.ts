@@ -8,6 +8,9 @@ import { injectRegistryFaults } from './registry-faults.ts';
 import { type RunState, SHARDS } from './run-state.ts';
 import type { Actor } from './scheduler.ts';
 
+/** Workers at a time. */
+const REBUILDS_MAX = 2;
+
 export class FaultInjection {
   readonly #run: RunState;
   readonly #processes: Processes;
@@ -70,7 +73,7 @@ export class FaultInjection {
     if (random.chance(plan.suspended) && processes.workers.length > 0) {
       processes.suspend(random.pick(processes.workers), random.between(20, 600));
       // The worst moment for the store to fall back: a zombie holds what it read, and will write.
-      if (random.chance(plan.fellBack === 0 ? 0 : 0.5)) this.#fallBack(random.between(1, 12), false);
+      if (random.chance(plan.fellBackUnderZombie)) this.#fallBack(random.between(1, 12), false);
     }
     if (random.chance(plan.secondOwner) && processes.workers.length < 10) {
       faults.add('second owner of a partition');
@@ -87,6 +90,7 @@ export class FaultInjection {
     }
     if (random.chance(plan.truncated)) await this.#truncate();
     if (random.chance(plan.wiped)) this.#wipe();
+    this.#injectRebuilds();
     injectRegistryFaults(run);
     this.#readers.inject();
     if (!run.mended && random.chance(plan.mended)) this.#mend();
@@ -99,13 +103,24 @@ export class FaultInjection {
     }
   }
 
+  #injectRebuilds(): void {
+    const { random, plan, repo } = this.#run;
+    const processes = this.#processes;
+    const views = [...repo.views.keys()];
+    const rebuilds = processes.workers.filter(({ kind }) => kind === 'rebuild').length;
+    if (rebuilds < REBUILDS_MAX && random.chance(plan.rebuilt)) {
+      processes.spawnRebuild(random.pick(views), random.chance(0.3));
+    }
+    if (random.chance(plan.rebuildAborted)) processes.spawnAbort(random.pick(views));
+  }
+
   /** Every process of the broken version ends, and one of the mended version starts. */
   #mend(): void {
     this.#run.faults.add('dead letters mended');
     this.#run.mended = true;
-    for (const { actor, partition } of [...this.#processes.workers]) {
-      this.#run.scheduler.kill(actor);
-      this.#processes.respawn(partition);
+    for (const worker of [...this.#processes.workers]) {
+      this.#run.scheduler.kill(worker.actor);
+      this.#processes.respawn(worker);
     }
   }
 

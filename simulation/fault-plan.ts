@@ -12,6 +12,8 @@ export interface FaultPlan {
   /** The store falls back to an earlier moment, in one shard or in all. */
   readonly fellBack: number;
   readonly wiped: number;
+  /** The same, when somebody is suspended: a probability of that. */
+  readonly fellBackUnderZombie: number;
   readonly lettersFail: number;
   /** For a while most replies are lost. */
   readonly lossBurst: number;
@@ -24,6 +26,14 @@ export interface FaultPlan {
   readonly replayKilled: number;
   /** Somebody begins to replay dead letters before that is mended: what cannot be used is a letter again. */
   readonly replayedEarly: number;
+  /** Somebody rebuilds a view, or goes on with it. */
+  readonly rebuilt: number;
+  /** Somebody ends a rebuild that is under way. */
+  readonly rebuildAborted: number;
+  /** How long what was read before a switch is kept applied, ms. */
+  readonly graceMs: number;
+  /** So near the log's end consumers apply what is being filled as well. */
+  readonly joinWithinRecords: number;
   readonly registryAway: number;
   readonly registrySlow: number;
   readonly schemaLost: number;
@@ -83,6 +93,7 @@ export const CALM: FaultPlan = {
   secondOwner: 0,
   fellBack: 0,
   wiped: 0,
+  fellBackUnderZombie: 0,
   lettersFail: 0,
   lossBurst: 0,
   truncated: 0,
@@ -90,6 +101,10 @@ export const CALM: FaultPlan = {
   replayed: 0,
   replayKilled: 0,
   replayedEarly: 0,
+  rebuilt: 0,
+  rebuildAborted: 0,
+  graceMs: 3_000,
+  joinWithinRecords: 2,
   registryAway: 0,
   registrySlow: 0,
   schemaLost: 0,
@@ -144,12 +159,17 @@ export function planFaults(seed: number): FaultPlan {
   const random = new SeededRandom(Math.imul(seed, 0x85ebca6b) ^ 0x27d4eb2f);
   const mostly = (rate: number): number => (random.chance(0.85) ? rate : 0);
   const sometimes = (share: number, rate: number): number => (random.chance(share) ? rate : 0);
+  const rebuilt = sometimes(0.5, 0.003);
+  // A store that falls back every moment loses the record of a rebuild long before it is done.
+  const lossesOf = rebuilt > 0 && random.chance(0.7) ? 0.1 : 1;
+  const fellBack = mostly(0.006) * lossesOf;
   const plan: FaultPlan = {
     killed: mostly(0.01),
     suspended: mostly(0.01),
     secondOwner: mostly(0.004),
-    fellBack: mostly(0.006),
-    wiped: mostly(0.0008),
+    fellBack,
+    fellBackUnderZombie: fellBack === 0 ? 0 : 0.5 * lossesOf,
+    wiped: mostly(0.0008) * lossesOf,
     lettersFail: mostly(0.005),
     lossBurst: sometimes(0.3, 0.002),
     truncated: sometimes(0.2, 0.004),
@@ -171,6 +191,10 @@ export function planFaults(seed: number): FaultPlan {
     clockSkewMs: sometimes(0.4, 1_000),
     formerVersion: sometimes(0.25, 0.4),
     replayedEarly: sometimes(0.3, 0.003),
+    rebuilt,
+    rebuildAborted: sometimes(0.3, 0.001),
+    graceMs: random.pick([0, 3_000, 10_000]),
+    joinWithinRecords: random.pick([0, 2, 8]),
     registryAway: mostly(0.003),
     registrySlow: mostly(0.003),
     schemaLost: sometimes(0.5, 0.003),

@@ -23,6 +23,7 @@ import type { SeededRandom } from '../engine/testing/random.ts';
 import { ROOT_FIELD } from '../engine/tiles/grid.ts';
 import type { FaultCounts } from './faults.ts';
 import type { Mutation } from './mutations.ts';
+import { PARTITIONS_MAX } from './run-state.ts';
 import type { Actor, Scheduler } from './scheduler.ts';
 
 /** A call failed and nobody knows whether it took effect. */
@@ -223,11 +224,34 @@ export class FaultyStore implements TileStore {
   }
 
   async compareAndSetRecord(write: RecordWrite): Promise<boolean> {
-    return this.#write(() => this.#store.compareAndSetRecord(write));
+    return this.#write(async () => {
+      if (this.#mutation !== 'record_no_cas') return this.#store.compareAndSetRecord(write);
+      const [present] = await this.#store.readRecords([write.name]);
+      return this.#store.compareAndSetRecord({ ...write, expected: present?.token ?? null });
+    });
   }
 
   async dropWatermarks(shard: number, namespace: string): Promise<void> {
-    return this.#write(() => this.#store.dropWatermarks(shard, namespace));
+    return this.#write(async () => {
+      if (this.#mutation === 'states_before_watermarks') await this.#dropBelow(shard, namespace);
+      await this.#store.dropWatermarks(shard, namespace);
+    });
+  }
+
+  /** States only; the watermarks some steps later. */
+  async #dropBelow(shard: number, namespace: string): Promise<void> {
+    const names = Array.from({ length: PARTITIONS_MAX }, (_, partition) => {
+      return { namespace, source: 'swipes', partition };
+    });
+    const marks = await this.#store.readWatermarks(shard, names);
+    await this.#store.dropWatermarks(shard, namespace);
+    await this.#store.dropStates({ shard, namespace });
+    const incarnation = await this.#store.incarnation(shard);
+    for (const [i, next] of marks.entries()) {
+      if (next === null) continue;
+      await this.#store.moveWatermarks([{ shard, name: names[i]!, expected: null, incarnation, next }]);
+    }
+    for (let steps = 0; steps < STALE_STEPS; steps++) await this.#gate();
   }
 
   async dropStates(args: Parameters<TileStore['dropStates']>[0]): Promise<DroppedStates | null> {

@@ -1,5 +1,4 @@
 /** What must be so when all faults have stopped and everything has caught up, beside the values. */
-import { shardOf } from '../ingest/view-writer.ts';
 import { Mismatch } from './mismatch.ts';
 import { type RunState, SHARDS } from './run-state.ts';
 
@@ -10,9 +9,10 @@ export class HealedChecks {
     this.#run = run;
   }
 
-  /** I3: watermarks stand at the log's end, never beyond. */
+  /** I3: watermarks of what is read stand at the log's end, never beyond. */
   async watermarks(when: string): Promise<void> {
-    for (const view of this.#run.repo.views.values()) {
+    for (const defined of this.#run.repo.views.values()) {
+      const view = await this.#run.namespaces.active(defined);
       for (let partition = 0; partition < (await this.#run.log.partitions()); partition++) {
         const { endOffset } = await this.#run.log.ends(partition);
         for (let shard = 0; shard < SHARDS; shard++) {
@@ -48,12 +48,8 @@ export class HealedChecks {
   async due(when: string): Promise<void> {
     for (let shard = 0; shard < SHARDS; shard++) {
       let states = 0;
-      for (const view of this.#run.repo.views.values()) {
-        for (const { key } of this.#run.content.keysOf(view)) {
-          if (shardOf(key, SHARDS) !== shard) continue;
-          const address = { namespace: view.namespace, key, shard };
-          if ((await this.#run.store.read([{ address, fields: [] }]))[0]!.head !== null) states++;
-        }
+      for (const view of this.#run.namespaces.all()) {
+        states += await this.#run.namespaces.states(view, shard);
       }
       const due = await this.#run.store.countDue(shard, Number.POSITIVE_INFINITY);
       if (due !== states) {

@@ -50,7 +50,8 @@ export class LogContent {
   readonly #withIds: boolean;
   readonly #isPoison: (event: SimulatedEvent) => boolean;
   readonly #events = new Map<SimulatedEvent, OracleEvent>();
-  readonly #byKey = new Map<CompiledView, Map<string, KeyOccurrences>>();
+  /** By name of the view: the same in each of its namespaces. */
+  readonly #byKey = new Map<string, Map<string, KeyOccurrences>>();
   readonly #byPlace = new Map<string, Occurrence>();
   readonly #placeOf = new WeakMap<Uint8Array, string>();
   readonly #decoded = new Set<string>();
@@ -69,7 +70,7 @@ export class LogContent {
     this.#repo = args.repo;
     this.#withIds = args.withIds;
     this.#isPoison = args.isPoison;
-    for (const view of args.repo.views.values()) this.#byKey.set(view, new Map());
+    for (const view of args.repo.views.values()) this.#byKey.set(view.name, new Map());
   }
 
   /** Every event, once, as the oracle takes it. */
@@ -78,11 +79,11 @@ export class LogContent {
   }
 
   keysOf(view: CompiledView): Iterable<KeyOccurrences> {
-    return this.#byKey.get(view)!.values();
+    return this.#byKey.get(view.name)!.values();
   }
 
   ofKey(view: CompiledView, key: string): readonly Occurrence[] {
-    return this.#byKey.get(view)!.get(key)?.occurrences ?? [];
+    return this.#byKey.get(view.name)!.get(key)?.occurrences ?? [];
   }
 
   /** The record there. */
@@ -147,7 +148,7 @@ export class LogContent {
     for (const view of this.#repo.views.values()) {
       const key = view.keyOf(event.row);
       if (key === null || view.project(event.row) === null) continue;
-      const keys = this.#byKey.get(view)!;
+      const keys = this.#byKey.get(view.name)!;
       const known = keys.get(key);
       if (known === undefined) keys.set(key, { view, key, occurrences: [occurrence] });
       else known.occurrences.push(occurrence);

@@ -30,6 +30,15 @@ export const MUTATIONS = {
   letters_not_awaited: 'the watermark moves before dead letters are written',
   unapplied_forgotten: 'a watermark counts as applied what it passes with a dead letter',
   lost_schema_passed: 'a record whose schema the registry has lost is passed over like an applied one',
+  join_without_watermark:
+    'a rebuild takes a partition without a watermark for one that is as far as what is read',
+  rebuild_gap_silent: 'a rebuild does not look whether the log has lost what the present state counts',
+  rebuild_letters_forgotten: 'a rebuild writes no letter of what it cannot use and the present state counts',
+  rebuild_states_not_awaited: 'a rebuild moves watermarks before its states are written',
+  record_no_cas: 'the record that says where a state lies is written whatever its token',
+  active_retired: 'a namespace is removed although it is the one that is read',
+  grace_forgotten: 'a namespace is removed while processes apply it still',
+  states_before_watermarks: 'of a namespace that is removed the states go before the watermarks',
   other_key: 'an answer is made of the state that was read before it',
   marks_not_compared:
     'a reader does not compare what it reads with the mark of the shard that it saw with the watermarks',

@@ -1,13 +1,12 @@
 /** Appends events to the log until there are enough of them: new, repeated, late, of one moment; and holes. */
 import { mergesForGood } from '../engine/tiles/state-update.ts';
 import type { Processes } from './processes.ts';
-import type { RunState } from './run-state.ts';
+import { PARTITIONS_MAX, type RunState } from './run-state.ts';
 import type { Actor } from './scheduler.ts';
 import type { SimulatedEvent } from './simulated-event.ts';
 import { eventBytes, LOSABLE_SCHEMAS, STEADY_SCHEMA, UNUSABLE_RECORDS } from './simulated-records.ts';
 import { POISON_AMOUNT } from './simulation-repo.ts';
 
-const PARTITIONS_MAX = 4;
 const KEYS = ['a', 'b', 'c', ''] as const;
 /** Half of the dedupe horizon: for so long every view tells a repeat. */
 const REPEATABLE_MS = 10_000;

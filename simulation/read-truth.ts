@@ -57,17 +57,15 @@ export interface CurrentBounds {
 
 export class ReadTruth {
   readonly #run: RunState;
-  readonly #views: ReadonlyMap<string, CompiledView>;
 
   constructor(run: RunState) {
     this.#run = run;
-    this.#views = new Map([...run.repo.views.values()].map((view) => [view.namespace, view]));
   }
 
   /** To be called at the instant at which a state is read. */
   async stateSeen({ namespace, key }: StateAddress): Promise<StateSeen> {
-    const { truth } = this.#run;
-    const view = this.#views.get(namespace)!;
+    const { truth, namespaces } = this.#run;
+    const view = namespaces.viewIn(namespace);
     const held = await truth.held(view, key);
     return {
       ...{ view, key, held },

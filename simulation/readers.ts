@@ -95,8 +95,8 @@ export class Readers {
   #stopIngest(steps: number): void {
     this.#run.faults.add('nothing was applied while a reader could not see');
     this.#run.ingestStoppedUntil = this.#run.scheduler.steps + steps;
-    for (const { actor, partition } of this.#processes.workers) {
-      if (partition !== null) this.#run.scheduler.suspend(actor, steps);
+    for (const { actor, kind } of this.#processes.workers) {
+      if (kind === 'consumer') this.#run.scheduler.suspend(actor, steps);
     }
   }
 

@@ -9,6 +9,7 @@ import { type Disturbance, FaultCounts } from './faults.ts';
 import { SimulatedLetters } from './letter-replay.ts';
 import { LogContent } from './log-content.ts';
 import type { Mutation } from './mutations.ts';
+import { Namespaces } from './namespaces.ts';
 import { OracleComparison } from './oracle-comparison.ts';
 import { Scheduler } from './scheduler.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -27,6 +28,9 @@ export interface SimulationOptions {
 }
 
 export const SHARDS = 3;
+export const PARTITIONS_MAX = 4;
+/** Between the end of a namespace's time and its removal, ms: more than any two clocks are apart. */
+export const REMOVED_AFTER_MS = 3_000;
 const START_MS = 1_700_000_000_000;
 
 export class RunState {
@@ -45,6 +49,7 @@ export class RunState {
   readonly store: WatchedStore;
   readonly log: MemoryEventLog;
   readonly content: LogContent;
+  readonly namespaces: Namespaces;
   readonly comparison: OracleComparison;
   readonly truth: StateTruth;
   readonly faults = new FaultCounts();
@@ -84,8 +89,10 @@ export class RunState {
     // The dedupe would hide a floor that fails: half of the runs have no ids.
     this.withIds = seed % 2 === 0;
     this.repo = simulationRepo(this.withIds, 'present', true);
-    this.store = new WatchedStore({ random: () => this.random.hex64(), historyLimit: 400 }, () =>
-      this.watched ? this.truth : null,
+    this.store = new WatchedStore(
+      { random: () => this.random.hex64(), historyLimit: 400 },
+      () => (this.watched ? this.truth : null),
+      () => this.namespaces,
     );
     this.log = new MemoryEventLog({
       source: 'swipes',
@@ -98,12 +105,24 @@ export class RunState {
       withIds: this.withIds,
       isPoison: ({ amount }) => amount === POISON_AMOUNT,
     });
+    this.namespaces = new Namespaces({
+      repo: this.repo,
+      store: this.store,
+      log: this.log,
+      content: this.content,
+      clock: this.clock,
+      clockSkewMs: this.plan.clockSkewMs,
+      removedAfterMs: REMOVED_AFTER_MS,
+      shards: SHARDS,
+      faults: this.faults,
+    });
     this.comparison = new OracleComparison(this.clock);
     this.truth = new StateTruth({
       comparison: this.comparison,
       repo: this.repo,
       store: this.store,
       content: this.content,
+      namespaces: this.namespaces,
       shards: SHARDS,
       clock: this.clock,
       clockSkewMs: this.plan.clockSkewMs,

@@ -4,7 +4,8 @@
  * A state says itself which records it has taken in: those below the floor of their partition, those whose rows are in
  * the tail, and the early offsets. So its answers can be compared with the oracle over exactly these, after every
  * write (I2, I4, I5), and whenever a watermark moves, every usable record of the shard below it must be among them, or
- * repeat an event that is (I3). Nothing here passes a gate or takes from the run's randomness: a run goes the same way
+ * repeat an event that is (I3). So it is in every namespace of a view by itself, and in the end what is read of the view, from
+ * whichever it is, is compared with the oracle over the whole log. Nothing here passes a gate or takes from the run's randomness: a run goes the same way
  * whether it is watched or not.
  */
 import { ByteReader } from '../engine/bytes.ts';
@@ -21,14 +22,22 @@ import { type AskedEvent, WindowRead } from '../engine/windows/window-read.ts';
 import { shardOf } from '../ingest/view-writer.ts';
 import { isCareful, type LogContent, type Occurrence, type Place } from './log-content.ts';
 import { Mismatch } from './mismatch.ts';
+import type { Namespaces, Switch } from './namespaces.ts';
 import type { OracleComparison } from './oracle-comparison.ts';
 import type { StoreWatcher } from './watched-store.ts';
+
+/** Which view's state lies where. */
+type KnownNamespaces = Pick<Namespaces, 'viewIn' | 'active' | 'watermarkNames'>;
 
 type Watermarks = ReadonlyMap<number, Watermark | null>;
 
 /** Whether the record is one that the view may not be able to use, for a time at least. */
 const mayBeLetterOf = (view: CompiledView, { poison, schemaLosable }: Occurrence): boolean =>
   schemaLosable || (poison && isCareful(view));
+
+/** Whether the watermark says that the log had lost the record. */
+const isGone = (mark: Watermark | null | undefined, offset: number): boolean =>
+  mark?.gaps?.some(({ fromOffset, toOffset }) => fromOffset <= offset && offset < toOffset) ?? false;
 
 /** The record, or the one that it is a copy of. */
 const originOf = ({ partition, offset, originOffset }: Occurrence): Place => ({
@@ -45,7 +54,7 @@ export class StateTruth implements StoreWatcher {
   readonly #clock: Clock;
   readonly #clockSkewMs: number;
   readonly #random: SeededRandom;
-  /** Keys of which nobody can say what counts, as namespace and key. */
+  /** Keys of which nobody can say what counts, as name of the view and key; or in one namespace, as that and key. */
   readonly #unsure = new Set<string>();
   /**
    * Keys of which one process applied what another wrote a letter of: once it is folded, the state does not say so any
@@ -57,7 +66,7 @@ export class StateTruth implements StoreWatcher {
   readonly #lettered: (view: CompiledView, place: Place) => boolean;
   readonly #poisonCounts: () => boolean;
   readonly #step: () => number;
-  readonly #views: ReadonlyMap<string, CompiledView>;
+  readonly #namespaces: KnownNamespaces;
   readonly #reads = new Map<CompiledView, WindowRead>();
 
   constructor(args: {
@@ -65,6 +74,7 @@ export class StateTruth implements StoreWatcher {
     /** Read past the gates. */
     store: Pick<TileStore, 'read' | 'readWatermarks'>;
     content: LogContent;
+    namespaces: KnownNamespaces;
     shards: number;
     comparison: OracleComparison;
     clock: Clock;
@@ -90,12 +100,12 @@ export class StateTruth implements StoreWatcher {
     this.#lettered = args.lettered;
     this.#poisonCounts = args.poisonCounts;
     this.#step = args.step;
-    this.#views = new Map([...args.repo.views.values()].map((view) => [view.namespace, view]));
+    this.#namespaces = args.namespaces;
   }
 
   /** I2, I4, I5: the state gives the values of what it says it holds. */
   async stateWritten(address: StateAddress): Promise<void> {
-    const view = this.#views.get(address.namespace)!;
+    const view = this.#namespaces.viewIn(address.namespace);
     const [state] = await this.#store.read([{ address, fields: [] }]);
     if (state!.head === null) return;
     const head = this.#decode(view, state!.head);
@@ -111,28 +121,81 @@ export class StateTruth implements StoreWatcher {
     }
   }
 
-  /** The contract does not say what counts for the key from here on: its values are no longer compared. */
+  /** I3: what a watermark says is applied was not removed from under it. */
+  async statesDropped(shard: number, namespace: string): Promise<void> {
+    const names = await this.#namespaces.watermarkNames(namespace);
+    const marks = await this.#store.readWatermarks(shard, names);
+    for (const [i, mark] of marks.entries()) if (mark !== null) await this.watermarkMoved(shard, names[i]!);
+  }
+
+  /**
+   * Nothing that was counted is gone from the log and therefore missing, unless somebody has said that it may be. A state may
+   * hold more than watermarks say, of a chunk under way; that will be missing in the former namespace too.
+   */
+  async switched({ from, to, acceptGap, steady }: Switch): Promise<void> {
+    if (acceptGap) return;
+    for (const shard of steady) {
+      const marks = await this.#marks(shard, to);
+      const former = await this.#marks(shard, from);
+      for (const { key, occurrence } of await this.unheld(to, (at) => at === shard)) {
+        const { partition, offset, event } = occurrence;
+        const wasCounted =
+          offset < (former[partition]?.nextOffset ?? 0) && !isGone(former[partition], offset);
+        if (!isGone(marks[partition], offset) || !wasCounted || this.isUnsure(from, key)) continue;
+        if (!(await this.held(from, key)).has(event)) continue;
+        throw new Mismatch(
+          `view ${to.name}: switched at step ${this.#step()} to a namespace that lacks the record at offset ${offset} of ` +
+            `partition ${partition}, of key '${key}', which the log has lost and the former one counts`,
+        );
+      }
+    }
+  }
+
+  async #marks(shard: number, { namespace }: CompiledView): Promise<readonly (Watermark | null)[]> {
+    return this.#store.readWatermarks(shard, await this.#namespaces.watermarkNames(namespace));
+  }
+
+  /** The contract does not say what counts for the key from here on: its values are no longer compared, in any namespace. */
   markUnsure(view: CompiledView, key: string): void {
-    this.#unsure.add(view.namespace + key);
+    this.#unsure.add(`${view.name} ${key}`);
+  }
+
+  /** The same of one namespace: another one may hold what counts. */
+  #markUnsureThere({ namespace }: CompiledView, key: string): void {
+    this.#unsure.add(namespace + key);
   }
 
   /** I3: what is below the watermark is in the states of the shard, or has a dead letter, or it says itself that it is missing. */
   async watermarkMoved(shard: number, name: WatermarkName): Promise<void> {
-    const view = this.#views.get(name.namespace)!;
+    const view = this.#namespaces.viewIn(name.namespace);
     const { partition } = name;
     const [watermark] = await this.#store.readWatermarks(shard, [name]);
     const { nextOffset: below, gaps = [] } = watermark!;
+    const isGone = (offset: number): boolean =>
+      gaps.some(({ fromOffset, toOffset }) => fromOffset <= offset && offset < toOffset);
     const past = (offset: number): string =>
       `watermark of view ${view.name}, shard ${shard}, partition ${partition}, moved to ${below} at step ` +
       `${this.#step()}, past the record at offset ${offset}`;
     for (const { key, occurrence } of await this.unheld(view, (at) => at === shard)) {
       const { offset } = occurrence;
       if (occurrence.partition !== partition || offset >= below) continue;
-      if (!gaps.some(({ fromOffset, toOffset }) => fromOffset <= offset && offset < toOffset)) {
+      if (!isGone(offset)) {
         if (this.#untold.has(view.namespace + key) && this.#mayRepeatLetter(view, key, occurrence)) continue;
         throw new Mismatch(`${past(offset)} of key '${key}', which is neither applied nor a dead letter`);
       }
-      this.markUnsure(view, key);
+      this.#markUnsureThere(view, key);
+    }
+    if (gaps.length > 0)
+      await this.#copiesGone(view, shard, (at) => at.partition === partition && isGone(at.offset));
+  }
+
+  /** A letter that was replayed does not come again: where its copy is gone as well, nothing of it is left. */
+  async #copiesGone(view: CompiledView, shard: number, isGone: (place: Place) => boolean): Promise<void> {
+    for (const { key, occurrences } of this.#content.keysOf(view)) {
+      const copies = occurrences.filter((at) => at.originOffset !== null && isGone(at));
+      if (copies.length === 0 || shardOf(key, this.#shards) !== shard) continue;
+      const held = await this.held(view, key);
+      if (copies.some(({ event }) => !held.has(event))) this.#markUnsureThere(view, key);
     }
   }
 
@@ -157,7 +220,7 @@ export class StateTruth implements StoreWatcher {
   }
 
   #isUnsureForGood(view: CompiledView, key: string): boolean {
-    return this.#unsure.has(view.namespace + key);
+    return this.#unsure.has(`${view.name} ${key}`) || this.#unsure.has(view.namespace + key);
   }
 
   /** Records that a window may still count and that their states do not hold, nor another record of the same event. */
@@ -220,9 +283,10 @@ export class StateTruth implements StoreWatcher {
     return new Set();
   }
 
-  /** I2: every value, at random times and for random events, against all that is in the log. */
+  /** I2: every value that is read, at random times and for random events, against all that is in the log. */
   async checkAll(when: string): Promise<void> {
-    for (const view of this.#repo.views.values()) {
+    for (const defined of this.#repo.views.values()) {
+      const view = await this.#namespaces.active(defined);
       for (const { key, occurrences } of this.#content.keysOf(view)) {
         if (this.#isUnsureForGood(view, key)) continue;
         const known = occurrences.filter(({ poison }) => !poison || !isCareful(view) || this.#poisonCounts());
@@ -273,7 +337,7 @@ export class StateTruth implements StoreWatcher {
       const belowFloor = offset < (head.floors.get(partition) ?? 0);
       if (!mayBeLetterOf(view, occurrence) || watermark === null || offset >= watermark.nextOffset) {
         if (isKnown || belowFloor) held.add(event);
-        if (belowFloor && !isKnown && this.#isLetterOf(view, occurrence)) this.markUnsure(view, key);
+        if (belowFloor && !isKnown && this.#isLetterOf(view, occurrence)) this.#markUnsureThere(view, key);
         continue;
       }
       const applied = watermark.unapplied!.isApplied(originOf(occurrence).offset);
@@ -284,7 +348,7 @@ export class StateTruth implements StoreWatcher {
         (isKnown ? inTail(occurrence) || !copied.has(`${partition}:${offset}`) : isFolded)
       ) {
         this.#mixed.add(view.namespace + key);
-        if (mergesForGood(view) || view.keepsForever) this.markUnsure(view, key);
+        if (mergesForGood(view) || view.keepsForever) this.#markUnsureThere(view, key);
       }
       if (applied === null && !isKnown) isForgotten = true;
       if (isKnown || (belowFloor && applied === true)) held.add(event);

@@ -10,14 +10,15 @@
  * after a write, one or most of them for a while, or the write lands later; reads of the log fail or are short, its
  * offsets have holes, retention drops what was not applied; records cannot be used, by one view until it is mended or by
  * none ever; the schema registry is away, slow, or has lost a schema, at which consumers wait or write dead letters; dead
- * letters are replayed, too early, or twice where the one who does it is killed in between; partitions are added; events repeat on other partitions,
+ * letters are replayed, too early, or twice where the one who does it is killed in between; views are rebuilt, their workers
+ * killed, suspended, two at once, or ended, and what was read before is removed; partitions are added; events repeat on other partitions,
  * also when the dedupe horizon has passed, share key and time, come late or from the future. Or nothing happens but one
  * `Disturbance` at one step, so that all steps can be tried in turn.
  *
  * What it does not catch: anything inside one store operation (the stores' own contract suite does that), and
  * real time.
  */
-import { Compactor, inOwnNamespaces } from '../compaction/compactor.ts';
+import { Compactor } from '../compaction/compactor.ts';
 import type { Answer } from './answers.ts';
 import { compareWithEmbedded } from './embedded-comparison.ts';
 import { FaultInjection } from './fault-injection.ts';
@@ -27,7 +28,7 @@ import { Mismatch } from './mismatch.ts';
 import { Processes } from './processes.ts';
 import { Producer } from './producer.ts';
 import { Readers } from './readers.ts';
-import { RunState, SHARDS, type SimulationOptions } from './run-state.ts';
+import { REMOVED_AFTER_MS, RunState, SHARDS, type SimulationOptions } from './run-state.ts';
 
 export interface SimulationResult {
   readonly seed: number;
@@ -103,6 +104,8 @@ class World {
     this.#run.scheduler.spawn('producer', (actor) => this.#producer.produce(actor));
     for (let p = 0; p < (await this.#run.log.partitions()); p++) this.#processes.spawnConsumer(p);
     for (let c = this.#run.random.between(1, 2); c > 0; c--) this.#processes.spawnCompactor();
+    if (this.#run.calm)
+      this.#processes.spawnRebuild(this.#run.random.pick([...this.#run.repo.views.keys()]), false);
     this.#readers.start();
     while (this.#producer.producing) {
       await this.#injection.inject();
@@ -162,6 +165,7 @@ class World {
     }
     const areBusy = (): boolean => this.#processes.workers.some(({ actor }) => actor.alive && !actor.ended);
     while (areBusy() || this.#readers.areBusy) await this.#step();
+    await this.#endRebuilds();
     // Once more: a zombie may have gone on after the fresh consumers had ended.
     for (let p = 0; p < (await this.#run.log.partitions()); p++) {
       const actor = this.#processes.spawnConsumer(p);
@@ -171,18 +175,32 @@ class World {
     await this.#checks.letters(when);
   }
 
+  /** What is being built is finished by somebody else, or given up. */
+  async #endRebuilds(): Promise<void> {
+    const { repo, namespaces, random, truncated } = this.#run;
+    for (const view of repo.views.values()) {
+      while ((await namespaces.binding(view)).building !== null) {
+        const actor = random.chance(0.7)
+          ? this.#processes.spawnRebuild(view.name, truncated)
+          : this.#processes.spawnAbort(view.name);
+        while (!actor.ended) await this.#step();
+      }
+    }
+  }
+
+  /** Folds and expires what is due, and then removes what is not read any more. */
   async #compactAll(): Promise<void> {
     this.#run.clock.advanceTo(this.#run.clock.nowMs() + 10_000);
     const actor = this.#run.scheduler.spawn('last compactor', async (self) => {
       const writing = this.#processes.writing(self);
+      const views = [...this.#run.repo.views.values()];
+      const bindings = this.#processes.bindings(views, writing);
+      await this.#processes.look(bindings, views);
       const compactor = new Compactor(
-        inOwnNamespaces(this.#run.repo.views.values()),
+        (namespace) => bindings.inNamespace(namespace),
         writing,
         this.#processes.completeness(writing),
-        {
-          batchSize: 4,
-          leaseMs: 1_000,
-        },
+        { batchSize: 4, leaseMs: 1_000 },
       );
       for (let shard = 0; shard < SHARDS; shard++) {
         let idle = 0;
@@ -193,8 +211,15 @@ class World {
           this.#run.clock.advanceTo(this.#run.clock.nowMs() + 1_100);
         }
       }
+      const { graceMs, clockSkewMs } = this.#run.plan;
+      const untilMs = this.#run.clock.nowMs() + graceMs + REMOVED_AFTER_MS + 2 * clockSkewMs;
+      if (await this.#run.namespaces.isAnyRetiring()) this.#run.clock.advanceTo(untilMs);
+      const retirement = this.#processes.retirement(bindings, views, writing);
+      // What is found to be in use again is removed by the next round.
+      for (let round = 0; round < 2; round++) await retirement.remove();
     });
     while (!actor.ended) await this.#step();
+    await this.#run.namespaces.checkRemoved('after compaction');
   }
 
   async #check(when: string): Promise<void> {
