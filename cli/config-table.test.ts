@@ -46,4 +46,20 @@ describe('documentation of the settings', () => {
       }
     }
   });
+
+  it('stands in --help below what is the command’s own', () => {
+    const rebuild = buildProgram().commands.find((command) => command.name() === 'rebuild')!;
+    const help = rebuild.helpInformation();
+    const order = [
+      'Options:',
+      '--view <name>',
+      '--help',
+      'Settings (',
+      '--config <file>',
+      '--kafka <brokers>',
+    ];
+    const at = order.map((text) => help.indexOf(text));
+    expect(at).toEqual([...at].sort((a, b) => a - b));
+    expect(at[0]).toBeGreaterThan(0);
+  });
 });

@@ -20,16 +20,19 @@ import { CONFIG_FILE_ENV, type Command as CommandName, type Config, SETTINGS } f
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
+/** What many commands have, in their help below the options of their own. */
+const SETTINGS_HEADING = 'Settings (also as variables, env, or as keys of the --config file):';
+
 /** Adds the flags of the command's settings. Values are checked by `loadConfig`, all at once. */
 function withSettings(command: Command, name: CommandName): Command {
-  command.option('--config <file>', `JSON file with settings (env: ${CONFIG_FILE_ENV})`);
+  const add = (option: Option): Command => command.addOption(option.helpGroup(SETTINGS_HEADING));
+  add(new Option('--config <file>', `JSON file with settings (env: ${CONFIG_FILE_ENV})`));
   for (const setting of SETTINGS) {
     if (!setting.commands.includes(name)) continue;
     const notes = `(default: ${setting.defaultText.replaceAll('`', '')}, env: ${setting.env})`;
     // Commander turns --data-dir into dataDir: the key.
-    command.addOption(new Option(setting.flag, `${setting.description.replaceAll('`', '')} ${notes}`));
-    if (setting.negatable)
-      command.addOption(new Option(setting.flag.replace('--', '--no-'), `switch that off`));
+    add(new Option(setting.flag, `${setting.description.replaceAll('`', '')} ${notes}`));
+    if (setting.negatable) add(new Option(setting.flag.replace('--', '--no-'), `switch that off`));
   }
   return command;
 }
@@ -52,6 +55,18 @@ export function buildProgram(): Command {
     .description('A real-time feature engine: events in, exact sliding-window features out.')
     .version(packageVersion(), '--version', 'print the version')
     .helpOption('--help', 'print this help')
+    .configureHelp({
+      groupItems(_, visible, headingOf) {
+        const groups = new Map<string, typeof visible>();
+        for (const item of visible) {
+          const heading = headingOf(item);
+          groups.set(heading, [...(groups.get(heading) ?? []), item]);
+        }
+        const settings = groups.get(SETTINGS_HEADING);
+        if (settings !== undefined && groups.delete(SETTINGS_HEADING)) groups.set(SETTINGS_HEADING, settings);
+        return groups;
+      },
+    })
     .showHelpAfterError('(--help shows what there is)');
 
   withSettings(program.command('up'), 'up')

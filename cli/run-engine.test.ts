@@ -65,6 +65,16 @@ test('an engine that cannot go on is closed, and the process exits with 1 and th
   expect(close).toHaveBeenCalledOnce();
 });
 
+test('what is not well although it serves is said at the start, as /readyz says it', async () => {
+  const { text } = observed();
+  const readiness = () => ({ reasons: ['source logins, partition 0: records were gone'] });
+  await runEngine(
+    config,
+    planOf(async () => engineWith({ failed: failure(), readiness })),
+  ).catch(() => {});
+  expect(text()).toMatch(/\n {2}not ready {2}source logins, partition 0: records were gone\n/);
+});
+
 test.each(['before it is ready', 'afterwards'])(
   'the reason is not lost where closing does not end: a failure %s',
   async (when) => {

@@ -43,6 +43,8 @@ export interface Engine {
   /** Rejects when the process should end. */
   readonly failed?: Promise<never>;
   ready(): Promise<void>;
+  /** What /readyz answers: it may serve although not all is well. */
+  readiness?(): { readonly reasons: readonly string[] };
   close(): Promise<void>;
 }
 
@@ -89,6 +91,7 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
       warnIfOpen(config.host);
       await catchUp(engine, plan, shutdown.signal);
       if (!shutdown.signal.aborted) {
+        for (const reason of engine.readiness?.().reasons ?? []) print(`  not ready  ${reason}`);
         if (engine.push !== null) {
           simulator = startSimulator(config, engine.push, simulate, logger);
           const rate = `${config.simulateRate} events/s; --no-simulate switches it off`;

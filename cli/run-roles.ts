@@ -1,7 +1,12 @@
 /** `millrace ingest`, `serve` and `compact`, and `up` over Kafka and Redis: roles on servers of their own. */
 import type { BackendSettings } from '../distributed/backend.ts';
 import { openDistributed, type Role } from '../distributed/runtime.ts';
-import { StoreFormatError, StoreSetupError, StoreUnavailableError } from '../engine/store/store-errors.ts';
+import {
+  StoreFormatError,
+  StoreSetupError,
+  StoreUnavailableError,
+  StoreUnusedError,
+} from '../engine/store/store-errors.ts';
 import { RegistryUnavailableError } from '../ingest/decoding/schema-registry.ts';
 import {
   ConsumerStalledError,
@@ -66,6 +71,7 @@ export function explain(error: unknown): CliError | null {
     error instanceof StoreUnavailableError ||
     error instanceof StoreSetupError ||
     error instanceof StoreFormatError ||
+    error instanceof StoreUnusedError ||
     error instanceof RegistryUnavailableError;
   return known ? new CliError(withFlags(error), { cause: error }) : null;
 }

@@ -23,7 +23,7 @@ import type { KafkaSettings } from '../ingest/log/kafka/kafka-client.ts';
 import { deadLetterTopic, type KafkaDeadLetters } from '../ingest/log/kafka/kafka-dead-letters.ts';
 import { KafkaConnection } from '../ingest/log/kafka/kafka-log.ts';
 import type { KafkaLogReader } from '../ingest/log/kafka/kafka-log-reader.ts';
-import { sourceTopicProblems } from '../ingest/log/kafka/source-topic.ts';
+import { appendTimeProblem } from '../ingest/log/kafka/source-topic.ts';
 import type { KafkaLogInfo } from '../ingest/log/kafka/topic-offsets.ts';
 import type { KafkaLogWriter } from '../ingest/log/kafka/topic-writer.ts';
 import { sourceAppendReachMs } from '../roles/log-reach.ts';
@@ -144,7 +144,7 @@ class KafkaRedisBackend implements Backend {
       await this.#topic(topic, { retentionMs });
       if (roles.has('serve')) await this.#writer(source).connect();
       if (!ingests) continue;
-      await this.#warnOf(topic, source);
+      await this.#warnOf(topic);
       await this.#topic(
         this.#connection.info({ ...topicOf(source), topic: deadLetterTopic(topicOf(source).topic) }),
         { retentionMs: Math.max(source.retentionMs, LETTERS_RETENTION_MIN_MS) },
@@ -231,13 +231,10 @@ class KafkaRedisBackend implements Backend {
     }
   }
 
-  async #warnOf(info: KafkaLogInfo, source: CompiledSource): Promise<void> {
+  async #warnOf(info: KafkaLogInfo): Promise<void> {
     const settings = await info.sourceSettings();
-    for (const problem of settings === null
-      ? []
-      : sourceTopicProblems(settings, sourceAppendReachMs(source))) {
-      this.#logger.warn({ topic: info.topic }, `Kafka: ${problem}`);
-    }
+    const problem = settings === null ? null : appendTimeProblem(settings);
+    if (problem !== null) this.#logger.warn({ topic: info.topic }, `Kafka: ${problem}`);
   }
 
   async #topic(info: KafkaLogInfo, retention: { readonly retentionMs: number }): Promise<void> {

@@ -71,6 +71,9 @@ describeWithServices(['kafka', 'redis'], 'dead letters in topics', () => {
     );
     const [shown] = await desk.show('swipes', { partition: 0, offset: 1 }, true);
     expect(Buffer.from(shown!.value!).toString()).toBe(swipe(13).value);
+    expect(shown!.message).toBe('view careful, filter: it threw an error (Error)');
+    expect(shown!.thrown).toBe('Error: an unlucky number');
+    expect(JSON.stringify(listed)).not.toContain('unlucky');
     expect((await desk.show('swipes', { partition: 0, offset: 1 }, false))[0]!.value).toBeNull();
     await broken.close();
 
@@ -90,6 +93,7 @@ describeWithServices(['kafka', 'redis'], 'dead letters in topics', () => {
     expect(String(copy.key)).toBe('k');
     expect(copy.headers!.trace).toEqual([Buffer.from('1'), Buffer.from('2')]);
     expect(String(copy.headers!['millrace-reason'])).toBe('mine');
+    expect(copy.headers).not.toHaveProperty('millrace-thrown');
     expect(String(copy.headers!['millrace-origin'])).toBe(`${deployment.topicOf('swipes')}/0/1`);
 
     // What cannot be mended is a letter again, and named.
@@ -99,6 +103,16 @@ describeWithServices(['kafka', 'redis'], 'dead letters in topics', () => {
     });
     await mended.caughtUp();
     await until('it is a letter again', async () => (await desk.list('swipes', {}, 10)).total === 2);
+
+    // Nor ever will be: it is no letter that somebody has to look at any more.
+    const hopeless = { partition: 1, offset: 2 };
+    expect(await desk.discard('swipes', [hopeless, { partition: 1, offset: 99 }])).toBe(1);
+    expect((await desk.list('swipes', {}, 10)).letters).toMatchObject([{ partition: 1, offset: 1 }]);
+    expect(await desk.show('swipes', hopeless, false)).toMatchObject([{ state: 'discarded' }]);
+    expect(await desk.replay('swipes', { origins: [hopeless] }, () => {})).toEqual({
+      replayed: 0,
+      unreplayable: [],
+    });
 
     // As if the replay had been killed before it noted what it did.
     await deployment.produce('swipes', 0, [{ ...swipe(13), headers: copy.headers! }]);

@@ -2,34 +2,20 @@
  * C4 over a real Kafka and Redis: a second event with the id of another does not count, on whatever partition it arrives
  * and whatever was done in between; different events of equal key and time all count. Records are written past the door.
  */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { both, cardService, decision, NOON_MS, payment } from '../embedded/testing/test-repo.ts';
-import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
-import { TestDeployment, type TestProcess } from './testing/test-deployment.ts';
+import { expect, test } from 'vitest';
+import { NOON_MS, payment } from '../embedded/testing/test-repo.ts';
+import { describeWithServices } from '../services/index.ts';
+import type { TestDeployment, TestProcess } from './testing/test-deployment.ts';
+import { testDeployments } from './testing/test-deployments.ts';
 
 describeWithServices(['kafka', 'redis'], 'duplicates', () => {
-  let brokers: string[];
-  let redis: RedisServer;
+  const deployments = testDeployments();
   let deployment: TestDeployment;
-
-  beforeAll(async () => {
-    brokers = await sharedServices().kafka();
-    redis = await startRedis({ appendonly: 'everysec' });
-  }, 180_000);
-  afterEach(() => deployment?.close());
-  afterAll(() => redis?.stop());
 
   const ROLES = ['ingest', 'compact', 'serve'] as const;
   const process = { pacing: { foldAfterMs: 0 }, shape: { leafBytesMax: 90, tailRowsMax: 3 } };
   const open = async (): Promise<TestProcess> => {
-    const definitions = [cardService, decision, both];
-    deployment = await TestDeployment.open({
-      definitions,
-      brokers,
-      redisUrl: redis.url,
-      startMs: NOON_MS,
-      process,
-    });
+    deployment = await deployments.open({ process });
     return deployment.start(ROLES);
   };
   const produce = (partition: number, events: readonly object[]): Promise<void> =>

@@ -207,18 +207,20 @@ export class LogPositions {
   }
 
   async #lookAtEnds({ source, log }: FollowedSource): Promise<void> {
-    const { progress } = this.#options;
+    const { progress, clock } = this.#options;
+    const seenMs = clock.nowMs();
     const partitions = await log.partitions();
     const ends = await Promise.all(Array.from({ length: partitions }, (_, partition) => log.ends(partition)));
     ends.forEach(({ startOffset, endOffset }, partition) => {
       if (partition < (this.#partitions.get(source) ?? 0)) {
-        progress.appended(source.name, partition, endOffset);
+        progress.endSeen(source.name, partition, endOffset, seenMs);
       } else {
         progress.track(
           source,
           partition,
           endOffset,
           new Map(source.views.map((view) => [view, startOffset])),
+          seenMs,
         );
       }
       this.#checkEnd(source, partition, endOffset);

@@ -1,41 +1,28 @@
 /**
  * Rebuilds beside processes that go on, over real servers. What this does not show: workers that are killed (test/).
  */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { both, cardService, decision, NOON_MS, payment } from '../embedded/testing/test-repo.ts';
+import { expect, test } from 'vitest';
+import { NOON_MS, payment } from '../embedded/testing/test-repo.ts';
 import { RedisTileStore } from '../engine/store/redis/redis-tile-store.ts';
+import { StoreUnusedError } from '../engine/store/store-errors.ts';
 import { LogTooShortError } from '../roles/log-reach.ts';
 import { REMOVED_AFTER_MS } from '../roles/namespace-retirement.ts';
 import { decodeBinding, type ViewBinding } from '../roles/view-binding.ts';
 import type { RebuildLook } from '../roles/view-rebuild.ts';
-import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
+import { describeWithServices } from '../services/index.ts';
 import { abortViewRebuild, type RebuildOptions, rebuildView } from './rebuild.ts';
-import { TestDeployment, type TestProcess, until } from './testing/test-deployment.ts';
+import { type TestDeployment, type TestProcess, until } from './testing/test-deployment.ts';
+import { testDeployments } from './testing/test-deployments.ts';
 
 const GRACE_MS = 600_000;
 const CARDS = ['c1', 'c2', 'c3', 'c4', 'c5'];
 const NEVER = new AbortController().signal;
 
 describeWithServices(['kafka', 'redis'], 'rebuild over Kafka and Redis', () => {
-  let brokers: string[];
-  let redis: RedisServer;
+  const deployments = testDeployments();
   let deployment: TestDeployment;
-
-  beforeAll(async () => {
-    brokers = await sharedServices().kafka();
-    redis = await startRedis({ appendonly: 'everysec' });
-  }, 180_000);
-  afterEach(() => deployment.close());
-  afterAll(() => redis?.stop());
-
-  const open = async (): Promise<TestDeployment> => {
-    deployment = await TestDeployment.open({
-      definitions: [cardService, decision, both],
-      brokers,
-      redisUrl: redis.url,
-      startMs: NOON_MS,
-    });
-    return deployment;
+  const open = async (): Promise<void> => {
+    deployment = await deployments.open();
   };
   const viewOf = () => deployment.repo.views.get('spend')!;
   const options = (more: Partial<RebuildOptions> = {}): RebuildOptions => ({
@@ -167,7 +154,7 @@ describeWithServices(['kafka', 'redis'], 'rebuild over Kafka and Redis', () => {
     expect(await nextOffsets(former)).toEqual([-1, -1]);
 
     // A store that is emptied takes the binding along: the view is filled where its definition says.
-    await redis.command('FLUSHALL');
+    await deployments.redis.command('FLUSHALL');
     await until('the view is filled again', async () => {
       const { payments: counted, statuses: told } = await read(serve);
       return counted === pushed && told.has('present');
@@ -217,6 +204,30 @@ describeWithServices(['kafka', 'redis'], 'rebuild over Kafka and Redis', () => {
     expect(Math.min(...firstLooks)).toBeGreaterThanOrEqual(reached);
     expect((await binding()).active).toBe(building!.namespace);
     expect(await read(all)).toEqual({ payments: pushed, statuses: new Set(['present']) });
+  });
+
+  test('one of a store that nobody fills is refused, and fills nothing', async () => {
+    await open();
+    const { redis: settings } = options();
+    const nowhere = { ...settings, prefix: `${settings.prefix}-typo` };
+    for (const attempt of [
+      () => rebuildView(options({ redis: nowhere }), NEVER),
+      () => abortViewRebuild(options({ redis: nowhere })),
+    ]) {
+      const refused = attempt();
+      await expect(refused).rejects.toThrow(StoreUnusedError);
+      await expect(refused).rejects.toThrow(`Redis keys ${nowhere.prefix}:…`);
+    }
+    expect(await deployments.redis.command('KEYS', `${nowhere.prefix}:*`)).toEqual([]);
+
+    // Others use it, and nobody applies this view.
+    await deployment.start(['serve']);
+    const refused = rebuildView(options(), NEVER);
+    await expect(refused).rejects.toThrow(StoreUnusedError);
+    await expect(refused).rejects.toThrow(/^nobody has applied view spend, as it is defined here, under/);
+    expect((await binding()).token).toBeNull();
+    await deployment.start(['ingest']);
+    expect(await rebuildView(options(), NEVER)).toBe('switched');
   });
 
   test('one that is aborted leaves everything as it was', async () => {

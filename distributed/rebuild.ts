@@ -2,10 +2,11 @@
  * A rebuild over Kafka and Redis, in a process of its own: it reads the topic in a group of its own, so that those who
  * ingest are not disturbed, and several such processes share the partitions.
  */
-
 import { type Clock, WallClock } from '../engine/clock.ts';
-import type { CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
+import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
+import { DEFAULT_REDIS_PREFIX } from '../engine/store/redis/redis-keys.ts';
+import { StoreUnusedError } from '../engine/store/store-errors.ts';
 import type { TileStore } from '../engine/store/tile-store.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { type CompactionPacing, DEFAULT_PACING } from '../engine/tiles/state-update.ts';
@@ -67,7 +68,8 @@ const QUEUED_BYTES = { partition: 8 * 1024 * 1024, total: 64 * 1024 * 1024 };
 /**
  * Rebuilds a view, or goes on with the rebuild that is under way. Resolves with how it ended: `switched`; `given_up`
  * where it was aborted or the store lost it; else the signal was aborted, and another call goes on from there.
- * @throws errors that say which server cannot be used; LogTooShortError; whatever stops a consumer for good
+ * @throws errors that say which server cannot be used; StoreUnusedError where nobody applies the view; LogTooShortError;
+ * whatever stops a consumer for good
  */
 export async function rebuildView(
   options: RebuildOptions,
@@ -81,6 +83,7 @@ export async function rebuildView(
     const log = backend.logInfo(source);
     const nowMs = (): number => wallClock.nowMs();
     const clock = options.clock === 'event' ? await eventClockOf(parts, log) : wallClock;
+    await checkApplied(parts, log, options.redis.prefix);
     const writing = {
       store,
       clock,
@@ -164,7 +167,7 @@ export async function abortViewRebuild(options: RebuildOptions): Promise<boolean
 }
 
 interface Parts {
-  readonly source: ReturnType<CompiledRepo['sources']['get']> & {};
+  readonly source: CompiledSource;
   readonly view: CompiledView;
   readonly backend: Backend;
   readonly store: TileStore;
@@ -178,7 +181,9 @@ async function withBackend<T>(options: RebuildOptions, work: (parts: Parts) => P
   const source = repo.sources.get(view.source.name)!;
   const own = { ...repo, sources: new Map([[source.name, source]]) };
   const groupTimings = { ...GROUP_TIMINGS, ...options.groupTimings };
-  const backend = await openBackend({ ...options, groupTimings }, own, new Set(['ingest']));
+  // Whoever ingests has written it down: a store that nobody uses would be filled for nobody.
+  const redis = { ...options.redis, mustExist: true };
+  const backend = await openBackend({ ...options, redis, groupTimings }, own, new Set(['ingest']));
   try {
     const store = backend.writingStore!;
     const bindings = new ViewBindings({
@@ -222,4 +227,30 @@ async function checkTopic(backend: Backend, { source, view }: Parts, clock: Cloc
   const ends = await log.allEnds();
   const fromMs = Math.max(0, clock.nowMs() - appendReachMs(view));
   checkReach(view, ends, await log.offsetsAt(fromMs));
+}
+
+/**
+ * Whoever ingests a view has watermarks of it before it applies anything.
+ * @throws StoreUnusedError where there are none: the state would be made for nobody
+ */
+async function checkApplied(
+  { source, view, backend, store, bindings }: Parts,
+  log: LogInfo,
+  prefix = DEFAULT_REDIS_PREFIX,
+): Promise<void> {
+  const [binding] = await bindings.read([view]);
+  const { active, building } = binding!;
+  if (building !== null) return;
+  const names = Array.from({ length: await log.partitions() }, (_, partition) => {
+    return { namespace: active, source: source.name, partition };
+  });
+  for (let shard = 0; shard < backend.shards; shard++) {
+    const marks = await store.readWatermarks(shard, names);
+    if (marks.some((mark) => mark !== null)) return;
+  }
+  throw new StoreUnusedError(
+    `nobody has applied view ${view.name}, as it is defined here, under the Redis keys ${prefix}:…: give the --features and ` +
+      '--redis-prefix that `ingest` was started with, or start `ingest` with these, which fills the view from the log ' +
+      'by itself',
+  );
 }

@@ -3,7 +3,7 @@
  * die or are paused (test/), servers that fail (outages.test.ts, redis-faults.test.ts).
  */
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import {
   both,
   card,
@@ -16,45 +16,17 @@ import {
 import { StoreFormatError } from '../engine/store/store-errors.ts';
 import { count, featureService, featureView, sum } from '../index.ts';
 import { ConsumerStalledError, TopicMissingError } from '../ingest/log/kafka/kafka-errors.ts';
-import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
+import { describeWithServices } from '../services/index.ts';
 import { openDistributed } from './runtime.ts';
-import {
-  linesOf,
-  TestDeployment,
-  type TestDeploymentOptions,
-  type TestProcess,
-  until,
-} from './testing/test-deployment.ts';
+import { linesOf, type TestProcess, until } from './testing/test-deployment.ts';
+import { testDeployments } from './testing/test-deployments.ts';
 
 const DEFINITIONS = [cardService, decision, both];
 const LAG_BOUND_MS = 10_000;
 const MINUTE_MS = 60_000;
 
 describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
-  let brokers: string[];
-  let redis: RedisServer;
-  const opened: TestDeployment[] = [];
-
-  beforeAll(async () => {
-    brokers = await sharedServices().kafka();
-    redis = await startRedis({ appendonly: 'everysec' });
-  }, 180_000);
-  afterEach(async () => {
-    await Promise.all(opened.splice(0).map((deployment) => deployment.close()));
-  });
-  afterAll(() => redis?.stop());
-
-  const open = async (options: Partial<TestDeploymentOptions> = {}): Promise<TestDeployment> => {
-    const deployment = await TestDeployment.open({
-      definitions: DEFINITIONS,
-      brokers,
-      redisUrl: redis.url,
-      startMs: NOON_MS,
-      ...options,
-    });
-    opened.push(deployment);
-    return deployment;
-  };
+  const { open } = testDeployments();
 
   const paymentsOf = async (
     process: TestProcess,
@@ -360,9 +332,16 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
       lines.filter(({ msg }) => pattern.test(String(msg))).map(({ topic }) => topic);
     // Of each source, never of its dead letters: their times are nobody's windows.
     const topics = ['payments', 'clicks'].map((source) => deployment.topicOf(source));
-    expect(about(/retention\.ms is 3600000 .*set it to -1/)).toContain(topics[0]);
-    expect(about(/retention\.bytes is 1000000/).sort()).toEqual([...topics].sort());
     expect(about(/is CreateTime/).sort()).toEqual([...topics].sort());
+    const { warnings } = (await ingest.get('/readyz')).body;
+    for (const warning of warnings) expect(lines.filter(({ msg }) => msg === warning)).toHaveLength(1);
+    for (const [i, source] of ['payments', 'clicks'].entries()) {
+      const of = `^source ${source}, topic ${topics[i]}: retention\\.`;
+      expect(warnings).toContainEqual(expect.stringMatching(new RegExp(`${of}bytes is 1000000`)));
+    }
+    expect(warnings).toContainEqual(
+      expect.stringMatching(/payments: retention\.ms is 3600000 .*set it to -1/),
+    );
     await until('the registry was asked', () => about(/until the registry can be used/).length > 0);
     // Records in JSON do not need it.
     await deployment.produce('payments', 0, [{ value: JSON.stringify(payment()) }]);
@@ -372,6 +351,48 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
     const compact = linesOf();
     await deployment.start(['compact'], { logger: compact.logger, registry });
     expect(compact.lines).toEqual([]);
+  });
+
+  test('a process that ingests notices when a topic is told to keep less, and what it has lost by that', async () => {
+    const deployment = await open();
+    const { logger, lines } = linesOf();
+    const ingest = await deployment.start(['ingest'], { logger, reachEveryMs: 50 });
+    const serve = await deployment.start(['serve']);
+    await serve.push('payments', [payment(), payment(), payment(), payment()]);
+    const warnings = async () => (await ingest.get('/readyz')).body.warnings as string[];
+    const short = (source: string) => ingest.metric('millrace_log_too_short', { source });
+    expect([await warnings(), await short('payments')]).toEqual([[], 0]);
+
+    const topic = deployment.topicOf('payments');
+    const keep = (value: string) =>
+      deployment.admin.alterConfigs({
+        validateOnly: false,
+        resources: [{ type: 2, name: topic, configEntries: [{ name: 'retention.ms', value }] }],
+      });
+    // The records of this test are years old: they are gone at once when the brokers next look.
+    await keep('86400000');
+    await until('it is noticed', async () => (await warnings()).length > 0);
+    const setting = new RegExp(`^source payments, topic ${topic}: retention\\.ms is 86400000 \\(1d\\), but`);
+    expect(await warnings()).toContainEqual(expect.stringMatching(setting));
+    expect(await short('payments')).toBe(1);
+    expect(await short('clicks')).toBe(0);
+    await keep('-1');
+    const [end] = await deployment.ends('payments');
+    await deployment.admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(end) }] });
+    const lost = 'source payments: its log has lost records in partition 0 ';
+    await until('what is gone is noticed', async () => {
+      return (await warnings()).length === 1 && (await warnings())[0]!.startsWith(lost);
+    });
+    expect((await ingest.get('/readyz')).status).toBe(200);
+    expect(await short('payments')).toBe(1);
+    for (const pattern of [setting, new RegExp(`^${lost}`)]) {
+      expect(lines.filter(({ msg }) => pattern.test(String(msg)))).toHaveLength(1);
+    }
+    // Nothing of it is missing in what is read.
+    expect((await serve.get('/readyz')).body.warnings).toEqual([]);
+    await ingest.close();
+    const next = await deployment.start(['ingest']);
+    expect((await next.get('/readyz')).body.warnings).toEqual([expect.stringContaining(lost)]);
   });
 
   test('another number of shards than the store was filled with is refused', async () => {

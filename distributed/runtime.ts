@@ -22,7 +22,7 @@ import { acknowledgeGaps } from '../ingest/acknowledge-gaps.ts';
 import { EventClock } from '../ingest/event-clock.ts';
 import { EventPush } from '../ingest/event-push.ts';
 import { IngestProgress } from '../ingest/ingest-progress.ts';
-import type { LogInfo } from '../ingest/log/event-log.ts';
+import type { KafkaLogInfo } from '../ingest/log/kafka/topic-offsets.ts';
 import { OpenGaps } from '../ingest/open-gaps.ts';
 import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
 import { PushBudget } from '../ingest/push-budget.ts';
@@ -33,6 +33,7 @@ import { CloseDeadline } from '../roles/close-deadline.ts';
 import { CompactionRole } from '../roles/compaction-role.ts';
 import { aborted, deferred } from '../roles/deferred.ts';
 import { countGaps, gapWarnings } from '../roles/gap-reports.ts';
+import { LogReachWatch } from '../roles/log-reach-watch.ts';
 import { NamespaceRetirement } from '../roles/namespace-retirement.ts';
 import { reasonOf } from '../roles/reason-of.ts';
 import { ViewBindings } from '../roles/view-bindings.ts';
@@ -41,6 +42,7 @@ import { Metrics } from '../serve/metrics.ts';
 import { type Backend, type BackendSettings, openBackend } from './backend.ts';
 import { LogPositions } from './log-positions.ts';
 import { SourceIngest } from './source-ingest.ts';
+import { watchedTopic } from './watched-topic.ts';
 
 export type Role = 'ingest' | 'serve' | 'compact';
 
@@ -65,6 +67,8 @@ export interface DistributedOptions extends BackendSettings {
   readonly lagBoundMs?: number;
   /** Pause between looks at watermarks and log ends, ms. @default 500 */
   readonly lookEveryMs?: number;
+  /** Pause between looks at what the topics keep, ms. @default 60 s */
+  readonly reachEveryMs?: number;
   /** How long `close` may take, ms, whatever Kafka and Redis do. @default 20 s */
   readonly closeTimeoutMs?: number;
   readonly shape?: TileShape;
@@ -154,7 +158,9 @@ class Runtime implements Distributed {
   readonly #stopping = new AbortController();
   readonly #loops: Promise<void>[] = [];
   readonly #ingests: SourceIngest[] = [];
-  readonly #logs: ReadonlyMap<CompiledSource, LogInfo>;
+  readonly #logs: ReadonlyMap<CompiledSource, KafkaLogInfo>;
+  /** null in a process that does not ingest: one that does says it. */
+  readonly #reach: LogReachWatch | null;
   #compaction: CompactionRole | null = null;
   #lastReadMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
@@ -170,6 +176,15 @@ class Runtime implements Distributed {
     this.#progress = new IngestProgress({ clock: this.#wallClock, lagBoundMs });
     const sources = [...options.repo.sources.values()];
     this.#logs = new Map(sources.map((source) => [source, backend.logInfo(source)]));
+    const { logger, reachEveryMs } = options;
+    this.#reach = options.roles.has('ingest')
+      ? new LogReachWatch({
+          logs: [...this.#logs].map(([source, log]) => watchedTopic(source, log)),
+          clock: eventClock === null ? this.clock : null,
+          ...(logger === undefined ? {} : { logger }),
+          ...(reachEveryMs === undefined ? {} : { everyMs: reachEveryMs }),
+        })
+      : null;
     this.#writing = {
       store: backend.writingStore ?? backend.servingStore!,
       clock: this.clock,
@@ -215,6 +230,10 @@ class Runtime implements Distributed {
     // Only the second can tell a log that ends before what was applied of it.
     await this.#positions.look();
     this.#loops.push(this.#positions.run(this.#stopping.signal));
+    if (this.#reach !== null) {
+      await this.#reach.look();
+      this.#loops.push(this.#reach.run(this.#stopping.signal));
+    }
     if (roles.has('ingest')) await this.#ingest();
     if (roles.has('compact')) this.#compact();
     this.metrics.onCollect(() => this.#collect());
@@ -240,7 +259,8 @@ class Runtime implements Distributed {
       if (!reasons.includes(reason)) reasons.push(reason);
     }
     if (this.#closing !== undefined) reasons.push('the process is stopping');
-    const warnings = gapWarnings(this.#gaps.list(this.clock.nowMs()));
+    const gaps = gapWarnings(this.#gaps.list(this.clock.nowMs()));
+    const warnings = [...gaps, ...(this.#reach?.warnings ?? [])];
     return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 
@@ -412,6 +432,7 @@ class Runtime implements Distributed {
       this.metrics.set('millrace_consumer_lag_seconds', labels, seconds);
     }
     countGaps(this.metrics, lags, this.#gaps.list(this.clock.nowMs()));
+    this.#reach?.count(this.metrics);
     for (const ingest of this.#ingests) {
       this.metrics.set(
         'millrace_partitions_assigned',

@@ -4,44 +4,21 @@
  * What it does not catch: a topic made again so fast, with so many records, that a running process never sees it end
  * before what was applied. Brokers give such a topic another id, which kafkajs cannot ask for.
  */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { both, cardService, decision, NOON_MS, payment } from '../embedded/testing/test-repo.ts';
-import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
+import { expect, test } from 'vitest';
+import { NOON_MS, payment } from '../embedded/testing/test-repo.ts';
+import { describeWithServices } from '../services/index.ts';
 import {
   type ProducedRecord,
-  TestDeployment,
-  type TestDeploymentOptions,
+  type TestDeployment,
   type TestProcess,
   until,
 } from './testing/test-deployment.ts';
+import { testDeployments } from './testing/test-deployments.ts';
 
 const MINUTE_MS = 60_000;
 
 describeWithServices(['kafka', 'redis'], 'a topic made again', () => {
-  let brokers: string[];
-  let redis: RedisServer;
-  const opened: TestDeployment[] = [];
-
-  beforeAll(async () => {
-    brokers = await sharedServices().kafka();
-    redis = await startRedis({ appendonly: 'everysec' });
-  }, 180_000);
-  afterEach(async () => {
-    await Promise.all(opened.splice(0).map((deployment) => deployment.close()));
-  });
-  afterAll(() => redis?.stop());
-
-  const open = async (options: Partial<TestDeploymentOptions> = {}): Promise<TestDeployment> => {
-    const deployment = await TestDeployment.open({
-      definitions: [cardService, decision, both],
-      brokers,
-      redisUrl: redis.url,
-      startMs: NOON_MS,
-      ...options,
-    });
-    opened.push(deployment);
-    return deployment;
-  };
+  const { open } = testDeployments();
   const record = (columns: Readonly<Record<string, unknown>> = {}): ProducedRecord => ({
     value: JSON.stringify(payment(columns)),
   });

@@ -3,46 +3,18 @@
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { both, cardService, decision, NOON_MS, payment } from '../embedded/testing/test-repo.ts';
-import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
-import {
-  linesOf,
-  type ProducedRecord,
-  TestDeployment,
-  type TestDeploymentOptions,
-  type TestProcess,
-  until,
-} from './testing/test-deployment.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { NOON_MS, payment } from '../embedded/testing/test-repo.ts';
+import { describeWithServices } from '../services/index.ts';
+import { linesOf, type ProducedRecord, type TestProcess, until } from './testing/test-deployment.ts';
+import { testDeployments } from './testing/test-deployments.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
 describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are not there', () => {
-  let brokers: string[];
-  let redis: RedisServer;
-  const opened: TestDeployment[] = [];
-
-  beforeAll(async () => {
-    brokers = await sharedServices().kafka();
-    redis = await startRedis({ appendonly: 'everysec' });
-  }, 180_000);
-  afterEach(async () => {
-    await Promise.all(opened.splice(0).map((deployment) => deployment.close()));
-  });
-  afterAll(() => redis?.stop());
-
-  const open = async (options: Partial<TestDeploymentOptions> = {}): Promise<TestDeployment> => {
-    const deployment = await TestDeployment.open({
-      definitions: [cardService, decision, both],
-      brokers,
-      redisUrl: redis.url,
-      startMs: NOON_MS,
-      ...options,
-    });
-    opened.push(deployment);
-    return deployment;
-  };
+  const deployments = testDeployments();
+  const { open } = deployments;
   const record = (columns: Readonly<Record<string, unknown>> = {}): ProducedRecord => ({
     value: JSON.stringify(payment(columns)),
   });
@@ -91,7 +63,9 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
       expect(value).toEqual(asBuffer(bad[i]!.value));
       expect(Number(timestamp)).toBe(NOON_MS);
       const own = Object.entries(headers!)
-        .filter(([name]) => name.startsWith('millrace-') && name !== 'millrace-message')
+        .filter(
+          ([name]) => name.startsWith('millrace-') && !['millrace-message', 'millrace-thrown'].includes(name),
+        )
         .map(([name, header]) => [name.slice('millrace-'.length), String([header].flat().at(-1))]);
       expect(Object.fromEntries(own)).toEqual({
         reason,
@@ -117,10 +91,13 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
     // The one whose projection threw counts in the other views.
     expect(await paymentsOf(serve)).toBe(3);
     const reasons = ['undecodable', 'breaks_schema', 'too_far_in_future', 'filter_or_projection'];
-    const counts = await Promise.all(
-      reasons.map((reason) => ingest.metric('millrace_dead_letters_total', { source: 'payments', reason })),
-    );
-    expect(counts).toEqual([2, 1, 1, 1]);
+    const counts = () =>
+      Promise.all(
+        reasons.map((reason) => ingest.metric('millrace_dead_letters_total', { source: 'payments', reason })),
+      );
+    // A moment after the watermark has passed them, which is what others see.
+    await until('they are counted', async () => (await counts()).some((letters) => letters > 0));
+    expect(await counts()).toEqual([2, 1, 1, 1]);
     expect(await reasonsOf(ingest)).toBe('');
     expect(await ingest.metric('millrace_partition_paused', { source: 'payments' })).toBe(0);
   });
@@ -226,8 +203,8 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
       expect.objectContaining({ ...labels, reason: expect.stringContaining('does not have schema 7') }),
     );
     expect(await ingest.metric('millrace_dead_letters_total')).toBe(0);
-    // Nothing behind it either: its values would be without it.
-    expect(await paymentsOf(serve)).toBe(0);
+    // What was before it counts; nothing behind it does: its values would be without it.
+    expect(await paymentsOf(serve)).toBe(1);
 
     lost = false;
     await serve.caughtUp();
@@ -274,11 +251,15 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
       expect(await process.metric('millrace_log_gaps_open', labels)).toBe(1);
       const { status, body } = await process.get('/readyz');
       expect(status).toBe(200);
-      expect(body.warnings).toEqual([
+      expect(body.warnings[0]).toBe(
         `source payments, partition 0: records 3 to 7, appended before ${at}, were gone before they were applied; ` +
           'windows of spend, refusals, shops may lack them, until none reaches back so far, or: ' +
           'millrace gaps acknowledge payments',
-      ]);
+      );
+      // Windows without an end would reach it also in a store that is filled again.
+      const more =
+        process === serve ? [] : [expect.stringMatching(/its log has lost records in partition 0 /)];
+      expect(body.warnings.slice(1)).toEqual(more);
     }
     const read = async (atMs?: number) => {
       const asked = { entities: { card: 'c1' }, metadata: true, ...(atMs === undefined ? {} : { at: atMs }) };
@@ -327,7 +308,7 @@ describeWithServices(['kafka', 'redis'], 'records that cannot be used, or are no
   test('a store that is filled from a topic without its beginning says what it lacks', async () => {
     const { deployment, serve } = await fallBehind({ further: 0, deletedBefore: '2' });
     const both = await deployment.start(['ingest', 'serve'], {
-      redis: { nodes: redis.url, prefix: `new-${deployment.id.slice(0, 8)}` },
+      redis: { nodes: deployments.redis.url, prefix: `new-${deployment.id.slice(0, 8)}` },
       group: `test-${deployment.id}-new`,
     });
     await both.caughtUp();

@@ -38,7 +38,11 @@ test('letters are listed, shown and replayed by the mended version, and count on
   expect(shown.body.letters[0]).toMatchObject({
     offset: 3,
     reason: 'filter_or_projection',
+    state: 'open',
     stamp: expect.any(String),
+    appended: new Date(NOON_MS).toISOString(),
+    written: new Date(NOON_MS).toISOString(),
+    value_bytes: JSON.stringify(swipe(13, 'other')).length,
   });
   expect(shown.body.letters[0]).not.toHaveProperty('value');
   const { value } = (await it.get(`${URL}/0/3?value=true`)).body.letters[0];
@@ -103,4 +107,27 @@ test('it refuses what it does not know, by name', async () => {
   expect(await codeOf(it.post(`${URL}/replay`, { since: 'yesterday' }))).toEqual([400, 'invalid_parameter']);
   expect(await codeOf(it.post(`${URL}/replay`, { view: 7 }))).toEqual([400, 'invalid_parameter']);
   expect(await codeOf(it.post(`${URL}/replay`, { dry: true }))).toEqual([400, 'unknown_field']);
+  expect(await codeOf(it.get(`${URL}?origins=0/`))).toEqual([400, 'invalid_parameter']);
+  expect(await codeOf(it.post('/v1/sources/none/dead-letters/discard', { origins: ['0/1'] }))).toEqual([
+    404,
+    'unknown_source',
+  ]);
+  for (const origins of [
+    undefined,
+    [],
+    '',
+    {},
+    [1],
+    ['0/1', '0/x'],
+    Array(501)
+      .fill(0)
+      .map((_, i) => `0/${i}`),
+  ]) {
+    expect(await codeOf(it.post(`${URL}/discard`, { origins })), String(origins)).toEqual([
+      400,
+      'invalid_parameter',
+    ]);
+  }
+  expect(await codeOf(it.post(`${URL}/discard`, { offset: 1 }))).toEqual([400, 'unknown_field']);
+  expect((await it.post(`${URL}/discard`, { origins: ['0/3', '0/3'] })).body).toEqual({ discarded: 0 });
 });

@@ -32,13 +32,16 @@ import {
 import { OpenGaps } from '../ingest/open-gaps.ts';
 import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
 import { storedPositions } from '../ingest/partition-lanes.ts';
+import { LogGapError } from '../ingest/partition-stopped.ts';
 import { PushBudget } from '../ingest/push-budget.ts';
 import { PushGateway } from '../ingest/push-gateway.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import { CompactionRole } from '../roles/compaction-role.ts';
-import { aborted, deferred } from '../roles/deferred.ts';
+import { aborted, type Deferred, deferred } from '../roles/deferred.ts';
 import { countGaps, gapWarnings } from '../roles/gap-reports.ts';
 import { IngestPartition } from '../roles/ingest-partition.ts';
+import { LogReachWatch } from '../roles/log-reach-watch.ts';
+import { logStart } from '../roles/log-start.ts';
 import { LoggedDeadLetters } from '../roles/logged-dead-letters.ts';
 import { NamespaceRetirement } from '../roles/namespace-retirement.ts';
 import { reasonOf } from '../roles/reason-of.ts';
@@ -100,7 +103,8 @@ export interface Embedded {
   readonly clock: Clock;
   readonly metrics: Metrics;
   /**
-   * Resolves when the consumers work and every view has applied what the log holds now.
+   * Resolves when the consumers work and every view has applied what the log holds now. A partition that stopped as its log
+   * has a gap (`onGap: 'stop'`) keeps nobody from asking: readiness and the status of values tell.
    * @throws LogReplacedError and whatever else stops a consumer for good
    */
   ready(): Promise<void>;
@@ -152,6 +156,10 @@ interface SourceRuntime {
   readonly partitions: number;
   readonly letters: DeadLetters;
   readonly box: DeadLetterBox;
+  /** By partition: what each view had applied when the engine opened, without what the log had lost by then. */
+  readonly stored: readonly ReadonlyMap<CompiledView, number>[];
+  /** Resolves when one of its partitions has stopped at a gap of the log. */
+  readonly atGap: Deferred<void>;
 }
 
 /** Builds the runtime over a storage, which it closes. */
@@ -186,6 +194,7 @@ class Runtime implements Embedded {
   readonly #partitions: IngestPartition[] = [];
   #sources: SourceRuntime[] = [];
   #compaction!: CompactionRole;
+  #reach!: LogReachWatch;
   #rebuilds: ViewRebuilds | null = null;
   #lastReadMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
@@ -247,6 +256,16 @@ class Runtime implements Embedded {
       ...(logger === undefined ? {} : { logger }),
     });
     this.#rebuilds = rebuilds;
+    this.#reach = new LogReachWatch({
+      logs: this.#sources.map(({ source, log, partitions }) => {
+        // What takes records too early, their size, tells nothing beforehand.
+        const start = (fromMs: number) => logStart(log, partitions, fromMs);
+        return { source, retentionProblems: async () => [], start };
+      }),
+      clock: this.#eventClock === null ? this.clock : null,
+      ...(logger === undefined ? {} : { logger }),
+    });
+    await this.#reach.look();
     this.metrics.onCollect(() => this.#collect());
     this.app = await buildApp({
       repo,
@@ -278,19 +297,20 @@ class Runtime implements Embedded {
   }
 
   async ready(): Promise<void> {
-    const applied = this.#sources.map(({ source }) =>
-      this.#progress.waitUntilApplied(source.name, this.#progress.ends(source.name), this.#stopping.signal),
-    );
-    const working = Promise.all(this.#partitions.map(({ opened }) => opened)).then(() =>
-      Promise.all(applied),
-    );
-    await Promise.race([working, this.#stoppingSoon, this.#stopped.promise]);
+    const { signal } = this.#stopping;
+    const working = this.#sources.map(({ source, atGap }) => {
+      const applied = this.#progress.waitUntilApplied(source.name, this.#progress.ends(source.name), signal);
+      const opened = this.#partitions.flatMap((ingest) => (ingest.source === source ? [ingest.opened] : []));
+      return Promise.race([Promise.all([...opened, applied]), atGap.promise]);
+    });
+    await Promise.race([Promise.all(working), this.#stoppingSoon, this.#stopped.promise]);
   }
 
   readiness(): Readiness {
     const reasons = this.#partitions.flatMap(({ failing }) => failing ?? []);
     if (this.#closing !== undefined) reasons.push('the process is stopping');
-    const warnings = gapWarnings(this.#gaps.list(this.clock.nowMs()));
+    const gaps = gapWarnings(this.#gaps.list(this.clock.nowMs()));
+    const warnings = [...gaps, ...this.#reach.warnings];
     return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 
@@ -311,8 +331,13 @@ class Runtime implements Embedded {
     await pushes;
     const timeout = AbortSignal.timeout(drainTimeoutMs);
     if (this.#loops.length > 0) {
-      for (const { source } of this.#sources) {
-        await this.#progress.waitUntilApplied(source.name, this.#progress.ends(source.name), timeout);
+      for (const { source, atGap } of this.#sources) {
+        const applied = this.#progress.waitUntilApplied(
+          source.name,
+          this.#progress.ends(source.name),
+          timeout,
+        );
+        await Promise.race([applied, atGap.promise]);
       }
     }
     this.#stopping.abort();
@@ -337,15 +362,17 @@ class Runtime implements Embedded {
     });
     const log = await this.#storage.log(source.name, partitions);
     const deadLetters = await this.#storage.log(deadLetterLogName(source.name), 1);
+    const stored: Map<CompiledView, number>[] = [];
     for (let partition = 0; partition < partitions; partition++) {
       const views = source.views.map((view) => this.#bindings.active(view));
       const positions = await storedPositions({ source, views, partition, writing: this.#writing });
       const { startOffset, endOffset } = await log.ends(partition);
+      const applied = new Map(
+        [...positions].map(([view, { nextOffset }]) => [this.#bindings.definition(view), nextOffset]),
+      );
+      stored.push(applied);
       const offsets = new Map(
-        [...positions].map(([view, { nextOffset }]) => [
-          this.#bindings.definition(view),
-          Math.max(startOffset, nextOffset),
-        ]),
+        [...applied].map(([view, nextOffset]) => [view, Math.max(startOffset, nextOffset)]),
       );
       this.#progress.track(source, partition, endOffset, offsets);
       const nextOffset = Math.max(0, ...offsets.values());
@@ -362,7 +389,7 @@ class Runtime implements Embedded {
     const letters = logger === undefined ? kept : new LoggedDeadLetters(kept, logger);
     const shelf = { source, log, letters: deadLetters, clock: this.#wallClock };
     const box = new DeadLetterBox(new LogLetterShelf(shelf));
-    return { source, log, deadLetters, partitions, letters, box };
+    return { source, log, deadLetters, partitions, letters, box, stored, atGap: deferred<void>() };
   }
 
   #gateway({ source, log }: SourceRuntime, budget: PushBudget): PushGateway {
@@ -407,7 +434,8 @@ class Runtime implements Embedded {
     this.#loops.push(this.#retain(signal));
   }
 
-  #ingest({ source, log, letters }: SourceRuntime, partition: number): IngestPartition {
+  #ingest(runtime: SourceRuntime, partition: number): IngestPartition {
+    const { source, log, letters } = runtime;
     const { logger, consumer } = this.#options;
     return new IngestPartition({
       source,
@@ -428,12 +456,22 @@ class Runtime implements Embedded {
           for (const view of this.#read(views)) this.#progress.positioned(view, at, nextOffset);
         },
         missing: (bound, at, gaps) => this.#gaps.set(bound, at, gaps),
-        stopped: (error) => this.#stopped.reject(error),
+        stopped: (error) => {
+          if (error instanceof LogGapError) this.#stopAtGap(runtime, partition);
+          else this.#stopped.reject(error);
+        },
       },
       wallClock: this.#wallClock,
       ...(logger === undefined ? {} : { logger }),
       ...(consumer === undefined ? {} : { consumer }),
     });
+  }
+
+  /** What lies in the gap was not applied, and will not be: values say that they are behind. */
+  #stopAtGap({ stored, atGap }: SourceRuntime, partition: number): void {
+    for (const [view, nextOffset] of stored[partition]!)
+      this.#progress.positioned(view, partition, nextOffset);
+    atGap.resolve();
   }
 
   /** Of views as bound those that are read, as defined. */
@@ -478,6 +516,7 @@ class Runtime implements Embedded {
           );
         }
       }
+      await this.#reach.look();
       await delay(RETENTION_EVERY_MS, undefined, { signal }).catch(() => {});
     }
   }
@@ -494,6 +533,7 @@ class Runtime implements Embedded {
       if (status !== undefined) countRebuild(this.metrics, view.name, status);
     }
     countGaps(this.metrics, lags, this.#gaps.list(this.clock.nowMs()));
+    this.#reach.count(this.metrics);
     this.metrics.set('millrace_compaction_backlog_states', {}, await this.#compaction.backlog());
   }
 }

@@ -208,7 +208,7 @@ export class ViewRebuilds implements ViewRebuildsApi {
     { source, log, partitions, letters }: RebuiltSource,
     failed: (error: unknown) => void,
   ): Filling {
-    const { writing, bindings, missing, metrics } = this.#options;
+    const { writing, bindings, missing, metrics, wallClock } = this.#options;
     const stop = new AbortController();
     const views = [building];
     const deadLetters = new RebuildDeadLetters({
@@ -227,7 +227,7 @@ export class ViewRebuilds implements ViewRebuildsApi {
       { length: partitions },
       (_, partition) =>
         new IngestPartition({
-          ...{ source, partition, log, writing, bindings, deadLetters },
+          ...{ source, partition, log, writing, bindings, deadLetters, wallClock },
           views: () => views,
           metrics: own,
           listener: { missing, stopped: failed },

@@ -1,6 +1,5 @@
 /** Somebody has decided that what the log has lost of a source is not worth waiting for, or has been made good otherwise. */
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
-import type { TileStore } from '../engine/store/tile-store.ts';
 import type { StateWriting } from './view-writer.ts';
 
 /** Each try loses only to a consumer that moved a watermark in between. */
@@ -15,7 +14,7 @@ export async function acknowledgeGaps(
   source: CompiledSource,
   views: readonly CompiledView[],
   partitions: number,
-  { store, shards, newToken }: Pick<StateWriting, 'shards' | 'newToken'> & { readonly store: TileStore },
+  { store, shards, newToken }: Pick<StateWriting, 'store' | 'shards' | 'newToken'>,
 ): Promise<void> {
   const names = views.flatMap(({ namespace }) =>
     Array.from({ length: partitions }, (_, partition) => ({ namespace, source: source.name, partition })),

@@ -5,7 +5,7 @@ import { compileRepo } from '../engine/definitions/compile.ts';
 import type { DeadLetter } from './dead-letter.ts';
 import { DeadLetterBox } from './dead-letter-box.ts';
 import type { LetterShelf, ShelfEntry } from './letter-shelf.ts';
-import type { LogRecord } from './log/event-log.ts';
+import type { LogReader, LogRecord } from './log/event-log.ts';
 import { MemoryEventLog } from './log/memory-event-log.ts';
 import { LogDeadLetters } from './log-dead-letters.ts';
 import { LogLetterShelf, recordsOf } from './log-letter-shelf.ts';
@@ -13,6 +13,9 @@ import { LogLetterShelf, recordsOf } from './log-letter-shelf.ts';
 const source = compileRepo(mendableDefinitions(true)).sources.get('swipes')!;
 const logOf = (name: string, partitions: number) =>
   new MemoryEventLog({ source: name, partitions, random: () => name });
+
+/** What retention drops. */
+const ALL_OF_IT = { keepEventTimeMs: 0, keepAppendedMs: 0, maxBytes: 0, beforeOffset: 1 };
 
 let clock: ManualClock;
 let log: MemoryEventLog;
@@ -50,6 +53,26 @@ async function copies(): Promise<LogRecord[]> {
 }
 const offsets = async (filter = {}): Promise<number[]> =>
   (await box.list(filter)).map(({ offset }) => offset);
+
+test('whoever reads a log that retention empties meanwhile comes to its end', async () => {
+  const value = new Uint8Array(1);
+  await log.append([{ partition: 0, appendedMs: 1, stamp: null, value, eventTimeMs: 1 }]);
+  let reads = 0;
+  const emptied: LogReader = {
+    source: log.source,
+    partitions: () => log.partitions(),
+    identity: (partition) => log.identity(partition),
+    ends: (partition) => log.ends(partition),
+    read: async (args) => {
+      if (++reads > 3) throw new Error('it reads on and on');
+      await log.truncate({ ...ALL_OF_IT, partition: 0 });
+      return log.read(args);
+    },
+    waitFor: (partition, offset, signal) => log.waitFor(partition, offset, signal),
+  };
+  for await (const record of recordsOf(emptied, 0)) expect.unreachable(`record ${record.offset} is gone`);
+  expect(reads).toBe(1);
+});
 
 test('whoever reads a long log lets others have their turn', async () => {
   const value = new Uint8Array(1);
@@ -126,9 +149,9 @@ test('a replay that is cut off goes on where its marks end, and replays at most 
     original: (origin) => shelf.original(origin),
     fits: () => shelf.fits(),
     append: (records) => shelf.append(records),
-    markReplayed: async (origins) => {
+    mark: async (end, marked) => {
       if (++marks === 2) throw new Error('killed');
-      await shelf.markReplayed(origins);
+      await shelf.mark(end, marked);
     },
   };
   await expect(new DeadLetterBox(failing).replay({})).rejects.toThrow('killed');
@@ -152,10 +175,42 @@ test('a copy that is a letter again before its replay is marked is one still', a
       // Whoever applies the log was faster, and cannot use it.
       await letters.write([letter(8)]);
     },
-    markReplayed: (marks) => shelf.markReplayed(marks),
+    mark: (end, marked) => shelf.mark(end, marked),
   };
   expect(await new DeadLetterBox(eager).replay({ view: 'careful' })).toMatchObject({ replayed: 1 });
   expect((await box.list()).map(({ offset, view }) => [offset, view])).toEqual([[8, 'careful']]);
+});
+
+test('some are replayed, or discarded: these are listed and replayed no longer, and shown with what became of them', async () => {
+  await letters.write([
+    letter(7),
+    letter(7, { view: 'other' }),
+    letter(8),
+    letter(9),
+    letter(7, { partition: 1 }),
+  ]);
+  const at = (offset: number, partition = 0) => ({ partition, offset });
+  expect(await box.replay({ origins: [at(8), at(100)] })).toMatchObject({ replayed: 1, remaining: 0 });
+  expect(await box.discard([at(7), at(100)])).toBe(1);
+  expect((await box.list()).map(({ partition, offset }) => [partition, offset])).toEqual([
+    [0, 9],
+    [1, 7],
+  ]);
+  const states = async (...of: Parameters<typeof at>) =>
+    (await box.show(at(...of))).map(({ state }) => state);
+  expect(await states(7)).toEqual(['discarded', 'discarded']);
+  expect([await states(8), await states(9), await states(7, 1)]).toEqual([['replayed'], ['open'], ['open']]);
+  expect(await box.discard([at(7)])).toBe(0);
+  expect(await box.replay({})).toMatchObject({ replayed: 2, remaining: 0 });
+  expect((await copies()).map(({ partition, originOffset }) => [partition, originOffset])).toEqual([
+    [0, 8],
+    [0, 9],
+    [1, 7],
+  ]);
+  // A letter that is written afterwards, as a rebuild may do, is one again.
+  await letters.write([letter(7)]);
+  expect(await offsets()).toEqual([7]);
+  expect(await states(7)).toEqual(['open', 'discarded']);
 });
 
 test('what is not whole is taken from the log; what is gone, or has no value, is named', async () => {
@@ -178,7 +233,7 @@ test('what is not whole is taken from the log; what is gone, or has no value, is
     original: (origin) => shelf.original(origin),
     fits: async ({ originOffset }) => originOffset !== 5,
     append: (records) => shelf.append(records),
-    markReplayed: (origins) => shelf.markReplayed(origins),
+    mark: (end, marked) => shelf.mark(end, marked),
   });
   expect(await box.replay({})).toEqual({
     replayed: 1,

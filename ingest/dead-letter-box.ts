@@ -1,13 +1,13 @@
 /**
  * The dead letters of one source, for whoever looks after them: what there is, what it looks like, and once more into the
- * log when what was wrong has been mended.
+ * log when what was wrong has been mended, or discarded where nobody wants it any more.
  *
  * A replay appends copies, then marks their letters as replayed. Where it ends in between, the next one appends the same
  * copies again: a copy has the identity of its original, and counts once. So nothing depends on the marks but what is
  * listed. A copy that still cannot be used is a letter again, of the same record.
  */
 import type { DeadLetterReason } from './dead-letter.ts';
-import type { KeptLetter, LetterOrigin, LetterShelf, RecordCopy } from './letter-shelf.ts';
+import type { KeptLetter, LetterEnd, LetterOrigin, LetterShelf, RecordCopy } from './letter-shelf.ts';
 
 /** Letters that meet all of it. Absent: any. */
 export interface LetterFilter {
@@ -17,7 +17,8 @@ export interface LetterFilter {
   readonly sinceMs?: number;
   /** Written before this time, ms. */
   readonly beforeMs?: number;
-  readonly origin?: LetterOrigin;
+  /** Of one of these records. */
+  readonly origins?: readonly LetterOrigin[];
 }
 
 /** A letter without the record in it: that is personal data, and large. */
@@ -25,6 +26,9 @@ export type LetterSummary = Pick<
   KeptLetter,
   'source' | 'partition' | 'offset' | 'reason' | 'view' | 'message' | 'appendedMs' | 'writtenMs' | 'omitted'
 > & { readonly valueBytes: number | null };
+
+/** What has become of a letter. */
+export type LetterState = 'open' | LetterEnd;
 
 type PlacedSummary = LetterSummary & Pick<KeptLetter, 'place'>;
 
@@ -59,20 +63,45 @@ export class DeadLetterBox {
     this.#shelf = shelf;
   }
 
-  /** Letters that were not replayed, each record and view once, in the order in which they were written. */
+  /** Letters that were neither replayed nor discarded, each record and view once, in the order in which they were written. */
   async list(filter: LetterFilter = {}): Promise<LetterSummary[]> {
     const { letters } = await this.#read(filter);
     return [...letters.values()].flatMap((ofRecord) => [...ofRecord.values()].map(summaryOf));
   }
 
-  /** Whole letters of one record, replayed or not: the last of each view; none: there is no such letter. */
-  async show(origin: LetterOrigin): Promise<KeptLetter[]> {
-    const found = new Map<string | null, KeptLetter>();
+  /** Whole letters of one record, whatever became of them: the last of each view; none: there is no such letter. */
+  async show(origin: LetterOrigin): Promise<(KeptLetter & { readonly state: LetterState })[]> {
+    const found = new Map<string | null, KeptLetter & { readonly state: LetterState }>();
+    const key = keyOf(origin);
     for await (const entry of this.#shelf.entries()) {
-      if (entry.kind === 'letter' && meets(entry.letter, { origin }))
-        found.set(entry.letter.view, entry.letter);
+      if (entry.kind === 'letter') {
+        const { letter } = entry;
+        if (keyOf(letter) === key) found.set(letter.view, { ...letter, state: 'open' });
+      } else if (keyOf(entry) === key) {
+        for (const [view, letter] of found) {
+          if (letter.place <= entry.upTo) found.set(view, { ...letter, state: entry.kind });
+        }
+      }
     }
     return [...found.values()];
+  }
+
+  /**
+   * Says of the letters of these records that nobody wants them any more: they are listed and replayed no longer, and stay for
+   * as long as letters are kept. Safe to repeat.
+   * @param origins each once
+   * @returns records that had letters
+   */
+  async discard(origins: readonly LetterOrigin[]): Promise<number> {
+    const { letters, lastPlaces } = await this.#read({ origins });
+    const marks = origins
+      .filter((origin) => letters.has(keyOf(origin)))
+      .map(({ partition, offset }) => {
+        return { partition, offset, upTo: lastPlaces.get(keyOf({ partition, offset }))! };
+      });
+    if (marks.length === 0) return 0;
+    await this.#shelf.mark('discarded', marks);
+    return marks.length;
   }
 
   /**
@@ -93,7 +122,8 @@ export class DeadLetterBox {
     const flush = async (): Promise<void> => {
       if (batch.length === 0) return;
       await this.#shelf.append(batch);
-      await this.#shelf.markReplayed(
+      await this.#shelf.mark(
+        'replayed',
         batch.map(({ partition, originOffset: offset }) => {
           return { partition, offset, upTo: lastPlaces.get(keyOf({ partition, offset }))! };
         }),
@@ -104,7 +134,7 @@ export class DeadLetterBox {
       onProgress(replayed + unreplayable.length, total);
     };
     for await (const entry of this.#shelf.entries()) {
-      if (entry.kind === 'replayed' || !pending.has(keyOf(entry.letter))) continue;
+      if (entry.kind !== 'letter' || !pending.has(keyOf(entry.letter))) continue;
       if (replayed + batch.length >= limit) break;
       pending.delete(keyOf(entry.letter));
       const copy = await this.#copyOf(entry.letter);
@@ -128,8 +158,9 @@ export class DeadLetterBox {
   }> {
     const letters = new Map<string, Map<string | null, PlacedSummary>>();
     const lastPlaces = new Map<string, number>();
+    const meets = meeting(filter);
     for await (const entry of this.#shelf.entries()) {
-      if (entry.kind === 'replayed') {
+      if (entry.kind !== 'letter') {
         const key = keyOf(entry);
         const left = [...(letters.get(key) ?? [])].filter(([, { place }]) => place > entry.upTo);
         if (left.length > 0) letters.set(key, new Map(left));
@@ -139,9 +170,9 @@ export class DeadLetterBox {
       const { letter } = entry;
       const key = keyOf(letter);
       lastPlaces.set(key, letter.place);
-      if (!meets(letter, filter)) continue;
+      if (!meets(letter)) continue;
       const ofRecord = letters.get(key) ?? new Map<string | null, PlacedSummary>();
-      const { value, key: _, headers: __, stamp: ___, ...rest } = letter;
+      const { value, key: _, headers: __, stamp: ___, thrown: ____, ...rest } = letter;
       letters.set(
         key,
         ofRecord.set(letter.view, { ...rest, valueBytes: value === null ? null : value.length }),
@@ -162,15 +193,20 @@ export class DeadLetterBox {
   }
 }
 
-function meets(letter: KeptLetter, filter: LetterFilter): boolean {
-  const { reason, view, sinceMs, beforeMs, origin } = filter;
-  return (
+function meeting({
+  reason,
+  view,
+  sinceMs,
+  beforeMs,
+  origins,
+}: LetterFilter): (letter: KeptLetter) => boolean {
+  const keys = origins === undefined ? null : new Set(origins.map(keyOf));
+  return (letter) =>
     (reason === undefined || letter.reason === reason) &&
     (view === undefined || letter.view === view) &&
     (sinceMs === undefined || letter.writtenMs >= sinceMs) &&
     (beforeMs === undefined || letter.writtenMs < beforeMs) &&
-    (origin === undefined || (letter.partition === origin.partition && letter.offset === origin.offset))
-  );
+    (keys === null || keys.has(keyOf(letter)));
 }
 
 function summaryOf({ place: _, ...summary }: PlacedSummary): LetterSummary {

@@ -25,6 +25,8 @@ export interface DeadLetter {
   readonly reason: DeadLetterReason;
   /** What is wrong; never holds values of the event. */
   readonly message: string;
+  /** What a filter or projection threw, class and message. It may hold values of the event: not for logs. @default nothing */
+  readonly thrown?: string;
   readonly source: string;
   readonly partition: number;
   readonly offset: number;

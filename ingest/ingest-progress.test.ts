@@ -50,6 +50,28 @@ describe('catching up', () => {
     expect(progress.lags()).toEqual([{ source: 'payments', partition: 0, records: 0, seconds: 0 }]);
   });
 
+  test('begins where others append when the end was seen last, not when it is seen to have moved', () => {
+    const { clock, progress } = tracked(10, 10);
+    progress.endSeen('payments', 0, 10, NOON_MS);
+    // Nobody could look for an hour: what is new may have been there for as long.
+    clock.advanceTo(NOON_MS + 3_600_000);
+    progress.endSeen('payments', 0, 20, clock.nowMs());
+    expect(progress.isCatchingUp(spend!)).toBe(true);
+    expect(progress.lags()).toEqual([{ source: 'payments', partition: 0, records: 10, seconds: 3_600 }]);
+    applyAll(progress, 20);
+    expect(progress.isCatchingUp(spend!)).toBe(false);
+    // A push of this process, 10 s after the look, behind what others have pushed meanwhile.
+    clock.advanceTo(clock.nowMs() + 10_000);
+    progress.appended('payments', 0, 30);
+    expect(progress.isCatchingUp(spend!)).toBe(false);
+    clock.advanceTo(clock.nowMs() + 1);
+    expect(progress.isCatchingUp(spend!)).toBe(true);
+    // Applied up to there; what came behind it may be as old as the look.
+    applyAll(progress, 30);
+    progress.endSeen('payments', 0, 31, clock.nowMs());
+    expect(progress.isCatchingUp(spend!)).toBe(true);
+  });
+
   test('starts again when the store has lost its newest writes', () => {
     const { progress } = tracked(10, 10);
     progress.positioned(spend!, 0, 4);
@@ -114,8 +136,10 @@ describe('a log that ends before what was applied', () => {
     const shortfall = { endOffset: 4, nextOffset: 10 };
     progress.setShortfall('payments', 0, shortfall);
     expect(source.views.map((view) => progress.isCatchingUp(view))).toEqual(source.views.map(() => true));
-    expect(progress.shortLogs('payments')).toEqual([{ source: 'payments', partition: 0, ...shortfall }]);
-    expect(progress.shortLogs('clicks')).toEqual([]);
+    const short = { source: 'payments', partition: 0, ...shortfall };
+    expect(progress.shortLogs()).toEqual([short]);
+    expect(progress.shortLog('payments')).toEqual(short);
+    expect(progress.shortLog('clicks')).toBeNull();
     clock.advanceTo(clock.nowMs() + 2_000);
     progress.setShortfall('payments', 0, { endOffset: 5, nextOffset: 10 });
     expect(progress.lags()).toEqual([{ source: 'payments', partition: 0, records: 5, seconds: 2 }]);

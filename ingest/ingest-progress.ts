@@ -16,6 +16,8 @@ interface Position {
 
 interface PartitionState {
   endOffset: number;
+  /** Everything appended before, processing time, lies below `endOffset`; null: at all times, as nobody else appends. */
+  endSeenMs: number | null;
   /** null: the log has all that was applied of it. */
   shortfall: LogShortfall | null;
   readonly positions: Map<CompiledView, Position>;
@@ -59,14 +61,19 @@ export class IngestProgress {
     this.lagBoundMs = args.lagBoundMs;
   }
 
-  /** Makes a partition known, with the end of its log and the views' stored positions. Partitions in order. */
+  /**
+   * Makes a partition known, with the end of its log and the views' stored positions. Partitions in order.
+   * @param endSeenMs when its end was looked at, processing time, where others append too: see `endSeen`. @default nobody else
+   * does
+   */
   track(
     source: CompiledSource,
     partition: number,
     endOffset: number,
     nextOffsets: ReadonlyMap<CompiledView, number>,
+    endSeenMs: number | null = null,
   ): void {
-    const freshAsOfMs = this.#clock.nowMs();
+    const freshAsOfMs = endSeenMs ?? this.#clock.nowMs();
     const positions = new Map(
       source.views.map((view) => [
         view,
@@ -74,7 +81,7 @@ export class IngestProgress {
       ]),
     );
     const partitions = this.#sources.get(source.name) ?? [];
-    partitions[partition] = { endOffset, shortfall: null, positions };
+    partitions[partition] = { endOffset, endSeenMs, shortfall: null, positions };
     this.#sources.set(source.name, partitions);
     this.#unknown.get(source.name)?.delete(partition);
   }
@@ -88,11 +95,21 @@ export class IngestProgress {
       return;
     }
     if (endOffset <= state.endOffset) return;
-    const nowMs = this.#clock.nowMs();
     for (const position of state.positions.values()) {
-      if (position.nextOffset >= state.endOffset) position.freshAsOfMs = nowMs;
+      if (position.nextOffset >= state.endOffset) this.#isAtEnd(state, position);
     }
     state.endOffset = endOffset;
+  }
+
+  /**
+   * The log's end, where others append too. What lies between it and the end that was known may have been appended at any
+   * time since that was seen: where nobody could look for long, it is old already.
+   * @param seenMs processing time before it was asked for
+   */
+  endSeen(source: string, partition: number, endOffset: number, seenMs: number): void {
+    this.appended(source, partition, endOffset);
+    const state = this.#partition(source, partition);
+    state.endSeenMs = seenMs;
   }
 
   /** A view has applied everything below `nextOffset`, the last record of which was appended at `appendedMs`. */
@@ -103,7 +120,7 @@ export class IngestProgress {
     position.nextOffset = Math.max(position.nextOffset, nextOffset);
     state.endOffset = Math.max(state.endOffset, nextOffset);
     if (appendedMs !== null) position.freshAsOfMs = Math.max(position.freshAsOfMs, appendedMs);
-    if (position.nextOffset >= state.endOffset) position.freshAsOfMs = this.#clock.nowMs();
+    if (position.nextOffset >= state.endOffset) this.#isAtEnd(state, position);
     this.#settle(view.source.name);
   }
 
@@ -126,19 +143,25 @@ export class IngestProgress {
     if (shortfall === null) this.#settle(source);
     if (!began) return;
     for (const position of state.positions.values()) {
-      if (position.nextOffset >= state.endOffset) position.freshAsOfMs = this.#clock.nowMs();
+      if (position.nextOffset >= state.endOffset) this.#isAtEnd(state, position);
     }
   }
 
-  /** Partitions whose logs end before what was applied of them. @param of name of a source. @default all sources */
-  shortLogs(of?: string): ShortLog[] {
-    return [...this.#sources]
-      .filter(([source]) => of === undefined || source === of)
-      .flatMap(([source, partitions]) =>
-        partitions.flatMap(({ shortfall }, partition) =>
-          shortfall === null ? [] : [{ source, partition, ...shortfall }],
-        ),
-      );
+  /** Partitions whose logs end before what was applied of them. */
+  shortLogs(): ShortLog[] {
+    return [...this.#sources].flatMap(([source, partitions]) =>
+      partitions.flatMap(({ shortfall }, partition) =>
+        shortfall === null ? [] : [{ source, partition, ...shortfall }],
+      ),
+    );
+  }
+
+  /** The first of a source: asked with every push. */
+  shortLog(source: string): ShortLog | null {
+    for (const [partition, { shortfall }] of this.#sources.get(source)?.entries() ?? []) {
+      if (shortfall !== null) return { source, partition, ...shortfall };
+    }
+    return null;
   }
 
   /** Whether the view has not reached the log's end since it started, is behind beyond the bound (C9), or its log ends short. */
@@ -200,7 +223,9 @@ export class IngestProgress {
   /** By partition: the offset below which some view has applied it. */
   appliedOffsets(source: string): number[] {
     return (this.#sources.get(source) ?? []).map(({ positions }) => {
-      return Math.max(0, ...[...positions.values()].map(({ nextOffset }) => nextOffset));
+      let highest = 0;
+      for (const { nextOffset } of positions.values()) highest = Math.max(highest, nextOffset);
+      return highest;
     });
   }
 
@@ -219,6 +244,13 @@ export class IngestProgress {
       });
     }
     return lags;
+  }
+
+  /** Everything that had been appended when the end was seen has been applied. */
+  #isAtEnd({ endSeenMs }: PartitionState, position: Position): void {
+    const nowMs = this.#clock.nowMs();
+    // No later than now, should the clock have gone back.
+    position.freshAsOfMs = Math.min(nowMs, Math.max(position.freshAsOfMs, endSeenMs ?? nowMs));
   }
 
   /** Those who wait for what has been applied by now. */

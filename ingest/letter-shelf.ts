@@ -20,14 +20,18 @@ export interface KeptLetter extends Omit<DeadLetter, 'readOffset'> {
   readonly place: number;
 }
 
-/** The record was replayed: its letters up to that place are done with. One that its copy became meanwhile is not. */
-export interface ReplayedMark extends LetterOrigin {
+/** What can be done with the letters of a record. They stay where they are, for as long as they are kept. */
+export const LETTER_ENDS = ['replayed', 'discarded'] as const;
+export type LetterEnd = (typeof LETTER_ENDS)[number];
+
+/** The record's letters up to that place are done with. One that a copy of it became meanwhile is not. */
+export interface LetterMark extends LetterOrigin {
   readonly upTo: number;
 }
 
 export type ShelfEntry =
   | { readonly kind: 'letter'; readonly letter: KeptLetter }
-  | ({ readonly kind: 'replayed' } & ReplayedMark);
+  | ({ readonly kind: LetterEnd } & LetterMark);
 
 /** A record to be appended as a copy of the one at `originOffset`. */
 export type RecordCopy = Pick<LogRecord, 'partition' | 'stamp' | 'key' | 'headers'> & {
@@ -45,6 +49,6 @@ export interface LetterShelf {
   fits(copy: RecordCopy): Promise<boolean>;
   /** Resolves when the copies are durable. */
   append(copies: readonly RecordCopy[]): Promise<void>;
-  /** Resolves when it is durable that these were replayed. */
-  markReplayed(marks: readonly ReplayedMark[]): Promise<void>;
+  /** Resolves when it is durable that these were replayed, or discarded. */
+  mark(end: LetterEnd, marks: readonly LetterMark[]): Promise<void>;
 }

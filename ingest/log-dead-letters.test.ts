@@ -14,13 +14,22 @@ test('a letter says which record it was: its origin, its append time and its sta
     value: Buffer.from('{}'),
     ...{ key: null, headers: [] },
   };
-  await letters.write([letter, { ...letter, offset: 18, stamp: null, value: null }]);
+  await letters.write([
+    { ...letter, thrown: 'TypeError: x' },
+    { ...letter, offset: 18, stamp: null, value: null },
+  ]);
   const { records } = await log.read({ partition: 0, fromOffset: 0, maxRecords: 9, maxBytes: 1e6 });
   expect(records.map(({ appendedMs }) => appendedMs)).toEqual([2_000, 2_000]);
   const { reason, message, source, view, partition, appendedMs } = letter;
   const kept = { reason, message, source, view, partition, appendedMs };
   expect(records.map(({ value }) => JSON.parse(Buffer.from(value!).toString()))).toEqual([
-    { ...kept, offset: 17, stamp: 'a-stamp', value: Buffer.from('{}').toString('base64') },
+    {
+      ...kept,
+      thrown: 'TypeError: x',
+      offset: 17,
+      stamp: 'a-stamp',
+      value: Buffer.from('{}').toString('base64'),
+    },
     { ...kept, offset: 18, stamp: null, value: null },
   ]);
 });

@@ -1,10 +1,11 @@
 /**
  * Dead letters kept in an event log of their own, as JSON with the record's bytes in base64. Among them, also as JSON, what
- * was replayed: `{"replayed": {"partition", "offset", "upTo"}}` ends the letters of that record up to the one at `upTo`.
+ * was replayed or discarded: `{"replayed": {"partition", "offset", "upTo"}}` ends the letters of that record up to the one at
+ * `upTo`, and so does `{"discarded": …}`.
  */
 import type { Clock } from '../engine/clock.ts';
 import type { DeadLetter, DeadLetters } from './dead-letter.ts';
-import type { ReplayedMark, ShelfEntry } from './letter-shelf.ts';
+import { LETTER_ENDS, type LetterEnd, type LetterMark, type ShelfEntry } from './letter-shelf.ts';
 import type { EventLog, LogRecord } from './log/event-log.ts';
 
 /** Name of the log that holds a source's dead letters. No source has a dot in its name. */
@@ -36,16 +37,17 @@ export class LogDeadLetters implements DeadLetters {
 /** As it is in the log. */
 type LetterJson = Pick<
   DeadLetter,
-  'reason' | 'message' | 'source' | 'partition' | 'offset' | 'view' | 'appendedMs' | 'stamp'
+  'reason' | 'message' | 'thrown' | 'source' | 'partition' | 'offset' | 'view' | 'appendedMs' | 'stamp'
 > & {
   /** In base64. */
   readonly value: string | null;
 };
 
 function encodeLetter(letter: DeadLetter): Uint8Array {
-  const { reason, message, source, partition, offset, view, appendedMs, stamp, value } = letter;
+  const { reason, message, thrown, source, partition, offset, view, appendedMs, stamp, value } = letter;
   const json: LetterJson = {
     ...{ reason, message, source, partition, offset, view, appendedMs, stamp },
+    ...(thrown === undefined ? {} : { thrown }),
     value:
       value === null
         ? null
@@ -54,16 +56,19 @@ function encodeLetter(letter: DeadLetter): Uint8Array {
   return Buffer.from(JSON.stringify(json));
 }
 
-export function encodeReplayed({ partition, offset, upTo }: ReplayedMark): Uint8Array {
-  return Buffer.from(JSON.stringify({ replayed: { partition, offset, upTo } }));
+export function encodeMark(end: LetterEnd, { partition, offset, upTo }: LetterMark): Uint8Array {
+  return Buffer.from(JSON.stringify({ [end]: { partition, offset, upTo } }));
 }
 
 /** Of letters that a build before these wrote, append time and stamp are not known. */
 export function decodeLetter(record: LogRecord): ShelfEntry {
-  const json = JSON.parse(Buffer.from(record.value!).toString()) as
-    | (LetterJson & { readonly replayed?: undefined })
-    | { readonly replayed: ReplayedMark };
-  if (json.replayed !== undefined) return { kind: 'replayed', ...json.replayed };
+  const json = JSON.parse(Buffer.from(record.value!).toString()) as LetterJson & {
+    readonly [end in LetterEnd]?: LetterMark;
+  };
+  for (const kind of LETTER_ENDS) {
+    const mark = json[kind];
+    if (mark !== undefined) return { kind, ...mark };
+  }
   const letter = {
     ...json,
     appendedMs: json.appendedMs ?? 0,

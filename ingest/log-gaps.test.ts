@@ -9,6 +9,7 @@ import type { Watermark } from '../engine/store/tile-store.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { DEFAULT_PACING, retentionMs } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
+import { OffsetOutOfRangeError } from './log/log-errors.ts';
 import { MemoryEventLog } from './log/memory-event-log.ts';
 import { type ConsumerOptions, PartitionConsumer } from './partition-consumer.ts';
 import { LogGapError, LogReplacedError } from './partition-stopped.ts';
@@ -73,6 +74,20 @@ const gapsOf = async (view: { namespace: string }): Promise<readonly LogGap[] | 
   (await watermark(view)).gaps;
 
 describe('records that are gone', () => {
+  test('from before a consumer that reads on are not passed unsaid', async () => {
+    await append(2);
+    const it = consumer();
+    await it.step();
+    await append(3, NOON_MS + MINUTE_MS);
+    await truncate(4);
+    await expect(it.step()).rejects.toThrow(OffsetOutOfRangeError);
+    expect((await watermark(spend)).nextOffset).toBe(2);
+    it.reset();
+    expect(await it.step()).toBe(1);
+    expect(told).toEqual([{ fromOffset: 2, toOffset: 4, afterMs: NOON_MS, untilMs: NOON_MS + MINUTE_MS }]);
+    expect(await gapsOf(spend)).toEqual(told);
+  });
+
   test('are in the watermark that passed them, with the times around them, and stay there', async () => {
     await append(3);
     await consumer().step();

@@ -4,9 +4,17 @@ import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource } from '../engine/definitions/compiled.ts';
 import { decodeEvent } from '../engine/definitions/decode-event.ts';
 import { jsonRecordDecoder } from './decoding/json-record.ts';
-import type { LetterOrigin, LetterShelf, RecordCopy, ReplayedMark, ShelfEntry } from './letter-shelf.ts';
+import type {
+  LetterEnd,
+  LetterMark,
+  LetterOrigin,
+  LetterShelf,
+  RecordCopy,
+  ShelfEntry,
+} from './letter-shelf.ts';
 import type { EventLog, LogReader, LogRecord } from './log/event-log.ts';
-import { decodeLetter, encodeReplayed } from './log-dead-letters.ts';
+import { OffsetOutOfRangeError } from './log/log-errors.ts';
+import { decodeLetter, encodeMark } from './log-dead-letters.ts';
 
 const READ = { maxRecords: 1_000, maxBytes: 4 * 1024 * 1024 } as const;
 
@@ -14,9 +22,16 @@ const READ = { maxRecords: 1_000, maxBytes: 4 * 1024 * 1024 } as const;
 export async function* recordsOf(log: LogReader, partition: number): AsyncGenerator<LogRecord> {
   const { startOffset, endOffset } = await log.ends(partition);
   for (let fromOffset = startOffset; fromOffset < endOffset; ) {
-    const { records, nextOffset } = await log.read({ partition, fromOffset, ...READ });
-    for (const record of records) if (record.offset < endOffset) yield record;
-    fromOffset = nextOffset;
+    try {
+      const { records, nextOffset } = await log.read({ partition, fromOffset, ...READ });
+      for (const record of records) if (record.offset < endOffset) yield record;
+      fromOffset = nextOffset;
+    } catch (error) {
+      const { startOffset: now } = await log.ends(partition);
+      // Retention has come this far meanwhile: what is gone is not asked for.
+      if (!(error instanceof OffsetOutOfRangeError) || now <= fromOffset) throw error;
+      fromOffset = now;
+    }
     // A log on lmdb or in memory never leaves the microtasks: everyone else must get a turn.
     await immediate();
   }
@@ -49,6 +64,8 @@ export class LogLetterShelf implements LetterShelf {
   }
 
   async original({ partition, offset }: LetterOrigin): Promise<LogRecord | null> {
+    const { startOffset, endOffset } = await this.#log.ends(partition);
+    if (offset < startOffset || offset >= endOffset) return null;
     const { records } = await this.#log.read({ partition, fromOffset: offset, maxRecords: 1, maxBytes: 1 });
     return records[0]?.offset === offset ? records[0] : null;
   }
@@ -71,12 +88,12 @@ export class LogLetterShelf implements LetterShelf {
     );
   }
 
-  async markReplayed(marks: readonly ReplayedMark[]): Promise<void> {
+  async mark(end: LetterEnd, marks: readonly LetterMark[]): Promise<void> {
     const appendedMs = this.#clock.nowMs();
     await this.#letters.append(
       marks.map((mark) => ({
         ...{ partition: 0, appendedMs, stamp: null, eventTimeMs: 0 },
-        value: encodeReplayed(mark),
+        value: encodeMark(end, mark),
       })),
     );
   }

@@ -26,8 +26,9 @@ export class OpenGaps {
 
   /** Replaces what is known of a view and a partition. */
   set(view: CompiledView, partition: number, gaps: readonly LogGap[]): void {
-    const partitions = this.#byPartition.get(view) ?? new Map<number, readonly LogGap[]>();
-    if (gaps.length === 0 && !partitions.has(partition)) return;
+    const known = this.#byPartition.get(view);
+    if (gaps.length === 0 && !known?.has(partition)) return;
+    const partitions = known ?? new Map<number, readonly LogGap[]>();
     partitions.set(partition, gaps);
     this.#byPartition.set(view, partitions);
     this.#all.set(view, [...partitions.values()].flat());

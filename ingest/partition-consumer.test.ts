@@ -11,6 +11,12 @@ import { DEFAULT_PACING } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
 import type { ConsumerObserver } from './consumer-observer.ts';
 import type { DeadLetter } from './dead-letter.ts';
+import { recordDecoder } from './decoding/registry-record-decoder.ts';
+import {
+  type RegisteredSchema,
+  RegistryUnavailableError,
+  type SchemaRegistry,
+} from './decoding/schema-registry.ts';
 import { MemoryEventLog } from './log/memory-event-log.ts';
 import { PartitionConsumer } from './partition-consumer.ts';
 import { PartitionLanes } from './partition-lanes.ts';
@@ -313,6 +319,57 @@ test('lanes without records take up another namespace all the same', async () =>
   await lanes.run(stop.signal);
   const names = [view!, rebuilt].map(({ namespace }) => ({ namespace, source: source.name, partition: 0 }));
   expect((await store.readWatermarks(0, names)).map((mark) => mark?.nextOffset)).toEqual([2, 2]);
+});
+
+test('what lies before a record that has to wait for its schema is applied without it', async () => {
+  const store = storeInMemory();
+  const writing = writingTo(store);
+  const schemas = new Map<number, RegisteredSchema>();
+  let isDown = false;
+  const registry = {
+    schemaById: async (id: number) => {
+      if (isDown) throw new RegistryUnavailableError('it is down');
+      return schemas.get(id) ?? null;
+    },
+  } as SchemaRegistry;
+  const decoder = recordDecoder({ source: source.definition, registry, wait: async () => {} });
+  const log = await logOf([payment({ id: 'a' }), payment({ id: 'b' })]);
+  const fields = ['id', 'at', 'card'].map((name) => ({ name, type: 'string' }));
+  const text = (value: string): Buffer => Buffer.from([2 * value.length, ...Buffer.from(value)]);
+  const at = new Date(NOON_MS).toISOString();
+  const value = Buffer.concat([Buffer.from([0, 0, 0, 0, 7]), ...['avro', at, 'c1', ''].map(text)]);
+  await log.append([{ partition: 0, appendedMs: NOON_MS, stamp: null, value, eventTimeMs: NOON_MS }]);
+  await appendMore(log, 1);
+
+  const chunks: { records: number; nextOffset: number; last: number | null }[] = [];
+  const letters: number[] = [];
+  const consumer = new PartitionConsumer({
+    ...{ source, views: source.views, partition: 0, log, writing, decoder },
+    deadLetters: { write: async (written) => void letters.push(...written.map(({ offset }) => offset)) },
+    observer: {
+      ...SILENT,
+      chunkApplied: ({ records, nextOffset, appendedMs: last }) =>
+        void chunks.push({ records, nextOffset, last }),
+    },
+  });
+  expect(await consumer.step()).toBe(2);
+  expect(chunks).toEqual([{ records: 2, nextOffset: 2, last: NOON_MS }]);
+  const marks = async () => {
+    const names = source.views.map(({ namespace }) => ({ namespace, source: source.name, partition: 0 }));
+    return (await store.readWatermarks(0, names)).map((mark) => mark!.nextOffset);
+  };
+  expect(new Set(await marks())).toEqual(new Set([2]));
+  // Then it is what is waited for, whatever the reason.
+  await expect(consumer.step()).rejects.toThrow(/does not have schema 7.*The first is at offset 2/);
+  isDown = true;
+  await expect(consumer.step()).rejects.toThrow(RegistryUnavailableError);
+  expect(new Set(await marks())).toEqual(new Set([2]));
+  isDown = false;
+  const schema = JSON.stringify({ type: 'record', name: 'Payment', fields });
+  schemas.set(7, { type: 'AVRO', schema, references: [], readRules: [] });
+  expect(await consumer.step()).toBe(2);
+  expect(chunks.at(-1)).toMatchObject({ records: 2, nextOffset: 4 });
+  expect(letters).toEqual([2]);
 });
 
 test('lanes are driven turn by turn: give way between two, rest at the end, begin anew after a failure', async () => {

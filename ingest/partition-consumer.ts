@@ -21,6 +21,7 @@ import { isSameRecord, type LastRecord, lastRecordOf, UNKNOWN_RECORD } from './l
 import type { LogEnds, LogReader } from './log/event-log.ts';
 import { LogGapError } from './partition-stopped.ts';
 import {
+  highestEventTimeMs,
   lowestOffset,
   missingOf,
   PartitionWatermarks,
@@ -119,19 +120,19 @@ export class PartitionConsumer {
     this.#cursors ??= await this.#open();
     const cursors = this.#cursors;
     const fromOffset = lowestOffset(cursors);
-    const { records, nextOffset } = await this.#log.read({
+    const { records, nextOffset: readTo } = await this.#log.read({
       partition: this.partition,
       fromOffset,
       maxRecords: this.#options.chunkRecords,
       maxBytes: this.#options.chunkBytes,
     });
     if (records.length === 0) {
-      if (nextOffset > fromOffset) await this.#passMarkers(cursors, nextOffset);
+      if (readTo > fromOffset) await this.#passMarkers(cursors, readTo);
       else this.#observer.caughtUp(this.partition, fromOffset);
       return 0;
     }
     const origins = new ChunkOrigins(cursors);
-    const { rows, deadLetters, maxEventTimeMs } = await this.#router.route(records, cursors, origins);
+    const { rows, deadLetters, maxEventTimeMs, taken } = await this.#router.route(records, cursors, origins);
     if (deadLetters.length > 0) await this.#deadLetters.write(deadLetters);
     const counts = new Map<CompiledView, WriteCounts>();
     // Views are independent: together they share the store's commits.
@@ -141,23 +142,24 @@ export class PartitionConsumer {
       }),
     );
 
-    const last = lastRecordOf(records[records.length - 1]!);
+    const nextOffset = taken < records.length ? records[taken]!.offset : readTo;
+    const last = lastRecordOf(records[taken - 1]!);
     const unapplied = (cursor: WatermarkCursor): UnappliedOffsets => origins.unappliedAfter(cursor);
     if (!(await this.#watermarks.move(cursors, { nextOffset, maxEventTimeMs, last, unapplied }))) {
       this.#cursors = null;
-      return records.length;
+      return taken;
     }
     this.#observer.chunkApplied({
       views: this.views,
       partition: this.partition,
       nextOffset,
-      maxEventTimeMs: Math.max(...cursors.map((cursor) => cursor.maxEventTimeMs)),
-      records: records.length,
+      maxEventTimeMs: highestEventTimeMs(cursors),
+      records: taken,
       appendedMs: last.appendedMs,
       counts,
       deadLetters,
     });
-    return records.length;
+    return taken;
   }
 
   /** Waits for records beyond the current position. */
@@ -243,7 +245,7 @@ export class PartitionConsumer {
       views: this.views,
       partition: this.partition,
       nextOffset,
-      maxEventTimeMs: Math.max(...cursors.map((cursor) => cursor.maxEventTimeMs)),
+      maxEventTimeMs: highestEventTimeMs(cursors),
       records: 0,
       appendedMs: null,
       counts: new Map(),

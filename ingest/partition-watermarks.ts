@@ -177,9 +177,14 @@ export class PartitionWatermarks {
   }
 }
 
-/** The least of them: where the partition is to be read. */
+/** The least of them: where the partition is to be read. Of views and shards there may be more than a call takes arguments. */
 export function lowestOffset(cursors: readonly WatermarkCursor[]): number {
-  return Math.min(...cursors.map((cursor) => cursor.nextOffset));
+  return cursors.reduce((lowest, { nextOffset }) => Math.min(lowest, nextOffset), Number.POSITIVE_INFINITY);
+}
+
+/** −1: no event was applied. */
+export function highestEventTimeMs(cursors: readonly WatermarkCursor[]): number {
+  return cursors.reduce((highest, { maxEventTimeMs }) => Math.max(highest, maxEventTimeMs), -1);
 }
 
 /** What each view lacks, over all shards. */

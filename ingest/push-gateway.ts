@@ -269,8 +269,8 @@ export class PushGateway {
 
   /** What the log takes then would be acknowledged, and never count. @throws {PushError} */
   #checkLog(): void {
-    const [short] = this.#options.progress.shortLogs(this.source.name);
-    if (short !== undefined) throw this.#endsShort(short.partition, short);
+    const short = this.#options.progress.shortLog(this.source.name);
+    if (short !== null) throw this.#endsShort(short.partition, short);
   }
 
   #endsShort(partition: number, shortfall: LogShortfall): PushError {

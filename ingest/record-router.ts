@@ -4,6 +4,7 @@
  */
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import { decodeEvent } from '../engine/definitions/decode-event.ts';
+import { ProjectionError, thrownClass } from '../engine/definitions/projection-error.ts';
 import { type EventId, positionEventId, textEventId } from '../engine/event-id.ts';
 import type { IncomingRow } from '../engine/tiles/state-update.ts';
 import type { ChunkOrigins, OriginCursor } from './chunk-origins.ts';
@@ -17,6 +18,8 @@ export interface RoutedRecords {
   /** Of every view, by entity key, in the order of the log. */
   readonly rows: ReadonlyMap<CompiledView, ReadonlyMap<string, readonly IncomingRow[]>>;
   readonly deadLetters: readonly DeadLetter[];
+  /** Records that were routed, from the first: those behind wait for what cannot be had for now. */
+  readonly taken: number;
   /** Of the events that could be decoded; −1: none could. */
   readonly maxEventTimeMs: number;
 }
@@ -44,26 +47,31 @@ export class RecordRouter {
 
   /**
    * @param origins of the same cursors; is told which records cannot be used, and which copies settle theirs
-   * @throws what the decoder fails with for now: the records are to be routed again
+   * @throws what the decoder fails with for now, where it fails with the first record: they are to be routed again
    */
   async route(
     records: readonly LogRecord[],
     cursors: readonly OriginCursor[],
     origins: ChunkOrigins,
   ): Promise<RoutedRecords> {
+    const values = records.map(({ value }) => value);
+    let taken = records.length;
     try {
-      await this.#decoder.prepare(records.map(({ value }) => value));
+      await this.#decoder.prepare(values);
     } catch (error) {
-      throw error instanceof MissingSchemaError ? error.locatedIn(records) : error;
+      // What lies before a record that has to wait need not wait with it.
+      taken = this.#decoder.decodable(values);
+      if (taken === 0) throw error instanceof MissingSchemaError ? error.locatedIn(records) : error;
     }
-    return this.#sort(records, cursors, origins);
+    const routed = taken === records.length ? records : records.slice(0, taken);
+    return { ...this.#sort(routed, cursors, origins), taken };
   }
 
   #sort(
     records: readonly LogRecord[],
     cursors: readonly OriginCursor[],
     origins: ChunkOrigins,
-  ): RoutedRecords {
+  ): Omit<RoutedRecords, 'taken'> {
     const rows = new Map(this.#views.map((view) => [view, new Map<string, IncomingRow[]>()]));
     const from = new Map<CompiledView, number>();
     for (const { view, nextOffset } of cursors) {
@@ -76,11 +84,17 @@ export class RecordRouter {
       // Of what every view has already.
       if (isCopy && !origins.isWanted(record, null)) continue;
       const offset = record.originOffset ?? record.offset;
-      const letter = (reason: DeadLetter['reason'], message: string, view: CompiledView | null): void => {
+      const letter = (
+        reason: DeadLetter['reason'],
+        message: string,
+        view: CompiledView | null,
+        thrown: string | null = null,
+      ): void => {
         origins.cannotUse(record, view);
         const { name: source } = this.#source;
         const place = { offset, readOffset: record.offset };
-        deadLetters.push({ ...record, ...place, reason, message, source, view: view?.name ?? null });
+        const why = { reason, message, ...(thrown === null ? {} : { thrown }) };
+        deadLetters.push({ ...record, ...place, ...why, source, view: view?.name ?? null });
       };
       const decoded = this.#decoder.decode(record.value);
       if (!decoded.ok) {
@@ -114,9 +128,10 @@ export class RecordRouter {
           key = view.keyOf(event.row);
           values = key === null ? null : view.project(event.row);
         } catch (error) {
-          const message =
-            error instanceof Error ? error.message : 'the function threw something that is no Error';
-          letter('filter_or_projection', message, view);
+          // Whatever else fails there is a defect of ours: nothing is known of what its text holds.
+          const isKnown = error instanceof ProjectionError;
+          const message = isKnown ? error.message : `view ${view.name}: it failed (${thrownClass(error)})`;
+          letter('filter_or_projection', message, view, isKnown ? error.thrown : null);
           continue;
         }
         const skips =

@@ -3,9 +3,10 @@ import type { CompiledSource, CompiledView } from '../engine/definitions/compile
 import type { LogGap } from '../engine/store/log-gap.ts';
 import type { Watermark } from '../engine/store/tile-store.ts';
 import { retentionMs } from '../engine/tiles/state-update.ts';
-import { formatDuration } from '../engine/windows/duration.ts';
+import { spellDuration } from '../engine/windows/duration.ts';
 import { isWithinReach } from '../ingest/gap-reach.ts';
 import type { LogEnds, LogReader } from '../ingest/log/event-log.ts';
+import { logStart } from './log-start.ts';
 
 /** The log lacks events within the reach of the view's windows. Not retryable; who accepts that can say so. */
 export class LogTooShortError extends Error {
@@ -37,16 +38,22 @@ export function checkReach(
   ends: readonly LogEnds[],
   firstWithin: readonly number[],
 ): void {
-  const short = ends.findIndex(
-    ({ startOffset }, partition) => startOffset > 0 && (firstWithin[partition] ?? 0) <= startOffset,
-  );
-  if (short < 0) return;
+  const [short] = shortPartitions(ends, firstWithin);
+  if (short === undefined) return;
   const reach = appendReachMs(view);
   throw new LogTooShortError(
     `the log of source ${view.source.name}, partition ${short}, begins at offset ${ends[short]!.startOffset}, and holds ` +
-      `no record older than the ${Number.isFinite(reach) ? `${formatDuration(reach)} that` : 'events that'} the windows of ` +
+      `no record older than the ${Number.isFinite(reach) ? `${spellDuration(reach)} that` : 'events that'} the windows of ` +
       `view ${view.name} reach back to, maxFuture included: a rebuilt view would lack events that the present one may still count`,
   );
+}
+
+/** Partitions that have lost records, and hold none from before the reach: as for `checkReach`. */
+export function shortPartitions(ends: readonly LogEnds[], firstWithin: readonly number[]): number[] {
+  return [...ends.keys()].filter((partition) => {
+    const { startOffset } = ends[partition]!;
+    return startOffset > 0 && (firstWithin[partition] ?? 0) <= startOffset;
+  });
 }
 
 /** As `checkReach`, of a log that is read in place. @param nowMs what windows count back from. @throws LogTooShortError */
@@ -56,16 +63,7 @@ export async function checkReachOf(
   partitions: number,
   nowMs: number,
 ): Promise<void> {
-  const fromMs = nowMs - appendReachMs(view);
-  const numbers = Array.from({ length: partitions }, (_, partition) => partition);
-  const ends = await Promise.all(numbers.map((partition) => log.ends(partition)));
-  const firstWithin = await Promise.all(
-    ends.map(async ({ startOffset }, partition) => {
-      const first = { partition, fromOffset: startOffset, maxRecords: 1, maxBytes: 1 };
-      const { records } = await log.read(first);
-      return records[0] !== undefined && records[0].appendedMs < fromMs ? startOffset + 1 : startOffset;
-    }),
-  );
+  const { ends, firstWithin } = await logStart(log, partitions, nowMs - appendReachMs(view));
   checkReach(view, ends, firstWithin);
 }
 

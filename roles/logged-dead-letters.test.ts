@@ -12,6 +12,7 @@ afterEach(() => {
 const letter = (offset: number, reason: DeadLetter['reason'] = 'undecodable'): DeadLetter => ({
   reason,
   message: 'the record is not UTF-8 JSON',
+  thrown: 'Error: s3cret',
   source: 'payments',
   partition: 1,
   offset,

@@ -2,6 +2,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { both, NOON_MS, testRepo } from '../embedded/testing/test-repo.ts';
 import type { CompiledView } from '../engine/definitions/compiled.ts';
+import type { LogGap } from '../engine/store/log-gap.ts';
 import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import type { ShardMark } from '../engine/store/shard-mark.ts';
@@ -29,6 +30,7 @@ let raced: RacedStore;
 let expected: string | null;
 let seen: ShardMark | null;
 let behind: (view: CompiledView) => boolean;
+let gaps: readonly LogGap[];
 
 beforeEach(() => {
   store = new MemoryTileStore({ random: () => newToken() });
@@ -36,6 +38,7 @@ beforeEach(() => {
   expected = null;
   seen = null;
   behind = () => false;
+  gaps = [];
 });
 
 const move = async (nextOffset: number): Promise<void> => {
@@ -56,6 +59,7 @@ const statuses = async (): Promise<string[]> => {
     shards: 1,
     isCatchingUp: (of) => behind(of),
     seenMark: () => seen,
+    gapsOf: () => gaps,
     onEvaluationError: (_view, error) => {
       throw error;
     },
@@ -92,6 +96,25 @@ test('it is catching up in a store that fell back behind the positions seen', as
   await look();
   store.rollback(1);
   expect(await statuses()).toEqual(['catching_up']);
+});
+
+test('a gap that is forgotten while a read is under way, or found, is one that the value lacks', async () => {
+  await move(5);
+  await look();
+  const gap: LogGap = { fromOffset: 0, toOffset: 2, afterMs: null, untilMs: NOON_MS };
+  gaps = [gap];
+  // As where a namespace without it has been switched to since.
+  raced.meanwhile = () => {
+    gaps = [];
+  };
+  expect(await statuses()).toContain('catching_up');
+  raced.meanwhile = () => {
+    gaps = [gap];
+  };
+  expect(await statuses()).toContain('catching_up');
+  raced.meanwhile = null;
+  gaps = [];
+  expect(await statuses()).toEqual(['empty']);
 });
 
 test('what is learned while a read is under way says nothing of what was read', async () => {

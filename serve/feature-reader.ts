@@ -55,6 +55,14 @@ interface AskedOfView {
 
 const NOT_ASKED: AskedOfView = { asked: null, tie: null };
 
+/** What the states that were read may not have. */
+interface Lacks {
+  readonly catchingUp: boolean;
+  readonly gaps: readonly LogGap[];
+}
+
+const NO_GAPS: readonly LogGap[] = [];
+
 export interface FeatureReaderOptions {
   readonly service: CompiledService;
   readonly store: Pick<TileStore, 'read'>;
@@ -137,6 +145,7 @@ export class FeatureReader {
     const askedOf: AskedOfView[] = [];
     // Before the read: what is learned of the log meanwhile says nothing of what was read.
     const behind = this.#views.map(({ view }) => isCatchingUp(view));
+    const gaps = this.#views.map(({ view }) => this.#gapsOf(view));
     const namespaces = this.#views.map(({ view }) => namespaceOf(view));
     const seen: (ShardMark | null)[] = [];
     for (const question of questions) {
@@ -149,7 +158,7 @@ export class FeatureReader {
         requests.push({
           address: { namespace: namespaces[v]!, key, shard },
           fields: read.fields(question.atMs, askedTimeMs),
-          ...(seenMark === undefined ? {} : { marked: true }),
+          marked: seenMark !== undefined,
         });
         if (seenMark !== undefined) seen.push(seenMark(view, shard));
       }
@@ -165,6 +174,8 @@ export class FeatureReader {
     // The bytes read are valid only until this function yields: from here on nothing is awaited.
     this.#views.forEach(({ view }, v) => {
       behind[v] ||= isCatchingUp(view);
+      const found = this.#gapsOf(view);
+      if (found !== gaps[v]) gaps[v] = [...gaps[v]!, ...found];
     });
     let next = 0;
     return questions.map((question) => {
@@ -173,7 +184,8 @@ export class FeatureReader {
         const state = states[next]!;
         const lost = seenMark !== undefined && hasLostSince(seen[next]!, state.mark ?? null);
         const catchingUp = behind[v]! || lost;
-        this.#answerView(plan, question, requests[next]!, state, askedOf[next]!, catchingUp, answers);
+        const lacks = { catchingUp, gaps: gaps[v]! };
+        this.#answerView(plan, question, requests[next]!, state, askedOf[next]!, lacks, answers);
         next++;
       });
       for (const { slot, step } of this.#onDemand) {
@@ -183,19 +195,22 @@ export class FeatureReader {
     });
   }
 
+  #gapsOf(view: CompiledView): readonly LogGap[] {
+    return this.#options.gapsOf?.(view) ?? NO_GAPS;
+  }
+
   #answerView(
     { view, read, slots }: ViewPlan,
     question: FeatureQuestion,
     { fields }: ReadRequest,
     state: ReadState,
     { asked, tie }: AskedOfView,
-    catchingUp: boolean,
+    { catchingUp, gaps }: Lacks,
     answers: FeatureAnswer[],
   ): void {
     try {
       const bytes = new ReadFields(fields, state.fields);
       const values = read.evaluate({ head: state.head, bytes, atMs: question.atMs, asked, tie });
-      const gaps = this.#options.gapsOf?.(view) ?? [];
       for (const { feature, value, status, truncated, fromMs, toMs, elements } of values) {
         const missing = gaps.length === 0 ? null : missingTime(view, gaps, fromMs);
         answers[slots.get(feature)!] = {

@@ -140,6 +140,14 @@ export const METRICS = [
       'Stretches of such records that some window may still ask for: its values have the status `catching_up`.',
   },
   {
+    name: 'millrace_log_too_short',
+    type: 'gauge',
+    unit: '1 or 0',
+    labels: ['source'],
+    meaning:
+      'Whether the log keeps, or still holds, less than windows reach back to: a store that is lost could not be filled again. Of processes that ingest.',
+  },
+  {
     name: 'millrace_log_truncated_records_total',
     type: 'counter',
     unit: 'records',

@@ -37,9 +37,8 @@ export class OnDemandStep {
       }
     }
     if (status === 'error') return { value: null, status, truncated: false, window: null };
-    const missing = this.#inputs
-      .map(({ slot }) => answers[slot]!.missing ?? null)
-      .reduce<MissingTime | null>(bothMissing, null);
+    let missing: MissingTime | null = null;
+    for (const { slot } of this.#inputs) missing = bothMissing(missing, answers[slot]!.missing ?? null);
     const features: Record<string, FeatureValue> = Object.create(null);
     for (const { name, slot } of this.#inputs) features[name] = answers[slot]!.value;
     const data: Record<string, ColumnValue> = Object.create(null);

@@ -25,6 +25,8 @@ export interface SeedReport {
   readonly comparisons: number;
   /** How often each fault was injected. A plain object, so that it can be sent to another process. */
   readonly faults: Readonly<Record<string, number>>;
+  /** How often readers got answers of each kind; likewise. */
+  readonly answers: Readonly<Record<string, number>>;
 }
 
 export function checkSeed(job: SeedJob): Promise<SeedReport> {
@@ -54,18 +56,21 @@ async function checkRun({ seed, mutation, once = false }: SeedJob): Promise<Seed
         `after ${again.steps}`;
     }
   }
-  const { steps, events, comparisons, faults } = result;
+  const { steps, events, comparisons, faults, answers } = result;
   return {
     seed,
     failure: failure === null ? null : described({ seed, mutation }, failure),
     runs: 1,
-    ...{ steps, events, comparisons, faults: Object.fromEntries(faults) },
+    ...{ steps, events, comparisons },
+    faults: Object.fromEntries(faults),
+    answers: Object.fromEntries(answers),
   };
 }
 
 async function checkEveryStep({ seed, mutation }: SeedJob, which: 'all' | 'in turn'): Promise<SeedReport> {
   const calm = await simulate({ seed, mutation, disturbance: null });
-  const faults: Record<string, number> = {};
+  const faults = new Map<string, number>();
+  const answers = new Map<string, number>();
   let { failure, comparisons, events, steps } = calm;
   let runs = 1;
   if (failure !== null) failure = described({ seed, mutation }, `undisturbed: ${failure}`);
@@ -79,13 +84,26 @@ async function checkEveryStep({ seed, mutation }: SeedJob, which: 'all' | 'in tu
       comparisons += result.comparisons;
       events += result.events;
       steps += result.steps;
-      for (const [name, times] of result.faults) faults[name] = (faults[name] ?? 0) + times;
+      addTimes(faults, result.faults);
+      addTimes(answers, result.answers);
       if (result.failure === null) continue;
       failure = described({ seed, mutation, disturbance }, result.failure);
       break;
     }
   }
-  return { seed, failure, runs, steps, events, comparisons, faults };
+  return {
+    ...{ seed, failure, runs, steps, events, comparisons },
+    faults: Object.fromEntries(faults),
+    answers: Object.fromEntries(answers),
+  };
+}
+
+function addTimes(sums: Map<string, number>, times: Iterable<readonly [string, number]>): void {
+  for (const [name, more] of times) sums.set(name, (sums.get(name) ?? 0) + more);
+}
+
+function timesLines(times: ReadonlyMap<string, number>): string[] {
+  return [...times].sort().map(([name, count]) => `  ${String(count).padStart(9)}  ${name}`);
 }
 
 function described(options: SimulationOptions, failure: string): string {
@@ -101,6 +119,7 @@ export class SeedTotals {
   comparisons = 0;
   readonly failures: string[] = [];
   readonly faults = new Map<string, number>();
+  readonly answers = new Map<string, number>();
 
   add(report: SeedReport): void {
     this.seeds++;
@@ -109,13 +128,17 @@ export class SeedTotals {
     this.events += report.events;
     this.comparisons += report.comparisons;
     if (report.failure !== null) this.failures.push(report.failure);
-    for (const [fault, times] of Object.entries(report.faults)) {
-      this.faults.set(fault, (this.faults.get(fault) ?? 0) + times);
-    }
+    addTimes(this.faults, Object.entries(report.faults));
+    addTimes(this.answers, Object.entries(report.answers));
   }
 
   /** How often each kind of fault was injected, a line each. */
   faultLines(): string[] {
-    return [...this.faults].sort().map(([fault, times]) => `  ${String(times).padStart(9)}  ${fault}`);
+    return timesLines(this.faults);
+  }
+
+  /** How often readers got answers of each kind, a line each. */
+  answerLines(): string[] {
+    return timesLines(this.answers);
   }
 }

@@ -1,5 +1,6 @@
 /** The tests of one share of the seeds: several files, so that workers share them. */
 import { afterAll, describe, expect, test } from 'vitest';
+import { ANSWERS } from './answers.ts';
 import { checkSeed, SeedTotals } from './check-seed.ts';
 import { FAULTS } from './faults.ts';
 
@@ -32,12 +33,17 @@ export function describeSeeds({ file }: { file: 1 | 2 }): void {
     test('every kind of fault occurs', () => {
       expect([...totals.faults.keys()].sort()).toEqual([...FAULTS].sort());
     });
+
+    test('every kind of answer occurs', () => {
+      expect([...totals.answers.keys()].sort()).toEqual([...ANSWERS].sort());
+    });
   });
 
   afterAll(() => {
     console.log(
       `simulation: ${totals.seeds} seeds of ${firstOfFile} to ${lastOfFile}, ${totals.comparisons} values compared, ` +
-        `${totals.steps} steps; faults injected:\n${totals.faultLines().join('\n')}`,
+        `${totals.steps} steps; faults injected:\n${totals.faultLines().join('\n')}\n` +
+        `answers of readers meanwhile:\n${totals.answerLines().join('\n')}`,
     );
   });
 }

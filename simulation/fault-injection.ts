@@ -3,6 +3,7 @@ import { mergesForGood } from '../engine/tiles/state-update.ts';
 import { replayLetters } from './letter-replay.ts';
 import type { Occurrence } from './log-content.ts';
 import type { Processes } from './processes.ts';
+import type { Readers } from './readers.ts';
 import { injectRegistryFaults } from './registry-faults.ts';
 import { type RunState, SHARDS } from './run-state.ts';
 import type { Actor } from './scheduler.ts';
@@ -13,26 +14,34 @@ const REBUILDS_MAX = 2;
 export class FaultInjection {
   readonly #run: RunState;
   readonly #processes: Processes;
+  readonly #readers: Readers;
   /** Who replays letters. */
   #replays: Actor[] = [];
+  /** Whether the step before was that of who only reads: what goes wrong with the others is as frequent without them. */
+  #hasOnlyRead = false;
 
-  constructor(run: RunState, processes: Processes) {
+  constructor(run: RunState, processes: Processes, readers: Readers) {
     this.#run = run;
     this.#processes = processes;
+    this.#readers = readers;
   }
 
   /** The one disturbance of a calm run comes when it is the turn of whoever does step `step`. */
   mayGoOn(actor: Actor): boolean {
     const { disturbance, scheduler, random } = this.#run;
+    const reader = this.#readers.of(actor);
+    this.#hasOnlyRead = reader !== undefined;
     if (disturbance === null || scheduler.steps !== disturbance.step) return true;
     const worker = this.#processes.workers.find((at) => at.actor === actor);
     switch (disturbance.fault) {
       case 'kill':
-        if (worker === undefined) return true;
+        if (reader !== undefined) this.#readers.kill(reader);
+        if (worker === undefined) return reader === undefined;
         this.#processes.kill(worker);
         return false;
       case 'suspend':
-        if (worker === undefined) return true;
+        if (reader !== undefined) this.#readers.suspend(reader, 100);
+        if (worker === undefined) return reader === undefined;
         this.#processes.suspend(worker, 100);
         return false;
       case 'lose reply':
@@ -54,6 +63,11 @@ export class FaultInjection {
     const processes = this.#processes;
     processes.forgetEnded();
     if (run.calm) return;
+    if (this.#readers.areReading && random.chance(plan.fellBackWhileRead)) {
+      faults.add('a shard fell back while a reader read');
+      this.#fallBack(random.between(1, 40), false);
+    }
+    if (this.#hasOnlyRead) return;
     if (random.chance(plan.killed) && processes.workers.length > 0)
       processes.kill(random.pick(processes.workers));
     if (random.chance(plan.suspended) && processes.workers.length > 0) {
@@ -78,6 +92,7 @@ export class FaultInjection {
     if (random.chance(plan.wiped)) this.#wipe();
     this.#injectRebuilds();
     injectRegistryFaults(run);
+    this.#readers.inject();
     if (!run.mended && random.chance(plan.mended)) this.#mend();
     this.#replays = this.#replays.filter((actor) => actor.alive && !actor.ended);
     const mayReplay = run.letters.pending.length > 0 && this.#replays.length < 2;

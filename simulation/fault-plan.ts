@@ -39,10 +39,20 @@ export interface FaultPlan {
   readonly schemaLost: number;
   /** A schema that was lost is there again. */
   readonly schemaFound: number;
+  readonly readerKilled: number;
+  readonly readerSuspended: number;
+  /** A reader gets no answer of the log, or of the store, for a while. */
+  readonly readerBlind: number;
+  /** A shard falls back, at a step at which a question is being answered. */
+  readonly fellBackWhileRead: number;
   // Probabilities per operation:
   readonly replyLost: number;
   readonly readFailed: number;
   readonly readShort: number;
+  /** The log or the store does not answer a reader. */
+  readonly readerUnanswered: number;
+  /** A state that a reader asks for takes long to come. */
+  readonly readerSlow: number;
   /** Turns of the producer per event: how much time the others have to apply it while there are faults. */
   readonly turnsPerEvent: number;
   // Per event:
@@ -64,6 +74,8 @@ export interface FaultPlan {
   readonly hole: number;
   /** Another event with key and time of one before. */
   readonly sameMoment: number;
+  /** Many events of one key within a second, so that a view with a resolution merges them. */
+  readonly flurry: number;
   /** Much older than every window. */
   readonly lateBeyond: number;
   /** The clock of a process is up to this much ahead of the others or behind, ms. */
@@ -97,9 +109,15 @@ export const CALM: FaultPlan = {
   registrySlow: 0,
   schemaLost: 0,
   schemaFound: 0,
+  readerKilled: 0,
+  readerSuspended: 0,
+  readerBlind: 0,
+  fellBackWhileRead: 0,
   replyLost: 0,
   readFailed: 0,
   readShort: 0,
+  readerUnanswered: 0,
+  readerSlow: 0,
   turnsPerEvent: 12,
   framed: 0.5,
   unusable: 0.05,
@@ -111,6 +129,7 @@ export const CALM: FaultPlan = {
   appendedTwice: 0,
   hole: 0,
   sameMoment: 0.05,
+  flurry: 0,
   lateBeyond: 0.03,
   clockSkewMs: 0,
   formerVersion: 0,
@@ -166,5 +185,12 @@ export function planFaults(seed: number): FaultPlan {
     unusable: mostly(0.05),
     unusableBurst: sometimes(0.04, 0.03),
     onLostSchema: random.pick(['stop', 'continue']),
+    flurry: mostly(0.03),
+    readerKilled: mostly(0.002),
+    readerSuspended: mostly(0.003),
+    readerBlind: mostly(0.003),
+    fellBackWhileRead: mostly(0.01),
+    readerSlow: mostly(0.03),
+    readerUnanswered: sometimes(0.5, 0.01),
   };
 }

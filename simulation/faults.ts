@@ -37,6 +37,7 @@ export const FAULTS = [
   'event repeated late',
   'event repeated',
   'gap reported',
+  'many events of a key within a second',
   'most replies lost for a while',
   'namespace removed',
   'offset without a record',
@@ -45,6 +46,13 @@ export const FAULTS = [
   'partition waited for the registry',
   'process of the version before',
   'process with another clock',
+  'reader killed',
+  'reader suspended',
+  'reader could not see the log for a while',
+  'reader could not see the store for a while',
+  'reader waited long for a state',
+  'nothing was applied while a reader could not see',
+  'a shard fell back while a reader read',
   'read of the log failed',
   'read of the log was short',
   'rebuild aborted',
@@ -81,6 +89,10 @@ export class FaultCounts {
 
   add(fault: Fault): void {
     this.#times.set(fault, (this.#times.get(fault) ?? 0) + 1);
+  }
+
+  times(fault: Fault): number {
+    return this.#times.get(fault) ?? 0;
   }
 
   /** How often each fault was injected; those that were not are left out. */

@@ -39,6 +39,17 @@ export const MUTATIONS = {
   active_retired: 'a namespace is removed although it is the one that is read',
   grace_forgotten: 'a namespace is removed while processes apply it still',
   states_before_watermarks: 'of a namespace that is removed the states go before the watermarks',
+  other_key: 'an answer is made of the state that was read before it',
+  marks_not_compared:
+    'a reader does not compare what it reads with the mark of the shard that it saw with the watermarks',
+  other_shard: 'a reader compares the mark of another shard',
+  mark_after_watermarks: 'a reader sees the mark of a shard later than its watermarks',
+  mark_before_state: 'the mark that a read is told by was read before the state',
+  ends_of_before: 'a reader takes the ends of the log that it saw at the look before',
+  fresh_when_moved: 'what a reader finds in the log counts as appended when it is found',
+  blindness_not_told: 'a reader that has not seen log or store for too long does not say so',
+  behind_asked_late: 'whether a reader is behind the log is asked only after it has read',
+  gap_not_told: 'a value does not say that records are missing for good',
   away_is_lost: 'a registry that does not answer is taken for one that does not have the schema',
 } as const;
 

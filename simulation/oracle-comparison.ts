@@ -3,7 +3,13 @@ import type { Clock } from '../engine/clock.ts';
 import type { CompiledFeature, CompiledView } from '../engine/definitions/compiled.ts';
 import type { EventId } from '../engine/event-id.ts';
 import { isRight, show, showAnswer } from '../engine/testing/is-right.ts';
-import { boundsOf, type OracleEvent, oracleAnswer, windowsOf } from '../engine/testing/oracle.ts';
+import {
+  boundsOf,
+  type OracleAnswer,
+  type OracleEvent,
+  oracleAnswer,
+  windowsOf,
+} from '../engine/testing/oracle.ts';
 import { Mismatch } from './mismatch.ts';
 
 /** The bounds that a value says it has: fromMs < time ≤ toMs. */
@@ -40,8 +46,8 @@ export class OracleComparison {
     this.#clock = clock;
   }
 
-  /** @throws Mismatch */
-  check({ when, view, key, feature, atMs, got, bounds, events, last }: ComparedValue): void {
+  /** Returns what the value had to be. @throws Mismatch */
+  check({ when, view, key, feature, atMs, got, bounds, events, last }: ComparedValue): OracleAnswer {
     const { window } = feature;
     const isSeries = window.kind === 'series';
     bounds.forEach(({ fromMs, toMs, isCoarse }, i) => {
@@ -64,5 +70,6 @@ export class OracleComparison {
           `${last === null ? '' : ' for an event'}: expected ${showAnswer(expected)}, got ${show(got)}`,
       );
     }
+    return expected;
   }
 }

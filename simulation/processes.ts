@@ -81,17 +81,21 @@ export class Processes {
     this.#workers = this.#workers.filter(({ actor }) => actor.alive && !actor.ended);
   }
 
-  /** A process has a clock of its own. */
-  #processClock(): Clock {
+  /** A process has a clock of its own: how far it is ahead of the run's, ms. */
+  clockSkewMs(): number {
     const { clockSkewMs } = this.#run.plan;
-    if (clockSkewMs === 0) return this.#run.clock;
-    const skewMs = this.#run.random.between(-clockSkewMs, clockSkewMs);
+    if (clockSkewMs === 0) return 0;
     this.#run.faults.add('process with another clock');
+    return this.#run.random.between(-clockSkewMs, clockSkewMs);
+  }
+
+  #processClock(): Clock {
+    const skewMs = this.clockSkewMs();
     return { nowMs: () => this.#run.clock.nowMs() + skewMs };
   }
 
   /** What a process that starts now knows of. */
-  #processRepo(): CompiledRepo {
+  processRepo(): CompiledRepo {
     if (!this.#run.faulty || !this.#run.random.chance(this.#run.plan.formerVersion)) {
       return simulationRepo(this.#run.withIds, 'present', this.#run.mended);
     }
@@ -163,7 +167,7 @@ export class Processes {
 
   spawnConsumer(partition: number): Actor {
     const actor = this.#run.scheduler.spawn(`consumer ${partition}`, async (self) => {
-      const source = this.#processRepo().sources.get('swipes')!;
+      const source = this.processRepo().sources.get('swipes')!;
       const writing = this.writing(self);
       const bindings = this.bindings(source.views, writing);
       await this.look(bindings, source.views);
@@ -240,7 +244,7 @@ export class Processes {
   spawnCompactor(): Actor {
     const actor = this.#run.scheduler.spawn('compactor', async (self) => {
       const writing = this.writing(self);
-      const views = [...this.#processRepo().views.values()];
+      const views = [...this.processRepo().views.values()];
       const bindings = this.bindings(views, writing);
       await this.look(bindings, views);
       const retirement = this.retirement(bindings, views, writing);
@@ -288,7 +292,7 @@ export class Processes {
   /** Rebuilds a view, or goes on with it. */
   spawnRebuild(name: string, acceptGap: boolean): Actor {
     const actor = this.#run.scheduler.spawn(`rebuild of ${name}`, async (self) => {
-      const view = this.#processRepo().views.get(name);
+      const view = this.processRepo().views.get(name);
       // The version before does not have it.
       if (view === undefined) return;
       const rebuild = new SimulatedRebuild({

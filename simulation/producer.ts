@@ -14,6 +14,8 @@ const REPEATABLE_MS = 10_000;
 const CALM_EVENTS = 5;
 /** More than a watermark remembers ranges of unapplied offsets. */
 const BURST_RECORDS = 270;
+/** Too many for one leaf. */
+const FLURRY_EVENTS = 7;
 
 export class Producer {
   readonly #run: RunState;
@@ -72,6 +74,7 @@ export class Producer {
       };
       recent.push(event);
       await this.#append(event);
+      if (random.chance(plan.flurry)) await this.#appendFlurry(event);
     }
     this.producing = false;
   }
@@ -92,6 +95,22 @@ export class Producer {
       this.#run.faults.add('append made again, its reply was lost');
       const [again] = await this.#run.log.append([record]);
       this.#run.content.appended(event, { ...place, offset: again! });
+    }
+  }
+
+  /** Others of the same key, about the same time. */
+  async #appendFlurry(like: SimulatedEvent): Promise<void> {
+    const { random, faults } = this.#run;
+    faults.add('many events of a key within a second');
+    const timeMs = like.timeMs - random.pick([0, 20_000, 45_000]);
+    for (let n = 1; n <= FLURRY_EVENTS; n++) {
+      const amount = random.between(-3, 8);
+      await this.#append({
+        ...like,
+        id: like.id * 100 - n,
+        timeMs: timeMs + random.between(-500, 500),
+        amount,
+      });
     }
   }
 

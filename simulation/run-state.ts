@@ -3,6 +3,7 @@ import { ManualClock } from '../engine/clock.ts';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
 import { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
+import { AnswerCounts } from './answers.ts';
 import { CALM, type FaultPlan, planFaults } from './fault-plan.ts';
 import { type Disturbance, FaultCounts } from './faults.ts';
 import { SimulatedLetters } from './letter-replay.ts';
@@ -52,6 +53,8 @@ export class RunState {
   readonly comparison: OracleComparison;
   readonly truth: StateTruth;
   readonly faults = new FaultCounts();
+  /** What readers were answered. */
+  readonly answers = new AnswerCounts();
   readonly registry: SimulatedRegistry;
   /** Offsets that hold no record, as `partition:offset`. */
   readonly holes = new Set<string>();

@@ -91,6 +91,8 @@ async function runMany({ from, seeds, forMs, workers, everyStep, mutation }: Opt
   );
   console.log('Faults injected:');
   for (const line of totals.faultLines()) console.log(line);
+  console.log('Answers of readers meanwhile:');
+  for (const line of totals.answerLines()) console.log(line);
   if (totals.failures.length > 0) console.log(`\nFailed:\n${totals.failures.join('\n')}`);
   // Without time for a single seed nothing was shown.
   return totals.seeds > 0 && totals.failures.length === 0;
@@ -101,10 +103,12 @@ async function runOne(options: {
   mutation: Mutation | undefined;
   disturbance: Disturbance | undefined;
 }): Promise<boolean> {
-  const { failure, steps, events, comparisons, faults, stateHash } = await simulate(options);
+  const { failure, steps, events, comparisons, faults, answers, stateHash } = await simulate(options);
   console.log(`${replayCommand(options)}: ${failure ?? 'all was right'}`);
   console.log(`${steps} steps, ${events} events, ${comparisons} values compared, state ${stateHash}`);
-  for (const [fault, times] of [...faults].sort()) console.log(`  ${String(times).padStart(9)}  ${fault}`);
+  for (const [name, times] of [...[...faults].sort(), ...[...answers].sort()]) {
+    console.log(`  ${String(times).padStart(9)}  ${name}`);
+  }
   return failure === null;
 }
 

@@ -25,6 +25,7 @@ export function simulatedDecoder(run: RunState, source: StreamSource, actor: Act
         if (error instanceof RegistryUnavailableError) faults.add('partition waited for the registry');
         throw error;
       }),
+    decodable: (values) => decoder.decodable(values),
     decode: (value) => {
       const decoded = decoder.decode(value);
       if (decoded.ok && value !== null) content.decoded(value);

@@ -246,6 +246,15 @@ export class StateTruth implements StoreWatcher {
     });
   }
 
+  /**
+   * As `missing`, without what may only repeat a letter of which the state, looked at last, does not say what became of it.
+   */
+  lacking(view: CompiledView, key: string, held: ReadonlySet<OracleEvent>): Occurrence[] {
+    const missing = this.missing(view, key, held);
+    if (!this.isUnsure(view, key)) return missing;
+    return missing.filter((occurrence) => !this.#mayRepeatLetter(view, key, occurrence));
+  }
+
   #isLetterOf(view: CompiledView, occurrence: Occurrence): boolean {
     return mayBeLetterOf(view, occurrence) && this.#lettered(view, originOf(occurrence));
   }
@@ -376,12 +385,12 @@ export class StateTruth implements StoreWatcher {
   }
 
   /** As of when the view may be asked, whosever clock it is. */
-  #earliestMs(view: CompiledView): number {
+  earliestMs(view: CompiledView): number {
     return this.#clock.nowMs() + this.#clockSkewMs - view.asOfRetentionMs;
   }
 
   #clamped(view: CompiledView, timeMs: number): number {
-    return Math.max(this.#earliestMs(view), Math.min(this.#clock.nowMs(), timeMs));
+    return Math.max(this.earliestMs(view), Math.min(this.#clock.nowMs(), timeMs));
   }
 
   async #compare(args: {
@@ -393,7 +402,7 @@ export class StateTruth implements StoreWatcher {
     asked: OracleEvent | null;
   }): Promise<void> {
     const { view, key, atMs } = args;
-    if (atMs < this.#earliestMs(view)) return;
+    if (atMs < this.earliestMs(view)) return;
     const asked = args.asked === null ? null : askedOf(view, key, args.asked);
     const read = this.#readOf(view);
     const fields = read.fields(atMs, asked === null ? null : atMs);

@@ -24,6 +24,8 @@ export interface StoreWatcher {
 export class WatchedStore extends MemoryTileStore {
   readonly #watcher: () => StoreWatcher | null;
   readonly #namespaces: () => Namespaces;
+  /** Writes of states and moves of watermarks so far. */
+  changes = 0;
 
   /** @param watcher null: nobody looks at values */
   constructor(
@@ -38,6 +40,7 @@ export class WatchedStore extends MemoryTileStore {
 
   override async compareAndSet(writes: readonly CompareAndSet[]): Promise<boolean[]> {
     const won = await super.compareAndSet(writes);
+    this.changes += won.filter(Boolean).length;
     const watcher = this.#watcher();
     for (const [i, { address }] of writes.entries()) {
       if (!won[i]) continue;
@@ -49,6 +52,7 @@ export class WatchedStore extends MemoryTileStore {
 
   override async moveWatermarks(moves: readonly MoveWatermark[]): Promise<boolean[]> {
     const moved = await super.moveWatermarks(moves);
+    this.changes += moved.filter(Boolean).length;
     const watcher = this.#watcher();
     for (const [i, { shard, name }] of moves.entries()) {
       if (!moved[i]) continue;

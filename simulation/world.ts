@@ -19,12 +19,14 @@
  * real time.
  */
 import { Compactor } from '../compaction/compactor.ts';
+import type { Answer } from './answers.ts';
 import { FaultInjection } from './fault-injection.ts';
 import type { Fault } from './faults.ts';
 import { HealedChecks } from './healed-checks.ts';
 import { Mismatch } from './mismatch.ts';
 import { Processes } from './processes.ts';
 import { Producer } from './producer.ts';
+import { Readers } from './readers.ts';
 import { REMOVED_AFTER_MS, RunState, SHARDS, type SimulationOptions } from './run-state.ts';
 
 export interface SimulationResult {
@@ -39,6 +41,8 @@ export interface SimulationResult {
   readonly comparisons: number;
   /** How often each fault was injected. */
   readonly faults: ReadonlyMap<Fault, number>;
+  /** How often readers got answers of each kind. */
+  readonly answers: ReadonlyMap<Answer, number>;
   /** What went wrong first, in words; null: nothing. */
   readonly failure: string | null;
 }
@@ -65,6 +69,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 class World {
   readonly #run: RunState;
   readonly #processes: Processes;
+  readonly #readers: Readers;
   readonly #producer: Producer;
   readonly #injection: FaultInjection;
   readonly #checks: HealedChecks;
@@ -73,8 +78,9 @@ class World {
   constructor(options: SimulationOptions) {
     this.#run = new RunState(options);
     this.#processes = new Processes(this.#run);
+    this.#readers = new Readers(this.#run, this.#processes);
     this.#producer = new Producer(this.#run, this.#processes);
-    this.#injection = new FaultInjection(this.#run, this.#processes);
+    this.#injection = new FaultInjection(this.#run, this.#processes, this.#readers);
     this.#checks = new HealedChecks(this.#run);
   }
 
@@ -87,6 +93,7 @@ class World {
       events: this.#run.content.events().length,
       comparisons: this.#run.comparison.comparisons,
       faults: this.#run.faults.byKind,
+      answers: this.#run.answers.byKind,
       failure,
     };
   }
@@ -98,6 +105,7 @@ class World {
     for (let c = this.#run.random.between(1, 2); c > 0; c--) this.#processes.spawnCompactor();
     if (this.#run.calm)
       this.#processes.spawnRebuild(this.#run.random.pick([...this.#run.repo.views.keys()]), false);
+    this.#readers.start();
     while (this.#producer.producing) {
       await this.#injection.inject();
       await this.#step();
@@ -115,6 +123,7 @@ class World {
       this.#run.store.wipe();
       this.#run.replayUntilMs = this.#run.clock.nowMs() + REPLAY_MS;
       this.#processes.spawnCompactor();
+      this.#readers.goOn();
       await this.#heal('after a wipe');
       await this.#check('after a wipe and replay');
     }
@@ -143,6 +152,7 @@ class World {
     if (this.#run.faulty) {
       for (const { actor } of this.#processes.workers)
         if (this.#run.random.chance(0.5)) this.#run.scheduler.kill(actor);
+      this.#readers.endSome();
     }
     this.#run.faulty = false;
     this.#run.registry.restore();
@@ -150,7 +160,8 @@ class World {
       const actor = this.#processes.spawnConsumer(p);
       while (!actor.ended) await this.#step();
     }
-    while (this.#processes.workers.some(({ actor }) => actor.alive && !actor.ended)) await this.#step();
+    const areBusy = (): boolean => this.#processes.workers.some(({ actor }) => actor.alive && !actor.ended);
+    while (areBusy() || this.#readers.areBusy) await this.#step();
     await this.#endRebuilds();
     // Once more: a zombie may have gone on after the fresh consumers had ended.
     for (let p = 0; p < (await this.#run.log.partitions()); p++) {
@@ -210,6 +221,7 @@ class World {
 
   async #check(when: string): Promise<void> {
     await this.#checks.due(when);
+    await this.#readers.askAll(when, () => this.#step());
     if (this.#run.watched) await this.#run.truth.checkAll(when);
   }
 }

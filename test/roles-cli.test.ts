@@ -152,6 +152,17 @@ describeWithServices(['redis'], 'what Redis must be', () => {
     expect(accepted).toContain('no append-only file');
   });
 
+  it('a rebuild under a prefix that nothing has used is refused, and leaves it so', async () => {
+    const command = ['rebuild', '--view', 'spend', '--features', fixture('roles'), '--kafka', NOWHERE];
+    const at = ['--redis', persistent.url, '--redis-prefix', 'typo'];
+    for (const abort of [[], ['--abort']]) {
+      expect(await refused([...command, ...at, ...abort])).toMatch(
+        /^millrace: nobody has stored anything under the Redis keys typo:… yet: .*--redis-prefix that `ingest`/,
+      );
+    }
+    expect(await persistent.command('KEYS', 'typo:*')).toEqual([]);
+  });
+
   it('one that evicts is refused', async () => {
     await persistent.command('CONFIG', 'SET', 'maxmemory', '100mb', 'maxmemory-policy', 'allkeys-lru');
     onTestFinished(async () => {

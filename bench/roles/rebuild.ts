@@ -7,7 +7,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
+import { openBackend } from '../../distributed/backend.ts';
 import { CONFIRM_AFTER_MS } from '../../distributed/rebuild.ts';
+import { WallClock } from '../../engine/clock.ts';
+import { compileRepo } from '../../engine/definitions/compile.ts';
+import { randomTokens } from '../../engine/store/random-tokens.ts';
+import { PROTOCOL } from '../../engine/tiles/state-protocol.ts';
+import { DEFAULT_PACING } from '../../engine/tiles/state-update.ts';
+import { DEFAULT_TILE_SHAPE } from '../../engine/tiles/tile-shape.ts';
+import { PartitionWatermarks } from '../../ingest/partition-watermarks.ts';
 import { startKafka, startRedis } from '../../services/index.ts';
 import { untilApplied } from './applied.ts';
 import { PARTITIONS, paymentEvents, paymentView } from './payment-events.ts';
@@ -103,6 +111,7 @@ async function rebuildRound({ brokers, events, views }: RoundOptions, scope: Sco
   scope.defer(() => redis.stop());
   const client = new Redis(redis.url);
   scope.defer(async () => client.disconnect());
+  await beginViews({ brokers, views, redis: redis.url });
   const startedMs = performance.now();
   const workers = Array.from({ length: views }, (_, i) => {
     return startWorker({ view: paymentView(i), views, brokers, redis: redis.url }, scope);
@@ -129,6 +138,36 @@ async function rebuildRound({ brokers, events, views }: RoundOptions, scope: Sco
     wholeSeconds: (performance.now() - startedMs) / 1000,
     cpuUs: [perRecordUs(ofWorkers.reduce((a, b) => a + b, 0)), perRecordUs(ofRedis!)],
   };
+}
+
+/** Writes what `ingest` does when it begins: without it a rebuild takes the store for one that nobody fills, and is refused. */
+async function beginViews(of: {
+  readonly brokers: readonly string[];
+  readonly views: number;
+  readonly redis: string;
+}): Promise<void> {
+  // Not before the command line has said what the package's name stands for.
+  const { paymentService } = await import('./payment-service.ts');
+  const repo = compileRepo([paymentService({ topic: TOPIC, views: of.views })]);
+  const kafka = { brokers: [...of.brokers], clientId: 'millrace-bench' };
+  const settings = { kafka, group: 'bench', createTopics: null, redis: { nodes: of.redis }, registry: null };
+  const backend = await openBackend(settings, repo, new Set(['ingest']));
+  try {
+    const writing = {
+      store: backend.writingStore!,
+      clock: new WallClock(),
+      shards: backend.shards,
+      ...{ shape: DEFAULT_TILE_SHAPE, pacing: DEFAULT_PACING, rules: PROTOCOL, newToken: randomTokens() },
+    };
+    for (const source of repo.sources.values()) {
+      for (let partition = 0; partition < PARTITIONS; partition++) {
+        const watermarks = new PartitionWatermarks({ source, views: source.views, partition, writing });
+        await watermarks.read(await backend.logInfo(source).identity(partition));
+      }
+    }
+  } finally {
+    await backend.close();
+  }
 }
 
 interface WorkerOptions {

@@ -40,11 +40,14 @@ test('list names each letter and counts them by reason, without keys or values',
   const text = await dlq('list');
   expect(text).toMatch(/^ORIGIN +REASON +VIEW +WRITTEN +WHAT IS WRONG\n/);
   expect(text).toMatch(
-    /swipes\/0\/0 +filter_or_projection +careful +2026-03-02T12:00:00.000Z +view careful, filter: it threw an error/,
+    /swipes\/0\/0 +filter_or_projection +careful +2026-03-02T12:00:00.000Z +view careful, filter: it threw an error \(Error\)/,
   );
   expect(text).toMatch(/swipes\/0\/2 /);
   expect(text).toMatch(/\nswipes +filter_or_projection +2\n/);
   expect(text).not.toContain('secret');
+  // What an error says may quote the record.
+  expect(text).not.toContain('unlucky');
+  expect(await dlq('list', '--json')).not.toContain('unlucky');
   expect(await dlq('list', '--limit', '1')).toContain('1 of 2 are shown');
   expect(JSON.parse(await dlq('list', '--json', '--view', 'careful'))).toMatchObject({
     sources: [{ source: 'swipes', total: 2, counts: { filter_or_projection: 2 } }],
@@ -56,6 +59,9 @@ test('list names each letter and counts them by reason, without keys or values',
 test('show has the record only where it is asked for', async () => {
   const text = await dlq('show', 'swipes/0/2');
   expect(text).toMatch(/reason +filter_or_projection\n/);
+  expect(text).toMatch(
+    /\nwhat is wrong +view careful, filter: it threw .*\nit threw +Error: an unlucky number\n/,
+  );
   expect(text).not.toContain('secret');
   expect(await dlq('show', 'swipes/0/2', '--json')).not.toContain(
     Buffer.from('secret').toString('base64').slice(1, 6),
@@ -75,6 +81,35 @@ test('replay says how many, appends them, and leaves nothing to be replayed', as
     const { body } = await engine.read('swipes_of_card', { entities: { card: 'a-secret-card' } });
     expect(body.features.careful_ever).toBe(3);
   });
+});
+
+test('some are discarded, and some replayed, by their origins; all of them or none', async () => {
+  const failure = async (...words: string[]): Promise<string> =>
+    ((await dlq(...words).catch((thrown: unknown) => thrown as CliError)) as CliError).message;
+  for (const action of ['discard', 'replay']) {
+    expect(await failure(action, 'swipes/0/0', 'swipes/0/1')).toMatch(
+      /^nothing was done: there is no open dead letter of swipes\/0\/1 \(/,
+    );
+    expect(await failure(action, 'none/0/0')).toBe('there is no source none; sources are swipes');
+  }
+  expect(await failure('replay', 'swipes/0/0', '--source', 'swipes')).toContain('leave out --source');
+  expect(await dlq('replay', '--dry-run')).toMatch(/^2 dead letters /);
+  expect(await dlq('replay', 'swipes/0/2', '--dry-run')).toMatch(/^1 dead letter /);
+
+  expect(await dlq('discard', 'swipes/0/2', 'swipes/0/2')).toMatch(
+    /^Discarded the dead letters of 1 record: /,
+  );
+  expect(await dlq('list')).not.toContain('swipes/0/2');
+  expect(await dlq('show', 'swipes/0/2')).toMatch(/\nstate +discarded\n/);
+  expect(await dlq('show', 'swipes/0/0')).toMatch(/\nstate +open\n/);
+  expect(await failure('discard', 'swipes/0/2')).toContain('no open dead letter of swipes/0/2');
+
+  await engine.restart({ repo: compileRepo(mendableDefinitions(false)) });
+  url = await engine.engine.app.listen({ port: 0, host: '127.0.0.1' });
+  expect(await dlq('list')).toMatch(/^swipes +filter_or_projection +1$/m);
+  expect(await dlq('replay', 'swipes/0/0')).toMatch(/^1 record was appended again/);
+  expect(await dlq('show', 'swipes/0/0')).toMatch(/\nstate +replayed\n/);
+  expect(await dlq('list')).toBe('No dead letters.\n');
 });
 
 test('of a single one replay speaks in the singular', async () => {

@@ -1,5 +1,6 @@
-/** `millrace dlq list`, `show` and `replay`. */
+/** `millrace dlq list`, `show`, `replay` and `discard`. */
 import { type LetterFilter, UNREPLAYABLE } from '../../ingest/dead-letter-box.ts';
+import type { LetterOrigin } from '../../ingest/letter-shelf.ts';
 import { CliError } from '../cli-error.ts';
 import { kafkaSettings } from '../kafka-settings.ts';
 import { loadFeatureRepo } from '../load-features.ts';
@@ -17,6 +18,13 @@ interface Chosen {
   readonly source: string | null;
   readonly filter: LetterFilter;
 }
+
+interface NamedOrigins {
+  readonly origins: readonly NamedOrigin[];
+}
+
+/** Of the API. */
+const LIST_LIMIT_MAX = 10_000;
 
 const print = (text: string): void => {
   process.stdout.write(`${text}\n`);
@@ -77,12 +85,17 @@ export async function dlqShow(
 /** Resolves with the exit code: 1 where some could not be replayed. */
 export async function dlqReplay(
   config: Config,
-  { source, filter, dryRun }: Chosen & { readonly dryRun: boolean },
+  { source, filter, origins, dryRun }: Chosen & NamedOrigins & { readonly dryRun: boolean },
 ): Promise<number> {
   return atDesk(config, async (desk) => {
-    const sources = await sourcesOf(desk, source);
+    const chosen =
+      origins.length === 0
+        ? (await sourcesOf(desk, source)).map((name) => ({ name, filter }))
+        : (await openOrigins(desk, origins)).map(({ name, origins }) => {
+            return { name, filter: { ...filter, origins } };
+          });
     let total = 0;
-    for (const name of sources) total += (await desk.list(name, filter, 0)).total;
+    for (const { name, filter } of chosen) total += (await desk.list(name, filter, 0)).total;
     if (total === 0) await refuseUnknownView(desk, filter);
     if (dryRun) {
       print(`${total === 1 ? '1 dead letter' : `${total} dead letters`} would be replayed.`);
@@ -98,7 +111,7 @@ export async function dlqReplay(
     let replayed = 0;
     const failed: string[] = [];
     try {
-      for (const name of sources) {
+      for (const { name, filter } of chosen) {
         const result = await desk.replay(name, filter, (records) => {
           done += records;
           const elapsedMs = performance.now() - startedMs;
@@ -120,8 +133,49 @@ export async function dlqReplay(
     );
     if (failed.length === 0) return 0;
     print(`${failed.length} could not be replayed:\n${failed.slice(0, 100).join('\n')}`);
+    print('`millrace dlq discard` takes those off the list that nobody will be able to use.');
     return 1;
   });
+}
+
+export async function dlqDiscard(config: Config, { origins }: NamedOrigins): Promise<void> {
+  await atDesk(config, async (desk) => {
+    let discarded = 0;
+    for (const { name, origins: of } of await openOrigins(desk, origins)) {
+      discarded += await desk.discard(name, of);
+    }
+    print(
+      `Discarded the dead letters of ${discarded === 1 ? '1 record' : `${discarded} records`}: they are listed and replayed no ` +
+        'longer. `millrace dlq show` has them for as long as letters are kept.',
+    );
+  });
+}
+
+/** By source, each once. @throws CliError where one of them has no letter that is open */
+async function openOrigins(
+  desk: LetterDesk,
+  named: readonly NamedOrigin[],
+): Promise<{ readonly name: string; readonly origins: readonly LetterOrigin[] }[]> {
+  const bySource = new Map<string, Map<string, LetterOrigin>>();
+  for (const { source, partition, offset } of named) {
+    const ofSource = bySource.get(source) ?? new Map<string, LetterOrigin>();
+    bySource.set(source, ofSource.set(`${source}/${partition}/${offset}`, { partition, offset }));
+  }
+  const chosen: { name: string; origins: LetterOrigin[] }[] = [];
+  const missing: string[] = [];
+  for (const [name, ofSource] of bySource) {
+    await sourcesOf(desk, name);
+    const origins = [...ofSource.values()];
+    const { letters } = await desk.list(name, { origins }, LIST_LIMIT_MAX);
+    const open = new Set(letters.map(({ partition, offset }) => `${name}/${partition}/${offset}`));
+    missing.push(...[...ofSource.keys()].filter((text) => !open.has(text)));
+    chosen.push({ name, origins });
+  }
+  if (missing.length === 0) return chosen;
+  throw new CliError(
+    `nothing was done: there is no open dead letter of ${missing.join(', ')} (\`millrace dlq list\` has those that are open, ` +
+      '`millrace dlq show` says what became of one)',
+  );
 }
 
 async function atDesk<T>(config: Config, work: (desk: LetterDesk) => Promise<T>): Promise<T> {
@@ -160,12 +214,14 @@ async function refuseUnknownView(desk: LetterDesk, { view }: LetterFilter): Prom
 }
 
 function describe(name: string, letter: ShownLetter): string {
-  const { reason, view, message, appendedMs, writtenMs, valueBytes, omitted } = letter;
+  const { state, reason, view, message, thrown, appendedMs, writtenMs, valueBytes, omitted } = letter;
   return textTable([
     ['origin', name],
+    ['state', state],
     ['reason', reason],
     ['view', view ?? 'all'],
     ['what is wrong', printable(message)],
+    ...(thrown === undefined ? [] : [['it threw', printable(thrown)]]),
     ['appended', appendedMs === 0 ? 'not known' : new Date(appendedMs).toISOString()],
     ['written', new Date(writtenMs).toISOString()],
     ['value', valueBytes === null ? 'none' : `${valueBytes} bytes`],

@@ -1,4 +1,4 @@
-import type { LetterFilter, Unreplayable } from '../../ingest/dead-letter-box.ts';
+import type { LetterFilter, LetterState, LetterSummary, Unreplayable } from '../../ingest/dead-letter-box.ts';
 import type { LetterOrigin } from '../../ingest/letter-shelf.ts';
 import { CliError } from '../cli-error.ts';
 import {
@@ -13,6 +13,20 @@ import type { LetterDesk, ListedLetters, Replayed, ShownLetter } from './letter-
 
 /** Records of one request: some seconds at most. */
 const REPLAY_LIMIT = 1_000;
+
+/** As the engine writes it. */
+interface LetterReply extends Omit<LetterSummary, 'appendedMs' | 'writtenMs' | 'valueBytes'> {
+  readonly appended: string | null;
+  readonly written: string;
+  readonly value_bytes: number | null;
+}
+
+interface WholeLetterReply extends LetterReply {
+  readonly state: LetterState;
+  readonly thrown: string | null;
+  readonly stamp: string | null;
+  readonly value?: string | null;
+}
 
 interface ReplayReply extends Replayed {
   readonly remaining: number;
@@ -37,7 +51,11 @@ export class HttpLetterDesk implements LetterDesk {
 
   async list(source: string, filter: LetterFilter, limit: number): Promise<ListedLetters> {
     const query = new URLSearchParams({ ...fieldsOf(filter), limit: String(limit) });
-    return (await this.#get(`${pathOf(source)}?${query}`)) as ListedLetters;
+    const { letters, ...rest } = (await this.#get(`${pathOf(source)}?${query}`)) as Omit<
+      ListedLetters,
+      'letters'
+    > & { readonly letters: readonly LetterReply[] };
+    return { ...rest, letters: letters.map(summaryOf) };
   }
 
   async show(
@@ -48,12 +66,12 @@ export class HttpLetterDesk implements LetterDesk {
     const path = `${pathOf(source)}/${partition}/${offset}${withValue ? '?value=true' : ''}`;
     const reply = await this.#ask(() => this.#client.get(path));
     if (errorCodeOf(reply) === 'unknown_dead_letter') return [];
-    const { letters } = this.#bodyOf(reply) as {
-      letters: (Omit<ShownLetter, 'value'> & { readonly value?: string | null })[];
-    };
-    return letters.map((letter) => ({
-      ...letter,
-      value: typeof letter.value === 'string' ? Buffer.from(letter.value, 'base64') : null,
+    const { letters } = this.#bodyOf(reply) as { readonly letters: readonly WholeLetterReply[] };
+    return letters.map(({ state, thrown, stamp, value, ...summary }) => ({
+      ...summaryOf(summary),
+      ...{ state, stamp },
+      ...(thrown === null ? {} : { thrown }),
+      value: typeof value === 'string' ? Buffer.from(value, 'base64') : null,
     }));
   }
 
@@ -75,6 +93,12 @@ export class HttpLetterDesk implements LetterDesk {
         return { replayed, unreplayable: [...unreplayable.values()] };
       }
     }
+  }
+
+  async discard(source: string, origins: readonly LetterOrigin[]): Promise<number> {
+    const body = JSON.stringify({ origins: origins.map(originText) });
+    const reply = await this.#ask(() => this.#client.post(`${pathOf(source)}/discard`, body));
+    return (this.#bodyOf(reply) as { readonly discarded: number }).discarded;
   }
 
   close(): Promise<void> {
@@ -107,12 +131,20 @@ export class HttpLetterDesk implements LetterDesk {
   }
 }
 
+function summaryOf({ appended, written, value_bytes: valueBytes, ...letter }: LetterReply): LetterSummary {
+  const appendedMs = appended === null ? 0 : Date.parse(appended);
+  return { ...letter, appendedMs, writtenMs: Date.parse(written), valueBytes };
+}
+
 const pathOf = (source: string): string => `/v1/sources/${encodeURIComponent(source)}/dead-letters`;
 
-function fieldsOf({ reason, view, sinceMs }: LetterFilter): Record<string, string> {
+const originText = ({ partition, offset }: LetterOrigin): string => `${partition}/${offset}`;
+
+function fieldsOf({ reason, view, sinceMs, origins }: LetterFilter): Record<string, string> {
   return {
     ...(reason === undefined ? {} : { reason }),
     ...(view === undefined ? {} : { view }),
     ...(sinceMs === undefined ? {} : { since: String(sinceMs) }),
+    ...(origins === undefined ? {} : { origins: origins.map(originText).join(',') }),
   };
 }

@@ -71,6 +71,10 @@ export class KafkaLetterDesk implements LetterDesk {
     return { replayed, unreplayable };
   }
 
+  discard(source: string, origins: readonly LetterOrigin[]): Promise<number> {
+    return this.#box(source).discard(origins);
+  }
+
   async close(): Promise<void> {
     await Promise.allSettled(this.#closers.map((close) => close()));
     await this.#connection.close();

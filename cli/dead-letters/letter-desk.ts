@@ -1,13 +1,14 @@
 /** Where `millrace dlq` finds the dead letters: in Kafka, or at a running engine that has them in its directory. */
-import type { LetterFilter, LetterSummary, Unreplayable } from '../../ingest/dead-letter-box.ts';
+import type { LetterFilter, LetterState, LetterSummary, Unreplayable } from '../../ingest/dead-letter-box.ts';
 import type { KeptLetter, LetterOrigin } from '../../ingest/letter-shelf.ts';
 
 /** A letter as it is shown. */
-export type ShownLetter = Omit<KeptLetter, 'value' | 'key' | 'headers'> & {
-  readonly valueBytes: number | null;
-  /** null: it was not asked for, or there is none. */
-  readonly value: Uint8Array | null;
-};
+export type ShownLetter = LetterSummary &
+  Pick<KeptLetter, 'stamp' | 'thrown'> & {
+    readonly state: LetterState;
+    /** null: it was not asked for, or there is none. */
+    readonly value: Uint8Array | null;
+  };
 
 export interface ListedLetters {
   /** The first ones. */
@@ -32,5 +33,7 @@ export interface LetterDesk {
   show(source: string, origin: LetterOrigin, withValue: boolean): Promise<readonly ShownLetter[]>;
   /** @param onProgress records done since the last call */
   replay(source: string, filter: LetterFilter, onProgress: (done: number) => void): Promise<Replayed>;
+  /** @param origins each once @returns records that had letters */
+  discard(source: string, origins: readonly LetterOrigin[]): Promise<number>;
   close(): Promise<void>;
 }

@@ -15,7 +15,9 @@ export function addGapsCommand(
     );
 
   withSettings(gaps.command('list', { isDefault: true }))
-    .description('what each partition lacks, and which views have a window that may still ask for it')
+    .description(
+      'what each partition lacks, and which views have a window that may still ask for it; also without an action',
+    )
     .option('--json', 'print JSON', false)
     .action(async (options) => {
       const { gapsList } = await import('./gaps.ts');
@@ -24,7 +26,7 @@ export function addGapsCommand(
 
   withSettings(gaps.command('acknowledge').argument('<source>', 'name of the source'))
     .description(
-      'forget the gaps of a source in all processes: its values no longer say that they may lack something',
+      'forget the gaps of a source in all processes: its records stay missing, and values no longer say so',
     )
     .action(async (source: string, options) => {
       const { gapsAcknowledge } = await import('./gaps.ts');

@@ -13,6 +13,7 @@ import { ManualClock } from '../../engine/clock.ts';
 import { compileRepo } from '../../engine/definitions/compile.ts';
 import type { CompiledRepo } from '../../engine/definitions/compiled.ts';
 import { deadLetterTopic } from '../../ingest/log/kafka/kafka-dead-letters.ts';
+import { makeTopics } from '../../ingest/log/kafka/testing/make-topics.ts';
 import { waitUntil } from '../../services/process/wait-until.ts';
 import { type Distributed, type DistributedOptions, openDistributed, type Role } from '../runtime.ts';
 import { withOwnTopics } from './own-topics.ts';
@@ -112,16 +113,10 @@ export class TestDeployment {
     };
     const entriesOf = (of: Readonly<Record<string, string>>) =>
       Object.entries(of).map(([name, value]) => ({ name, value }));
-    const topics = [
+    await makeTopics(this.admin, [
       { topic, numPartitions: partitions, configEntries: entriesOf({ ...config, ...topicConfig }) },
       { topic: deadLetterTopic(topic), numPartitions: 1, configEntries: entriesOf(config) },
-    ];
-    // kafkajs takes a topic that is not known yet, a moment after it was made, for an error.
-    await this.admin.createTopics({ waitForLeaders: false, topics });
-    await until('the topics have leaders', async () => {
-      const ends = await Promise.all(topics.map(({ topic }) => this.admin.fetchTopicOffsets(topic)));
-      return ends.every((partitions, i) => partitions.length === topics[i]!.numPartitions);
-    });
+    ]);
   }
 
   /** Records as another producer would write them; appended now. */

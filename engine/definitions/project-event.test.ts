@@ -142,7 +142,8 @@ describe('a filter', () => {
       }).project(row()),
     );
     expect(error).toMatchObject({ view: 'v', column: null, cause: boom });
-    expect(error.message).toBe('view v, filter: it threw an error');
+    expect(error.message).toBe('view v, filter: it threw an error (Error)');
+    expect(error.thrown).toBe('Error: secret 4711');
     for (const answer of [undefined, null, 0, 1, 'true', Promise.reject(new Error('late'))]) {
       expect(errorOf(() => filtered(() => answer).project(row())).message).toMatch(
         /must return true or false/,
@@ -231,6 +232,29 @@ describe('a projection', () => {
       ).project(row()),
     );
     expect(error).toMatchObject({ view: 'v', column: 'x', cause: boom });
+    expect(error.message).toBe("view v, column 'x': from() threw an error (Error)");
+  });
+
+  it.each([
+    [new TypeError('a'), 'TypeError', 'TypeError: a'],
+    [new RangeError('m'.repeat(2_000)), 'RangeError', `RangeError: ${'m'.repeat(988)}`],
+    [Object.assign(new Error('b'), { name: 'card 4711' }), 'Error', 'Error: b'],
+    ['text', 'not an Error', 'text'],
+    [undefined, 'not an Error', 'undefined'],
+    [Object.create(null), 'not an Error', '(without a text)'],
+  ])('that throws %s says its class, and apart from it what may hold values', (thrown, name, text) => {
+    const error = errorOf(() =>
+      compile(
+        projecting({
+          type: 'double',
+          from: () => {
+            throw thrown;
+          },
+        }),
+      ).project(row()),
+    );
+    expect(error.message).toBe(`view v, column 'x': from() threw an error (${name})`);
+    expect(error.thrown).toBe(text);
   });
 
   it('runs once per event, also where its column is stored in two forms, and not at all where it is not stored', () => {

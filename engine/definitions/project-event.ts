@@ -7,7 +7,7 @@ import { hash53 } from '../hash64.ts';
 import { isFailure, valueReader } from './column-value.ts';
 import type { StoredColumn } from './compiled.ts';
 import { checkEntityKey, ENTITY_KEY_MAX_BYTES, entityKeyText } from './entity-key.ts';
-import { ProjectionError } from './projection-error.ts';
+import { ProjectionError, thrownClass } from './projection-error.ts';
 import type { EventRow, FeatureView, Projection } from './types.ts';
 
 type StoredValue = number | bigint | string | null;
@@ -34,7 +34,9 @@ function projectionReader(view: FeatureView, name: string): (event: EventRow) =>
     try {
       value = from(event);
     } catch (error) {
-      throw new ProjectionError(view.name, name, 'from() threw an error', { cause: error });
+      throw new ProjectionError(view.name, name, `from() threw an error (${thrownClass(error)})`, {
+        cause: error,
+      });
     }
     if (value === null) {
       if (nullable) return null;
@@ -98,7 +100,9 @@ export function projectorOf(
       try {
         kept = filter(event);
       } catch (error) {
-        throw new ProjectionError(view.name, null, 'it threw an error', { cause: error });
+        throw new ProjectionError(view.name, null, `it threw an error (${thrownClass(error)})`, {
+          cause: error,
+        });
       }
       if (kept === false) return null;
       if (kept !== true) {

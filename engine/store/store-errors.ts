@@ -21,6 +21,11 @@ export class StoreUnavailableError extends Error {
   override readonly name = 'StoreUnavailableError';
 }
 
+/** Nobody has filled the store where it was asked for. Never retryable: somebody else fills it, or the address is wrong. */
+export class StoreUnusedError extends Error {
+  override readonly name = 'StoreUnusedError';
+}
+
 /** The store is set up so that it could lose or drop what was written. The message says what to change. Never retryable. */
 export class StoreSetupError extends Error {
   override readonly name = 'StoreSetupError';

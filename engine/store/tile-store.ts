@@ -4,10 +4,11 @@
  * It speaks of states, watermarks and due entries; it knows nothing of rows, aggregates or windows. Every
  * method is one round trip per store node; arrays are there so that a remote store can pipeline.
  *
- * What it leaves out on purpose: merging (done by the caller, guarded by compare-and-set), scans (compaction
- * works from the due index; only a namespace that is given up is dropped by looking for it), time (arguments), and durability acknowledgements (a store may lose its newest
- * writes as long as it loses a *suffix per shard*: states, watermarks and due entries of one shard, and with the first
- * shard the records, roll back together to one earlier moment; the watermark protocol repairs the rest, see ARCHITECTURE.md).
+ * What it leaves out on purpose: merging (done by the caller, guarded by compare-and-set), scans (compaction works from the
+ * due index; only a namespace that is given up is dropped by looking for it), time (arguments), and durability
+ * acknowledgements (a store may lose its newest writes as long as it loses a *suffix per shard*: states, watermarks and due
+ * entries of one shard, and with the first shard the records, roll back together to one earlier moment; the watermark
+ * protocol repairs the rest, see ARCHITECTURE.md).
  */
 
 import type { LogGap } from './log-gap.ts';

@@ -51,7 +51,8 @@ export class UnappliedOffsets {
       if (last !== undefined && first <= last[1]) last[1] = Math.max(last[1], end);
       else ranges.push([first, end]);
     }
-    const left = ranges.flatMap((range) => without(range, removed));
+    const cuts = [...removed].sort((a, b) => a - b);
+    const left = cuts.length === 0 ? ranges : withoutCuts(ranges, cuts);
     const forgotten = left.length - RANGES_MAX;
     if (forgotten <= 0) return new UnappliedOffsets(this.#fromOffset, left);
     return new UnappliedOffsets(left[forgotten - 1]![1], left.slice(forgotten));
@@ -81,14 +82,18 @@ export class UnappliedOffsets {
   }
 }
 
-function without([first, end]: Range, removed: ReadonlySet<number>): Range[] {
-  const cuts = [...removed].filter((offset) => first <= offset && offset < end).sort((a, b) => a - b);
+/** Both ascending. */
+function withoutCuts(ranges: readonly Range[], cuts: readonly number[]): Range[] {
   const left: Range[] = [];
-  let from = first;
-  for (const offset of cuts) {
-    if (offset > from) left.push([from, offset]);
-    from = offset + 1;
+  let next = 0;
+  for (const [first, end] of ranges) {
+    let from = first;
+    while (next < cuts.length && cuts[next]! < first) next++;
+    for (; next < cuts.length && cuts[next]! < end; next++) {
+      if (cuts[next]! > from) left.push([from, cuts[next]!]);
+      from = cuts[next]! + 1;
+    }
+    if (from < end) left.push([from, end]);
   }
-  if (from < end) left.push([from, end]);
   return left;
 }

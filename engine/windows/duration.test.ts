@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DurationError, formatDuration, parseDurationMs } from './duration.ts';
+import { DurationError, formatDuration, parseDurationMs, spellDuration } from './duration.ts';
 
 describe('duration', () => {
   it.each([
@@ -56,5 +56,12 @@ describe('duration', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 2 ** 45 }), (ms) => parseDurationMs(formatDuration(ms)) === ms),
     );
+  });
+
+  it('are spelled for people in as many units as it takes', () => {
+    expect(spellDuration(691_800_000)).toBe('8d 10m');
+    expect(spellDuration(604_800_000)).toBe('7d');
+    expect(spellDuration(90_061_001)).toBe('1d 1h 1m 1s 1ms');
+    expect(spellDuration(0)).toBe('0ms');
   });
 });

@@ -55,3 +55,15 @@ export function formatDuration(durationMs: number): string {
   }
   return `${durationMs}ms`;
 }
+
+/** For people, in as many units as it takes: 691 800 000 → `'8d 10m'`. */
+export function spellDuration(durationMs: number): string {
+  const parts: string[] = [];
+  let leftMs = durationMs;
+  for (const unit of [...UNITS_DESCENDING, 'ms'] as const) {
+    const count = Math.floor(leftMs / UNIT_MS[unit]);
+    leftMs -= count * UNIT_MS[unit];
+    if (count > 0) parts.push(`${count}${unit}`);
+  }
+  return parts.join(' ') || '0ms';
+}

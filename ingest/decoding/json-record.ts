@@ -21,6 +21,7 @@ export function decodeJson(value: Uint8Array): Decoded {
 export function jsonRecordDecoder(): RecordDecoder {
   return {
     prepare: () => undefined,
+    decodable: (values) => [...values].length,
     decode: (value) => (value === null ? NO_VALUE : decodeJson(value)),
   };
 }

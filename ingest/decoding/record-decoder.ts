@@ -27,6 +27,8 @@ export interface RecordDecoder {
    * pauses and tries again. What fails for good is no error here: `decode` says so for each record.
    */
   prepare(values: Iterable<Uint8Array | null>): Promise<void> | undefined;
+  /** How many of these values, from the first, can be decoded as they are: those before one whose schema is not known. */
+  decodable(values: Iterable<Uint8Array | null>): number;
   /**
    * Never throws for what the bytes hold.
    * @param value null: the record has no value, as a tombstone of a compacted topic has none

@@ -135,6 +135,15 @@ class RegistryRecordDecoder implements RecordDecoder {
     });
   }
 
+  decodable(values: Iterable<Uint8Array | null>): number {
+    let count = 0;
+    for (const value of values) {
+      if (namesSchema(value) && !this.#isKnown(schemaIdOf(value))) break;
+      count++;
+    }
+    return count;
+  }
+
   decode(value: Uint8Array | null): Decoded {
     if (value === null) return NO_VALUE;
     switch (value[0]) {
@@ -156,7 +165,7 @@ class RegistryRecordDecoder implements RecordDecoder {
     const ids = new Set<number>();
     let latest = -1;
     for (const value of values) {
-      if (value === null || value[0] !== MAGIC || value.length < HEADER_BYTES) continue;
+      if (!namesSchema(value)) continue;
       const id = schemaIdOf(value);
       // Producers change schemas rarely: most records repeat the id of the one before.
       if (id !== latest) ids.add(id);
@@ -210,3 +219,6 @@ class RegistryRecordDecoder implements RecordDecoder {
     }
   }
 }
+
+const namesSchema = (value: Uint8Array | null): value is Uint8Array =>
+  value !== null && value[0] === MAGIC && value.length >= HEADER_BYTES;

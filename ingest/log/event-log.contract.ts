@@ -15,6 +15,7 @@ import type {
   ReadArgs,
   TruncateArgs,
 } from './event-log.ts';
+import { OffsetOutOfRangeError } from './log-errors.ts';
 
 export interface EventLogHarness {
   /** Empty, with three partitions. Reads return what there is, not only what was fetched already. */
@@ -65,7 +66,7 @@ export function describeEventLog(
       records.map(({ value }) => Buffer.from(value!).toString());
     const recordsOf = async (args: ReadArgs): Promise<readonly LogRecord[]> => (await log.read(args)).records;
     const readAll = async (partition = 0): Promise<string[]> =>
-      valuesOf(await recordsOf({ partition, fromOffset: 0, ...ALL }));
+      valuesOf(await recordsOf({ partition, fromOffset: (await log.ends(partition)).startOffset, ...ALL }));
     const batch = (count: number, overrides: Partial<AppendRecord> = {}): AppendRecord[] =>
       Array.from({ length: count }, (_, i) => record(`record ${i}`, overrides));
 
@@ -287,7 +288,8 @@ export function describeEventLog(
         const { startOffset } = await log.ends(0);
         expect(startOffset).toBeGreaterThan(second![0]! - segmentRecords());
         expect(startOffset).toBeLessThanOrEqual(second![0]!);
-        const [first] = await recordsOf({ partition: 0, fromOffset: 0, maxRecords: 1, maxBytes: 1e9 });
+        const one = { partition: 0, maxRecords: 1, maxBytes: 1e9 };
+        const [first] = await recordsOf({ ...one, fromOffset: startOffset });
         expect(first).toMatchObject({ offset: second![0], appendedMs: 2500 });
       });
 
@@ -307,6 +309,15 @@ export function describeEventLog(
         expect(dropped).toBeLessThan(3 * segmentRecords());
         expect(await readAll()).toHaveLength(runs.flat().length - dropped);
         expect(await truncate({ ...KEEP_ALL, partition: 0, maxBytes: bytes - 1 })).toBe(0);
+      });
+
+      it('refuses to be read from before its start, so that nobody passes what is gone unknowingly', async () => {
+        await fill();
+        await truncate({ ...KEEP_ALL, partition: 0, maxBytes: 0 });
+        const { startOffset } = await log.ends(0);
+        const below = log.read({ partition: 0, fromOffset: startOffset - 1, ...ALL });
+        await expect(below).rejects.toThrow(OffsetOutOfRangeError);
+        expect(await recordsOf({ partition: 0, fromOffset: startOffset, ...ALL })).toEqual([]);
       });
 
       it('never drops at or beyond the given offset', async () => {

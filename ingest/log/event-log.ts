@@ -78,6 +78,7 @@ export interface LogReader extends LogInfo {
    * Durable records of one partition with offset ≥ fromOffset, at most `maxRecords`, stopping before the sum
    * of value bytes passes `maxBytes` (but at least one record if there is one). Records still unflushed are
    * never returned: what a consumer applies can not be lost by the log afterwards.
+   * @throws OffsetOutOfRangeError below the log's start: whoever went on from there would not know what it has passed
    */
   read(args: ReadArgs): Promise<LogChunk>;
   /** Resolves when `partition` has a durable record at or beyond `offset`, or when the signal aborts. */

@@ -33,7 +33,7 @@ import type {
 } from './event-log.ts';
 import { offsetKey, offsetOf, partitionKey, setOffset } from './lmdb-log-keys.ts';
 import type { LmdbLogs } from './lmdb-logs.ts';
-import { LogClosedError, LogFullError } from './log-errors.ts';
+import { LogClosedError, LogFullError, OffsetOutOfRangeError } from './log-errors.ts';
 import { OffsetWaiters } from './offset-waiters.ts';
 
 const COPY = 255;
@@ -159,21 +159,26 @@ export class LmdbEventLog implements EventLog {
   async read(args: ReadArgs): Promise<LogChunk> {
     const partition = this.#partition(args.partition);
     const { startOffset, endOffset } = partition.durable;
+    const { fromOffset } = args;
+    if (fromOffset < startOffset) throw this.#outOfRange(partition, fromOffset);
     const found: LogRecord[] = [];
-    const first = Math.max(args.fromOffset, startOffset);
-    const key = offsetKey(partition.key, Math.min(first, MAX_OFFSET));
+    const key = offsetKey(partition.key, Math.min(fromOffset, MAX_OFFSET));
     let bytes = 0;
-    for (let offset = first; offset < endOffset && found.length < args.maxRecords; offset++) {
+    for (let offset = fromOffset; offset < endOffset && found.length < args.maxRecords; offset++) {
       setOffset(key, offset);
       const stored = this.#logs.records.getBinaryFast(key);
       // Gone: a truncation was committed in this moment and is about to be reported.
-      if (stored === undefined) continue;
+      if (stored === undefined) throw this.#outOfRange(partition, offset);
       const record = decodeRecord(partition.number, offset, valueView(stored));
       bytes += record.value.length;
       if (found.length > 0 && bytes > args.maxBytes) break;
       found.push({ ...record, value: this.#arena.copy(record.value) });
     }
-    return { records: found, nextOffset: (found.at(-1)?.offset ?? args.fromOffset - 1) + 1 };
+    return { records: found, nextOffset: (found.at(-1)?.offset ?? fromOffset - 1) + 1 };
+  }
+
+  #outOfRange({ number, durable }: Partition, offset: number): OffsetOutOfRangeError {
+    return new OffsetOutOfRangeError(`source ${this.source}, partition ${number}`, offset, durable);
   }
 
   async waitFor(partition: number, offset: number, signal: AbortSignal): Promise<void> {

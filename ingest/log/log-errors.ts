@@ -1,3 +1,5 @@
+import type { LogEnds } from './event-log.ts';
+
 /** The log is at its size limit or its disk is full. Nothing of the call was appended. Retryable once there is room. */
 export class LogFullError extends Error {
   override readonly name = 'LogFullError';
@@ -6,6 +8,19 @@ export class LogFullError extends Error {
 /** A call after `close()`. Never retryable. */
 export class LogClosedError extends Error {
   override readonly name = 'LogClosedError';
+}
+
+/**
+ * The log does not hold the offset asked for: retention dropped it, or the log lost its end. Whoever reads must
+ * compare its position with `ends()` before it goes on.
+ */
+export class OffsetOutOfRangeError extends Error {
+  override readonly name = 'OffsetOutOfRangeError';
+
+  /** @param log which partition it is of */
+  constructor(log: string, offset: number, { startOffset, endOffset }: LogEnds) {
+    super(`${log}, does not hold offset ${offset}: it goes from ${startOffset} to ${endOffset}`);
+  }
 }
 
 /**

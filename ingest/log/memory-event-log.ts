@@ -21,7 +21,7 @@ import type {
   ReadArgs,
   RecordHeaders,
 } from './event-log.ts';
-import { LogClosedError, LogFullError } from './log-errors.ts';
+import { LogClosedError, LogFullError, OffsetOutOfRangeError } from './log-errors.ts';
 import { OffsetWaiters } from './offset-waiters.ts';
 
 export interface MemoryEventLogOptions {
@@ -85,8 +85,7 @@ export class MemoryEventLog implements EventLog {
   }
 
   async ends(partition: number): Promise<LogEnds> {
-    const { segments, endOffset } = this.#partition(partition);
-    return { startOffset: segments[0]?.startOffset ?? endOffset, endOffset };
+    return endsOf(this.#partition(partition));
   }
 
   async append(records: readonly AppendRecord[]): Promise<number[]> {
@@ -125,17 +124,23 @@ export class MemoryEventLog implements EventLog {
   }
 
   async read(args: ReadArgs): Promise<LogChunk> {
-    const { records } = this.#partition(args.partition);
+    const { partition: number, fromOffset } = args;
+    const partition = this.#partition(number);
+    const ends = endsOf(partition);
+    if (fromOffset < ends.startOffset) {
+      throw new OffsetOutOfRangeError(`source ${this.source}, partition ${number}`, fromOffset, ends);
+    }
+    const { records } = partition;
     const found: LogRecord[] = [];
     let bytes = 0;
-    const first = records.length === 0 ? 0 : Math.max(0, args.fromOffset - records[0]!.offset);
+    const first = records.length === 0 ? 0 : Math.max(0, fromOffset - records[0]!.offset);
     for (let i = first; i < records.length && found.length < args.maxRecords; i++) {
       const record = records[i]!;
       bytes += record.value!.length;
       if (found.length > 0 && bytes > args.maxBytes) break;
       found.push(record);
     }
-    return { records: found, nextOffset: (found.at(-1)?.offset ?? args.fromOffset - 1) + 1 };
+    return { records: found, nextOffset: (found.at(-1)?.offset ?? fromOffset - 1) + 1 };
   }
 
   async waitFor(partition: number, offset: number, signal: AbortSignal): Promise<void> {
@@ -174,6 +179,10 @@ export class MemoryEventLog implements EventLog {
   #newPartition(): Partition {
     return { identity: this.#random(), records: [], segments: [], endOffset: 0, bytes: 0 };
   }
+}
+
+function endsOf({ segments, endOffset }: Partition): LogEnds {
+  return { startOffset: segments[0]?.startOffset ?? endOffset, endOffset };
 }
 
 function logFull(maxBytes: number): LogFullError {

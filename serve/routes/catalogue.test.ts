@@ -85,6 +85,7 @@ describe('GET /openapi.json', () => {
       'post /v1/gaps/acknowledge',
       'post /v1/services/{service}/features',
       'post /v1/services/{service}/features/batch',
+      'post /v1/sources/{source}/dead-letters/discard',
       'post /v1/sources/{source}/dead-letters/replay',
       'post /v1/sources/{source}/events',
       'post /v1/views/{view}/rebuild',

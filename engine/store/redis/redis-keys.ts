@@ -1,21 +1,21 @@
 /**
  * The keys of the Redis tile store. All text is UTF-8; `<…>` stands for a part, everything else is as it is.
  *
- *     layout      <prefix>:{0}:layout                                  hash: format, shards
- *     state       <prefix>:{<shard>}:s:<namespace>:<entity key>        hash: `.` = token 8 bytes · life 4 bytes · head, and a field
- *                                                                      of its own for each field, by its name
- *     watermarks  <prefix>:{<shard>}:w                                 hash: <namespace>:<partition>:<source> = watermark
- *                                                                      `.m` = mark: history 8 bytes · decimal moves
- *                                                                      `.i` = incarnation that the history is of
- *     due index   <prefix>:{<shard>}:d                                 sorted set: <namespace>:<entity key>, score ms
- *
+ *     layout      <prefix>:{0}:layout                              hash: format, shards
  *     records     <prefix>:{0}:r                                   hash: <name> = token 8 bytes · text
+ *     state       <prefix>:{<shard>}:s:<namespace>:<entity key>    hash: `.` = token 8 bytes · life 4 bytes · head,
+ *                                                                  and a field of its own for each field, by its name
+ *     watermarks  <prefix>:{<shard>}:w                             hash: <namespace>:<partition>:<source> = watermark
+ *                                                                  `.m` = mark: history 8 bytes · decimal moves
+ *                                                                  `.i` = incarnation that the history is of
+ *     due index   <prefix>:{<shard>}:d                             sorted set: <namespace>:<entity key>, score ms
  *
  *     prefix      1 to 64 letters, digits, `_`, `-` and `.`
  *     shard, partition   decimal, without leading zeros
  *     namespace   16 lower-case hex digits
  *     entity key, source   the bytes of the text as they are, to the end
  *     watermark   as in watermark-bytes.ts
+ *     life        the first 4 bytes of the run_id of the server that wrote it
  *
  * One shard is one hash slot: state, watermarks and due entry are changed by one script, and a cluster moves and
  * loses them together. The hash tag is what stands between the first `{` and the first `}` behind it: as prefix and

@@ -2,10 +2,11 @@
  * The layout record: in which format and over how many shards a Redis was filled. The first process that opens it
  * writes it down; another number of shards would look for every key in the wrong place and find nothing.
  */
-import { StoreFormatError } from '../store-errors.ts';
+import { StoreFormatError, StoreUnusedError } from '../store-errors.ts';
+import { RedisCommand } from './redis-command.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import { layoutKey } from './redis-keys.ts';
-import { textsOf } from './redis-reply.ts';
+import { textsOf, valuesOf } from './redis-reply.ts';
 import { ScriptCall } from './redis-script.ts';
 import { RespWriter } from './resp-writer.ts';
 
@@ -16,13 +17,24 @@ const DEFAULT_SHARDS = { single: 1, cluster: 16 };
 /**
  * Reads the record, and writes it where there is none.
  * @param shards null: as written down
- * @throws StoreFormatError where the record does not allow to go on
+ * @param mustExist where there is none, do not write it
+ * @throws StoreFormatError where the record does not allow to go on; StoreUnusedError where there must be one, and is none
  */
 export async function claimLayout(
   connection: RedisConnection,
-  { prefix, shards }: { readonly prefix: string; readonly shards: number | null },
+  {
+    prefix,
+    shards,
+    mustExist = false,
+  }: { readonly prefix: string; readonly shards: number | null; readonly mustExist?: boolean },
 ): Promise<{ readonly shards: number }> {
   const key = layoutKey(prefix);
+  if (mustExist && !(await hasLayout(connection, key))) {
+    throw new StoreUnusedError(
+      `nobody has stored anything under the Redis keys ${prefix}:… yet: give the --redis and --redis-prefix that ` +
+        '`ingest` was started with, or start `ingest` with these, which fills them from the log by itself',
+    );
+  }
   const writer = new RespWriter();
   writer.integer(1);
   writer.ascii(key);
@@ -43,4 +55,12 @@ export async function claimLayout(
     );
   }
   return { shards: Number(recorded) };
+}
+
+async function hasLayout(connection: RedisConnection, key: string): Promise<boolean> {
+  const writer = new RespWriter();
+  writer.ascii(key);
+  writer.ascii('format');
+  const [reply] = await connection.call([new RedisCommand('hmget', writer.finish(), key)]);
+  return valuesOf(reply)[0] !== null;
 }

@@ -15,6 +15,7 @@ import {
   StoreFullError,
   StoreSetupError,
   StoreUnavailableError,
+  StoreUnusedError,
 } from '../store-errors.ts';
 import { expectSameAsMemory } from '../testing/memory-twin.ts';
 import { describeTileStore } from '../tile-store.contract.ts';
@@ -256,6 +257,15 @@ describeWithServices(['redis'], 'one Redis', () => {
       const error = await rejection(open());
       expect(error).toBeInstanceOf(StoreFormatError);
       expect(error.message).toMatch(/format 3/);
+    });
+
+    it('is asked for and not written where somebody must have opened the store before', async () => {
+      const error = await rejection(open({ mustExist: true }));
+      expect(error).toBeInstanceOf(StoreUnusedError);
+      expect(error.message).toContain(`${prefix}:…`);
+      expect(await server.command('KEYS', `${prefix}:*`)).toEqual([]);
+      await open({ shards: 7 });
+      expect((await open({ shards: 7, mustExist: true })).shards).toBe(7);
     });
 
     it('lets processes that start together agree', async () => {
@@ -518,6 +528,29 @@ describeWithServices(['redis'], 'opening a Redis', () => {
     expect(await store.compareAndSet([write(address('k'), 1, 2, { f: null })])).toEqual([true]);
     expect(await see(store, address('k'), ['f', 'g'])).toEqual({ token: token(2), fields: [null, 'y'] });
     expect((await open({ nodes: server.url })).warnings).toEqual([]);
+  });
+
+  it('that takes no writes for now is not taken for one that forbids RESTORE', async () => {
+    const server = await start();
+    const { url } = server;
+    await open({ nodes: url });
+    await server.command('CONFIG', 'SET', 'min-replicas-to-write', '1');
+    expect((await open({ nodes: url })).warnings).toEqual([]);
+  });
+
+  it('that forbids RESTORE later on keeps all the same what it has confirmed', async () => {
+    const server = await start();
+    await server.command('ACL', 'SETUSER', 'limited', 'on', '>pw', '~*', '+@all');
+    const store = await open({ nodes: server.url, username: 'limited', password: 'pw' });
+    await store.compareAndSet([write(address('k'), null, 1, { f: 'x', g: 'y' })]);
+    await server.command('ACL', 'SETUSER', 'limited', '-restore');
+    const writes = [write(address('k'), 1, 2, { f: null }), write(address('new'), null, 3, { f: 'z' })];
+    expect(await store.compareAndSet(writes)).toEqual([true, true]);
+    await store.close();
+    await server.restart();
+    const again = await open({ nodes: server.url });
+    expect(await see(again, address('k'), ['f', 'g'])).toEqual({ token: token(2), fields: [null, 'y'] });
+    expect(await see(again, address('new'), ['f'])).toEqual({ token: token(3), fields: ['z'] });
   });
 
   it('that is not there says which was tried', async () => {

@@ -62,6 +62,8 @@ export interface RedisTileStoreOptions extends RedisConnectionOptions {
   readonly shards?: number;
   /** What all keys start with, so that deployments can share a Redis. @default mr */
   readonly prefix?: string;
+  /** Whether somebody must have opened it before, so that a wrong prefix is noticed. @default false */
+  readonly mustExist?: boolean;
   /** Take a Redis without an append-only file, which loses everything with a restart. @default false */
   readonly acceptLoss?: boolean;
 }
@@ -96,10 +98,11 @@ export class RedisTileStore implements TileStore {
   /**
    * Connects and checks what it finds.
    * @throws StoreUnavailableError where no node answers; StoreSetupError where Redis could lose what it confirmed;
-   *   StoreFormatError where it was filled with another number of shards or by another version
+   *   StoreFormatError where it was filled with another number of shards or by another version;
+   *   StoreUnusedError where somebody must have opened it, and nobody has
    */
   static async open(options: RedisTileStoreOptions): Promise<RedisTileStore> {
-    const { shards = null, prefix = DEFAULT_REDIS_PREFIX, acceptLoss = false } = options;
+    const { shards = null, prefix = DEFAULT_REDIS_PREFIX, acceptLoss = false, mustExist = false } = options;
     checkPrefix(prefix);
     if (shards !== null && (!Number.isSafeInteger(shards) || shards < 1 || shards > SHARDS_MAX)) {
       throw new StoreSetupError(`the number of shards must be an integer from 1 to ${SHARDS_MAX}`);
@@ -107,7 +110,7 @@ export class RedisTileStore implements TileStore {
     const connection = await RedisConnection.open(options);
     try {
       const warnings = await checkRedis(connection.masters(), { acceptLoss });
-      const layout = await claimLayout(connection, { prefix, shards });
+      const layout = await claimLayout(connection, { prefix, shards, mustExist });
       const restates = await canRestate(connection, prefix);
       if (!restates) warnings.push(CANNOT_RESTATE);
       const keys = new RedisKeys(prefix, layout.shards);
@@ -165,6 +168,11 @@ export class RedisTileStore implements TileStore {
       requests.map((request) => readCommand(writer, this.#keys, request)),
     );
     const called = this.#connection.call(commands);
+    // Ingest, which reads the most states, asks for none.
+    if (!requests.some(({ marked }) => marked)) {
+      const replies = await called;
+      return requests.map((request, i) => stateOf(request, replies[i]));
+    }
     const marking = requests.map(({ address, marked }) => (marked ? this.#mark(address.shard) : undefined));
     const [replies, ...marks] = await Promise.all([called, ...marking]);
     return requests.map((request, i) => stateOf(request, replies[i], marks[i]));

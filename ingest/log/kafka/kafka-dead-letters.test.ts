@@ -6,6 +6,7 @@ import { deadLetterTopic } from './kafka-dead-letters.ts';
 import type { KafkaConnection } from './kafka-log.ts';
 import { describeWithKafka } from './testing/describe-with-kafka.ts';
 import { KafkaBench, readAll } from './testing/kafka-test.ts';
+import { makeTopics } from './testing/make-topics.ts';
 
 describeWithKafka('Kafka dead letters', (brokers) => {
   let bench: KafkaBench;
@@ -38,15 +39,8 @@ describeWithKafka('Kafka dead letters', (brokers) => {
   ): Promise<readonly LogRecord[]> => {
     const origin = await bench.topic(1);
     const topic = deadLetterTopic(origin);
-    await bench.admin.createTopics({
-      topics: [
-        {
-          topic,
-          numPartitions: 2,
-          configEntries: [{ name: 'max.message.bytes', value: String(maxMessageBytes) }],
-        },
-      ],
-    });
+    const configEntries = [{ name: 'max.message.bytes', value: String(maxMessageBytes) }];
+    await makeTopics(bench.admin, [{ topic, numPartitions: 2, configEntries }]);
     const deadLetters = connection.deadLetters({ topic: origin, source: 'events' });
     await deadLetters.connect();
     await deadLetters.write([]);
@@ -72,7 +66,7 @@ describeWithKafka('Kafka dead letters', (brokers) => {
       ['trace', Buffer.from('3')],
     ] as const;
     const [first, second] = await written(
-      [letter({ headers, view: 'card_stats' }), letter({ key: null, value: null })],
+      [letter({ headers, view: 'card_stats', thrown: 'TypeError: x' }), letter({ key: null, value: null })],
       1_000_000,
     );
     expect(Buffer.from(first!.value!).toString()).toBe('{');
@@ -83,6 +77,7 @@ describeWithKafka('Kafka dead letters', (brokers) => {
       '__proto__=2',
       'millrace-reason=undecodable',
       'millrace-message=it is not JSON',
+      'millrace-thrown=TypeError: x',
       'millrace-source=events',
       'millrace-view=card_stats',
       'millrace-partition=3',

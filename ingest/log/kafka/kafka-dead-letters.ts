@@ -1,9 +1,6 @@
 /**
  * Dead letters of a source in a topic of their own, `<topic>.dead_letters`: the record as it was (key, value,
- * headers), and behind its headers ours, UTF-8, which say why and whence:
- *
- *     millrace-reason, millrace-message, millrace-source, millrace-view (where one view could not use it),
- *     millrace-topic, millrace-partition, millrace-offset, millrace-timestamp (append time, ms)
+ * headers), and behind its headers ours, which say why and whence (letter-record.ts).
  *
  * A letter that is too large for the topic, because the record was near the limit already, is written without the
  * message; if that is not enough without the record’s headers, then without its key; and with as much of the value as fits
@@ -12,12 +9,14 @@
  * twice.
  */
 import type { DeadLetter, DeadLetters } from '../../dead-letter.ts';
+import type { LetterPart } from '../../letter-shelf.ts';
 import {
   GroupedProducer,
   type GroupedProducerOptions,
   type ProducedRecord,
   recordBytes,
 } from './grouped-producer.ts';
+import { letterHeaders } from './letter-record.ts';
 
 const SUFFIX = '.dead_letters';
 
@@ -34,8 +33,6 @@ export interface KafkaDeadLettersOptions extends GroupedProducerOptions {
   /** The topic the records are from; `info` is of the topic of the letters. */
   readonly originTopic: string;
 }
-
-type Headers = Record<string, Buffer | Buffer[]>;
 
 export class KafkaDeadLetters implements DeadLetters {
   readonly #info: GroupedProducerOptions['info'];
@@ -72,15 +69,15 @@ export class KafkaDeadLetters implements DeadLetters {
   #fit(letter: DeadLetter, partition: number, limit: number): ProducedRecord {
     const value = letter.value === null ? null : asBuffer(letter.value);
     const key = letter.key === null ? null : asBuffer(letter.key);
-    const record = (omitted: readonly string[]): ProducedRecord => ({
+    const record = (omitted: readonly LetterPart[]): ProducedRecord => ({
       partition,
       timestampMs: letter.appendedMs,
       key: omitted.includes('key') ? null : key,
       value,
-      headers: this.#headers(letter, omitted),
+      headers: letterHeaders(letter, this.#originTopic, omitted),
     });
-    const omitted: string[] = [];
-    for (const next of ['message', 'headers', 'key', null]) {
+    const omitted: LetterPart[] = [];
+    for (const next of ['message', 'headers', 'key', null] as const) {
       const whole = record(omitted);
       if (recordBytes(whole) <= limit) return whole;
       if (next !== null) omitted.push(next);
@@ -88,35 +85,6 @@ export class KafkaDeadLetters implements DeadLetters {
     const cut = record([...omitted, 'value']);
     const room = Math.max(0, limit - recordBytes({ ...cut, value: null }));
     return { ...cut, value: value?.subarray(0, room) ?? null };
-  }
-
-  #headers(letter: DeadLetter, omitted: readonly string[]): Headers {
-    // No prototype: the names are somebody else's.
-    const headers: Headers = Object.create(null);
-    const add = (name: string, value: Buffer): void => {
-      const former = headers[name];
-      if (former === undefined) headers[name] = value;
-      else if (Array.isArray(former)) former.push(value);
-      else headers[name] = [former, value];
-    };
-    if (!omitted.includes('headers')) for (const [name, value] of letter.headers) add(name, asBuffer(value));
-    const ours: Record<string, string | number | null> = {
-      reason: letter.reason,
-      message: omitted.includes('message') ? null : letter.message,
-      source: letter.source,
-      view: letter.view,
-      topic: this.#originTopic,
-      partition: letter.partition,
-      offset: letter.offset,
-      timestamp: letter.appendedMs,
-      // Else it is among the record's headers.
-      stamp: omitted.includes('headers') ? letter.stamp : null,
-      omitted: omitted.length === 0 ? null : omitted.join(','),
-    };
-    for (const [name, value] of Object.entries(ours)) {
-      if (value !== null) add(`millrace-${name}`, Buffer.from(String(value)));
-    }
-    return headers;
   }
 }
 

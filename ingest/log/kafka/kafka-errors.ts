@@ -35,14 +35,6 @@ export class AppendFailedError extends Error {
   override readonly name = 'AppendFailedError';
 }
 
-/**
- * The log does not hold the offset asked for: retention dropped it, or the log lost its end. Whoever reads must
- * compare its position with `ends()` before it goes on.
- */
-export class OffsetOutOfRangeError extends Error {
-  override readonly name = 'OffsetOutOfRangeError';
-}
-
 /** The partition belongs to another member of the group, for now. */
 export class PartitionNotAssignedError extends Error {
   override readonly name = 'PartitionNotAssignedError';

@@ -1,7 +1,6 @@
 /**
- * Dead letters in a topic of their own. What was replayed is among them: a record without key and value, whose headers are
- * `millrace-replayed` with the origin and `millrace-up-to` with the offset of the last letter that is done with, UTF-8, in the
- * partition where the letters of that origin are.
+ * Dead letters in a topic of their own. What was replayed or discarded is marked among them, in the partition where the letters
+ * of that record are: see letter-record.ts.
  *
  * Topics are read through consumer groups of their own, that are not there before and deleted afterwards: kafkajs has no
  * other way. Nothing is committed in them.
@@ -9,15 +8,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Kafka } from 'kafkajs';
-import { DEAD_LETTER_REASONS, type DeadLetterReason } from '../../dead-letter.ts';
-import {
-  LETTER_PARTS,
-  type LetterOrigin,
-  type LetterPart,
-  type LetterShelf,
-  type RecordCopy,
-  type ReplayedMark,
-  type ShelfEntry,
+import type {
+  LetterEnd,
+  LetterMark,
+  LetterOrigin,
+  LetterShelf,
+  RecordCopy,
+  ShelfEntry,
 } from '../../letter-shelf.ts';
 import { recordsOf } from '../../log-letter-shelf.ts';
 import type { LogRecord, RecordHeaders } from '../event-log.ts';
@@ -25,6 +22,7 @@ import { GroupedProducer, type ProducedRecord, recordBytes } from './grouped-pro
 import type { KafkaLogger } from './kafka-client.ts';
 import { KafkaUnreachableError } from './kafka-errors.ts';
 import { KafkaLogReader, type KafkaLogReaderOptions } from './kafka-log-reader.ts';
+import { markHeaders, shelfEntryOf } from './letter-record.ts';
 import { ORIGIN_HEADER, originHeader } from './record-origin.ts';
 import type { KafkaLogInfo } from './topic-offsets.ts';
 import { STAMP_HEADER } from './topic-writer.ts';
@@ -40,13 +38,6 @@ export interface KafkaLetterShelfOptions {
   readonly group: string;
   readonly timings?: KafkaLogReaderOptions['timings'];
 }
-
-const REPLAYED_HEADER = 'millrace-replayed';
-const UP_TO_HEADER = 'millrace-up-to';
-/** What a letter has behind the record's own headers. */
-const OWN_HEADERS = [
-  ...['reason', 'message', 'source', 'view', 'topic', 'partition', 'offset', 'timestamp', 'omitted'],
-].map((name) => `millrace-${name}`);
 
 const JOIN_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
@@ -71,7 +62,7 @@ export class KafkaLetterShelf implements LetterShelf {
     const partitions = await this.#options.letters.partitions();
     for (let partition = 0; partition < partitions; partition++) {
       for await (const record of recordsOf(reader, partition)) {
-        const entry = entryOf(record, this.#options.source);
+        const entry = shelfEntryOf(record, this.#options.source);
         if (entry !== null) yield entry;
       }
     }
@@ -114,7 +105,7 @@ export class KafkaLetterShelf implements LetterShelf {
     };
   }
 
-  async markReplayed(marks: readonly ReplayedMark[]): Promise<void> {
+  async mark(end: LetterEnd, marks: readonly LetterMark[]): Promise<void> {
     const { letters, source } = this.#options;
     const partitions = await letters.partitions();
     const timestampMs = Date.now();
@@ -124,10 +115,7 @@ export class KafkaLetterShelf implements LetterShelf {
         timestampMs,
         key: null,
         value: null,
-        headers: {
-          [REPLAYED_HEADER]: originHeader({ topic: source.topic, partition, offset }),
-          [UP_TO_HEADER]: Buffer.from(String(upTo)),
-        },
+        headers: markHeaders(end, { partition, offset, upTo }, source.topic),
       })),
     );
   }
@@ -172,77 +160,26 @@ export class KafkaLetterShelf implements LetterShelf {
   }
 
   async #join(reader: KafkaLogReader, info: KafkaLogInfo): Promise<KafkaLogReader> {
-    await reader.start();
-    const partitions = await info.partitions();
-    const deadlineMs = performance.now() + JOIN_TIMEOUT_MS;
-    while (reader.status().assigned.length < partitions) {
-      if (performance.now() > deadlineMs) {
-        const { state, reason = 'it does not say why' } = reader.status();
-        await reader.close();
-        throw new KafkaUnreachableError(
-          `topic ${info.topic} could not be read: the group ${reader.groupId} is ${state} (${reason})`,
-        );
+    try {
+      await reader.start();
+      const partitions = await info.partitions();
+      const deadlineMs = performance.now() + JOIN_TIMEOUT_MS;
+      while (reader.status().assigned.length < partitions) {
+        if (performance.now() > deadlineMs) {
+          const { state, reason = 'it does not say why' } = reader.status();
+          throw new KafkaUnreachableError(
+            `topic ${info.topic} could not be read: the group ${reader.groupId} is ${state} (${reason})`,
+          );
+        }
+        await delay(POLL_MS);
       }
-      await delay(POLL_MS);
+      return reader;
+    } catch (error) {
+      // Nobody else has it: it would stay in its group.
+      await reader.close();
+      throw error;
     }
-    return reader;
   }
-}
-
-/** null: of another topic, or nothing of ours. */
-function entryOf(record: LogRecord, source: KafkaLogInfo): ShelfEntry | null {
-  const replayed = lastOf(record.headers, REPLAYED_HEADER);
-  if (replayed !== null) {
-    const match = /^(.*)\/(\d+)\/(\d+)$/.exec(replayed);
-    if (match === null || match[1] !== source.topic) return null;
-    const upTo = Number(lastOf(record.headers, UP_TO_HEADER) ?? record.offset);
-    return { kind: 'replayed', partition: Number(match[2]), offset: Number(match[3]), upTo };
-  }
-  const own = (name: string): string | null => lastOf(record.headers, `millrace-${name}`);
-  const reason = own('reason');
-  const partition = Number(own('partition') ?? Number.NaN);
-  const offset = Number(own('offset') ?? Number.NaN);
-  if (own('topic') !== source.topic || !isReason(reason)) return null;
-  if (!Number.isSafeInteger(partition) || !Number.isSafeInteger(offset)) return null;
-  const omitted = (own('omitted') ?? '').split(',').filter((part): part is LetterPart => isPart(part));
-  return {
-    kind: 'letter',
-    letter: {
-      ...{ reason, partition, offset, omitted },
-      message: own('message') ?? '',
-      source: source.source,
-      view: own('view'),
-      appendedMs: Number(own('timestamp') ?? 0),
-      writtenMs: record.appendedMs,
-      place: record.offset,
-      stamp: record.stamp,
-      value: record.value,
-      key: record.key,
-      headers: withoutOwn(record.headers, omitted),
-    },
-  };
-}
-
-const isReason = (text: string | null): text is DeadLetterReason =>
-  DEAD_LETTER_REASONS.some(({ reason }) => reason === text);
-const isPart = (text: string): boolean => (LETTER_PARTS as readonly string[]).includes(text);
-
-/** Ours stand behind the record's own of the same name. */
-function lastOf(headers: RecordHeaders, name: string): string | null {
-  const value = headers.findLast(([own]) => own === name)?.[1];
-  return value === undefined ? null : Buffer.from(value).toString();
-}
-
-/** The headers of the record: without the last of each of our names. */
-function withoutOwn(headers: RecordHeaders, omitted: readonly LetterPart[]): RecordHeaders {
-  const left = [...headers];
-  // A stamp that stands behind headers that were left out was the record's.
-  const names = omitted.includes('headers') ? [...OWN_HEADERS, STAMP_HEADER] : OWN_HEADERS;
-  for (const name of names) {
-    const at = left.findLastIndex(([own]) => own === name);
-    if (at >= 0) left.splice(at, 1);
-  }
-  return left;
 }
 
 function headersOf(headers: RecordHeaders): Record<string, Buffer | Buffer[]> {

@@ -14,7 +14,7 @@
  */
 import { checkPartition } from '../append-record.ts';
 import type { LogChunk, LogEnds, LogReader, ReadArgs } from '../event-log.ts';
-import { LogClosedError } from '../log-errors.ts';
+import { LogClosedError, OffsetOutOfRangeError } from '../log-errors.ts';
 import {
   type EmptyBatch,
   type FetchedBatch,
@@ -25,12 +25,7 @@ import {
 import { ConsumerHealth } from './consumer-health.ts';
 import { FetchRounds, type RoundMark } from './fetch-rounds.ts';
 import type { KafkaLogger } from './kafka-client.ts';
-import {
-  ConsumerStalledError,
-  messageOf,
-  OffsetOutOfRangeError,
-  PartitionNotAssignedError,
-} from './kafka-errors.ts';
+import { ConsumerStalledError, messageOf, PartitionNotAssignedError } from './kafka-errors.ts';
 import { toLogRecords } from './kafka-record.ts';
 import { PartitionFeed } from './partition-feed.ts';
 import type { KafkaLogInfo, KafkaLogInfoOptions } from './topic-offsets.ts';
@@ -533,10 +528,7 @@ export class KafkaLogReader implements LogReader {
   }
 
   #outOfRange(partition: number, offset: number, ends: LogEnds): OffsetOutOfRangeError {
-    return new OffsetOutOfRangeError(
-      `topic ${this.#info.topic}, partition ${partition}, does not hold offset ${offset}: ` +
-        `it goes from ${ends.startOffset} to ${ends.endOffset}`,
-    );
+    return new OffsetOutOfRangeError(`topic ${this.#info.topic}, partition ${partition}`, offset, ends);
   }
 }
 

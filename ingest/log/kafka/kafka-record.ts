@@ -52,7 +52,8 @@ export function toLogRecords(
       offset: Number(offset),
       appendedMs: toAppendedMs(timestamp),
       stamp: stampOf(headers),
-      originOffset: originOffsetOf(headers, { topic, partition, offset: Number(offset) }),
+      originOffset:
+        headers.length === 0 ? null : originOffsetOf(headers, { topic, partition, offset: Number(offset) }),
       value: copy(value),
       key: copy(key),
       headers:

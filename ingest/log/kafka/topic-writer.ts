@@ -63,15 +63,7 @@ export class KafkaLogWriter implements LogWriter {
       key: null,
       // The caller may use its buffer again.
       value: Buffer.from(value),
-      headers:
-        stamp === null && originOffset === undefined
-          ? NO_HEADERS
-          : {
-              ...(stamp === null ? {} : { [STAMP_HEADER]: Buffer.from(stamp) }),
-              ...(originOffset === undefined
-                ? {}
-                : { [ORIGIN_HEADER]: originHeader({ topic, partition, offset: originOffset }) }),
-            },
+      headers: headersOf(topic, partition, stamp, originOffset),
     }));
     if (records.length > 0) checkRecords(records, await this.#info.partitions());
     return this.#producer.produce(produced);
@@ -81,4 +73,16 @@ export class KafkaLogWriter implements LogWriter {
   close(): Promise<void> {
     return this.#producer.close();
   }
+}
+
+function headersOf(
+  topic: string,
+  partition: number,
+  stamp: string | null,
+  originOffset: number | undefined,
+): Readonly<Record<string, Buffer>> {
+  if (originOffset === undefined) return stamp === null ? NO_HEADERS : { [STAMP_HEADER]: Buffer.from(stamp) };
+  const origin = originHeader({ topic, partition, offset: originOffset });
+  if (stamp === null) return { [ORIGIN_HEADER]: origin };
+  return { [STAMP_HEADER]: Buffer.from(stamp), [ORIGIN_HEADER]: origin };
 }

@@ -28,7 +28,9 @@
 -- executed, in its place, before what was written since. So whatever part of a transaction comes back must do no harm:
 -- each state is written by one command, which leaves a state that was right when it was written; and what is written first
 -- in a life of the server replaces the whole state, with whatever fields a transaction that came back may have given it.
--- That one command is a RESTORE; what leads to it is neither written to the file nor sent to replicas.
+-- That one command is a RESTORE; what leads to it is neither written to the file nor sent to replicas. Where RESTORE or DUMP
+-- has been forbidden since the caller asked, the file gets what led to it after all: a state that only memory had would be
+-- lost with the server, and not be missed.
 
 local FIELDS_AT_ONCE = 1000 -- unpack has a limit of some 8,000
 
@@ -37,6 +39,27 @@ if life == '' then
   local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   life = string.gsub(string.sub(run_id, 1, 8), '%x%x', function(hex) return string.char(tonumber(hex, 16)) end)
 end
+
+-- Sets and deletes fields: of ARGV, names and values from `sets_at`, names from `deletes_at`, up to before `next_at`.
+local function put(key, base, sets_at, deletes_at, next_at)
+  if deletes_at - sets_at <= 2 * FIELDS_AT_ONCE then
+    redis.call('HSET', key, '.', base, unpack(ARGV, sets_at, deletes_at - 1))
+  else
+    redis.call('HSET', key, '.', base)
+    for from = sets_at, deletes_at - 1, 2 * FIELDS_AT_ONCE do
+      redis.call('HSET', key, unpack(ARGV, from, math.min(from + 2 * FIELDS_AT_ONCE, deletes_at) - 1))
+    end
+  end
+  for from = deletes_at, next_at - 1, FIELDS_AT_ONCE do
+    redis.call('HDEL', key, unpack(ARGV, from, math.min(from + FIELDS_AT_ONCE, next_at) - 1))
+  end
+end
+
+local function restored(key)
+  local dumped = redis.pcall('DUMP', key)
+  return type(dumped) == 'string' and not redis.pcall('RESTORE', key, 0, dumped, 'REPLACE').err
+end
+
 -- A state's key is <prefix>:{<shard>}:s:<member>, the index <prefix>:{<shard>}:d.
 local member_at = #due_index + 2
 
@@ -65,20 +88,16 @@ for k = 2, #KEYS do
     local restate = restates and (is_first or not is_one_command)
     base = string.sub(base, 1, 8) .. life .. string.sub(base, 9)
     if restate then redis.set_repl(redis.REPL_NONE) end
-    if deletes_at - sets_at <= 2 * FIELDS_AT_ONCE then
-      redis.call('HSET', key, '.', base, unpack(ARGV, sets_at, deletes_at - 1))
-    else
-      redis.call('HSET', key, '.', base)
-      for from = sets_at, deletes_at - 1, 2 * FIELDS_AT_ONCE do
-        redis.call('HSET', key, unpack(ARGV, from, math.min(from + 2 * FIELDS_AT_ONCE, deletes_at) - 1))
-      end
-    end
-    for from = deletes_at, next_at - 1, FIELDS_AT_ONCE do
-      redis.call('HDEL', key, unpack(ARGV, from, math.min(from + FIELDS_AT_ONCE, next_at) - 1))
-    end
+    put(key, base, sets_at, deletes_at, next_at)
     if restate then
       redis.set_repl(redis.REPL_ALL)
-      redis.call('RESTORE', key, 0, redis.call('DUMP', key), 'REPLACE')
+      if not restored(key) then
+        -- Fields that are deleted already would not be deleted in the file.
+        redis.set_repl(redis.REPL_NONE)
+        for i = deletes_at, next_at - 1 do redis.call('HSET', key, ARGV[i], '') end
+        redis.set_repl(redis.REPL_ALL)
+        put(key, base, sets_at, deletes_at, next_at)
+      end
     end
     won[k - 1] = '1'
   end

@@ -8,7 +8,9 @@ local key = KEYS[1]
 if not redis.set_repl then return 'there is no redis.set_repl' end
 local dumped = redis.pcall('DUMP', key)
 if dumped and dumped.err then return dumped.err end
--- Nothing is no dump: who may restore is told so, or that Redis is full.
+-- Nothing is no dump: who may restore is told so, or what keeps it from being done for now. Permissions come first.
 local answer = redis.pcall('RESTORE', key, 0, '').err
-if string.find(answer, 'payload') or string.find(answer, 'OOM') then return '' end
+for _, allowed in ipairs({ 'payload', 'OOM', 'READONLY', 'NOREPLICAS', 'MISCONF', 'MASTERDOWN' }) do
+  if string.find(answer, allowed) then return '' end
+end
 return answer

@@ -5,6 +5,7 @@ import type { LogChunk, LogReader, LogRecord, ReadArgs } from '../../event-log.t
 import type { KafkaLogger } from '../kafka-client.ts';
 import { KafkaConnection, type ReaderOptions } from '../kafka-log.ts';
 import type { KafkaLogReader } from '../kafka-log-reader.ts';
+import { makeTopics } from './make-topics.ts';
 
 export const silent: KafkaLogger = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
 
@@ -60,15 +61,8 @@ export class KafkaBench {
 
   async topic(partitions: number, config: Readonly<Record<string, string>> = {}): Promise<string> {
     const topic = `test-${randomUUID()}`;
-    await this.#admin.createTopics({
-      topics: [
-        {
-          topic,
-          numPartitions: partitions,
-          configEntries: Object.entries(config).map(([name, value]) => ({ name, value })),
-        },
-      ],
-    });
+    const configEntries = Object.entries(config).map(([name, value]) => ({ name, value }));
+    await makeTopics(this.#admin, [{ topic, numPartitions: partitions, configEntries }]);
     this.#topics.push(topic);
     return topic;
   }
