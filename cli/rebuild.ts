@@ -26,7 +26,6 @@ export async function rebuild(config: Config, command: RebuildCommand): Promise<
     createTopics: null,
     repo,
     view,
-    clock: config.clock,
     graceMs: command.graceMs,
     acceptGap: command.acceptGap,
   };

@@ -31,7 +31,6 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
           ...settings,
           repo,
           roles: new Set(roles),
-          clock: config.clock,
           consumer: { onGap: config.onGap },
           closeTimeoutMs: config.shutdownTimeout * 1_000,
           logger,
@@ -125,6 +124,7 @@ export function backendSettings(config: Config): BackendSettings {
   refuseAll(problems);
   const { redisUsername, redisPassword, shards } = config;
   return {
+    clock: config.clock,
     kafka,
     group: config.group,
     createTopics: config.createTopics

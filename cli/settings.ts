@@ -175,7 +175,8 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: `\`${DEFAULTS.clock}\``,
     expected: 'wall or event',
     description:
-      "`wall`: now is the machine's time; `event`: now follows the events' times, to replay history",
+      "`wall`: now is the machine's time; `event`: now follows the events' times, to replay history; " +
+      'fixed when a store is first used, for every process over it and `rebuild`',
     commands: [...SERVER, 'rebuild'],
   },
   {

@@ -4,6 +4,7 @@
  */
 import type { FastifyBaseLogger } from 'fastify';
 import { pino } from 'pino';
+import type { ClockKind } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
 import type { RedisProfile } from '../engine/store/redis/redis-connection.ts';
 import { DEFAULT_REDIS_PREFIX } from '../engine/store/redis/redis-keys.ts';
@@ -31,6 +32,11 @@ import { reasonOf } from '../roles/reason-of.ts';
 import type { Role } from './runtime.ts';
 
 export interface BackendSettings {
+  /**
+   * What `now` is. `event`: the least of the partitions' highest event times, for replays; the same in every process,
+   * but for the time between two looks at the watermarks. All processes over a store have the same. @default 'wall'
+   */
+  readonly clock?: ClockKind;
   readonly kafka: KafkaSettings;
   /** Consumer groups are named `group.source`. Deployments of other topics or another store need another. */
   readonly group: string;
@@ -40,7 +46,7 @@ export interface BackendSettings {
     /** −1: the brokers' default. */
     readonly replicationFactor: number;
   } | null;
-  readonly redis: Omit<RedisTileStoreOptions, 'profile' | 'onConnectionError'>;
+  readonly redis: Omit<RedisTileStoreOptions, 'profile' | 'onConnectionError' | 'clock'>;
   /** null: records are JSON. */
   readonly registry: RegistryOptions | null;
   /** What becomes of records whose schema the registry does not have: see `RecordDecoderOptions`. @default 'stop' */
@@ -206,6 +212,7 @@ class KafkaRedisBackend implements Backend {
   async #store(profile: RedisProfile): Promise<RedisTileStore> {
     const store = await RedisTileStore.open({
       ...this.#settings.redis,
+      clock: this.#settings.clock ?? 'wall',
       profile,
       onConnectionError: (error) =>
         this.#logger.warn({ profile, reason: error.message }, 'Redis: a connection was lost or refused'),

@@ -4,14 +4,19 @@
 import { expect, test } from 'vitest';
 import { NOON_MS, payment } from '../embedded/testing/test-repo.ts';
 import { RedisTileStore } from '../engine/store/redis/redis-tile-store.ts';
-import { StoreUnusedError } from '../engine/store/store-errors.ts';
+import { StoreFormatError, StoreUnusedError } from '../engine/store/store-errors.ts';
 import { LogTooShortError } from '../roles/log-reach.ts';
 import { REMOVED_AFTER_MS } from '../roles/namespace-retirement.ts';
 import { decodeBinding, type ViewBinding } from '../roles/view-binding.ts';
 import type { RebuildLook } from '../roles/view-rebuild.ts';
 import { describeWithServices } from '../services/index.ts';
 import { abortViewRebuild, type RebuildOptions, rebuildView } from './rebuild.ts';
-import { type TestDeployment, type TestProcess, until } from './testing/test-deployment.ts';
+import {
+  type TestDeployment,
+  type TestDeploymentOptions,
+  type TestProcess,
+  until,
+} from './testing/test-deployment.ts';
 import { testDeployments } from './testing/test-deployments.ts';
 
 const GRACE_MS = 600_000;
@@ -21,8 +26,8 @@ const NEVER = new AbortController().signal;
 describeWithServices(['kafka', 'redis'], 'rebuild over Kafka and Redis', () => {
   const deployments = testDeployments();
   let deployment: TestDeployment;
-  const open = async (): Promise<void> => {
-    deployment = await deployments.open();
+  const open = async (more: Partial<TestDeploymentOptions> = {}): Promise<void> => {
+    deployment = await deployments.open(more);
   };
   const viewOf = () => deployment.repo.views.get('spend')!;
   const options = (more: Partial<RebuildOptions> = {}): RebuildOptions => ({
@@ -228,6 +233,26 @@ describeWithServices(['kafka', 'redis'], 'rebuild over Kafka and Redis', () => {
     expect((await binding()).token).toBeNull();
     await deployment.start(['ingest']);
     expect(await rebuildView(options(), NEVER)).toBe('switched');
+  });
+
+  test('one by another clock than those who ingest have is refused, and leaves now where it was', async () => {
+    await open({ process: { clock: 'event' } });
+    const all = await deployment.start(['ingest', 'serve', 'compact']);
+    pushed = 0;
+    await push(all, 100);
+    const before = { nowMs: all.runtime.clock.nowMs(), answer: await read(all) };
+    expect(before.answer.payments).toBeGreaterThan(0);
+    for (const attempt of [
+      () => rebuildView(options({ clock: 'wall' }), NEVER),
+      () => abortViewRebuild(options({ clock: 'wall' })),
+    ]) {
+      const refused = attempt();
+      await expect(refused).rejects.toThrow(StoreFormatError);
+      await expect(refused).rejects.toThrow(/are filled by the event clock; start with --clock event,/);
+    }
+    expect((await binding()).token).toBeNull();
+    expect(await rebuildView(options(), NEVER)).toBe('switched');
+    expect({ nowMs: all.runtime.clock.nowMs(), answer: await read(all) }).toEqual(before);
   });
 
   test('one that is aborted leaves everything as it was', async () => {

@@ -33,8 +33,6 @@ export interface RebuildOptions extends BackendSettings {
   readonly repo: CompiledRepo;
   /** One of the repo's. */
   readonly view: CompiledView;
-  /** As for the processes that ingest. @default 'wall' */
-  readonly clock?: 'wall' | 'event';
   /** Processing time. @default the machine's clock */
   readonly wallClock?: Clock;
   /** How long the former state is kept up to date after the switch, ms. @default 10 min */
@@ -68,8 +66,8 @@ const QUEUED_BYTES = { partition: 8 * 1024 * 1024, total: 64 * 1024 * 1024 };
 /**
  * Rebuilds a view, or goes on with the rebuild that is under way. Resolves with how it ended: `switched`; `given_up`
  * where it was aborted or the store lost it; else the signal was aborted, and another call goes on from there.
- * @throws errors that say which server cannot be used; StoreUnusedError where nobody applies the view; LogTooShortError;
- * whatever stops a consumer for good
+ * @throws errors that say which server cannot be used; StoreFormatError where those who ingest have another clock;
+ * StoreUnusedError where nobody applies the view; LogTooShortError; whatever stops a consumer for good
  */
 export async function rebuildView(
   options: RebuildOptions,

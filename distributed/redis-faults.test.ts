@@ -383,25 +383,32 @@ describeWithServices(
       expect(await it.applied()).toBeGreaterThan(it.pushing.events.length);
     }, 240_000);
 
-    test('a process whose shards are not the ones of the store any more ends', async () => {
-      const redis = await ownRedis();
-      const it = await begin(redis.url);
-      const { prefix } = it.deployment.processOptions([]).redis;
-      const processes = [it.serve, it.compact, ...it.ingests];
-      const ended = Promise.allSettled(processes.map(({ runtime }) => runtime.failed));
-      // Somebody with other settings opens the store right after it was emptied.
-      await redis.command(
-        'EVAL',
-        "redis.call('FLUSHALL') redis.call('HSET', KEYS[1], 'format', 2, 'shards', 2)",
-        1,
-        `${prefix}:{0}:layout`,
-      );
-      for (const result of await ended) {
-        expect(result).toMatchObject({ status: 'rejected', reason: expect.any(StoreFormatError) });
-        expect((result as PromiseRejectedResult).reason.message).toMatch(/filled with 2 shards/);
-      }
-      await it.pushing.stop();
-    }, 120_000);
+    test.each([
+      ['shards', '2', /filled with 2 shards/],
+      ['clock', 'event', /filled by the event clock/],
+    ])(
+      'a process that has other %s than the store has now ends',
+      async (field, value, message) => {
+        const redis = await ownRedis();
+        const it = await begin(redis.url);
+        const { prefix } = it.deployment.processOptions([]).redis;
+        const processes = [it.serve, it.compact, ...it.ingests];
+        const ended = Promise.allSettled(processes.map(({ runtime }) => runtime.failed));
+        // Somebody with other settings opens the store right after it was emptied.
+        await redis.command(
+          'EVAL',
+          `local was = redis.call('HGETALL', KEYS[1]) redis.call('FLUSHALL')
+          redis.call('HSET', KEYS[1], unpack(was)) redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])`,
+          ...[1, `${prefix}:{0}:layout`, field, value],
+        );
+        for (const result of await ended) {
+          expect(result).toMatchObject({ status: 'rejected', reason: expect.any(StoreFormatError) });
+          expect((result as PromiseRejectedResult).reason.message).toMatch(message);
+        }
+        await it.pushing.stop();
+      },
+      120_000,
+    );
 
     test('a failover to a replica that lagged behind heals by itself', async () => {
       let primary = await ownRedis();

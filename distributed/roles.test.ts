@@ -24,6 +24,7 @@ import { testDeployments } from './testing/test-deployments.ts';
 const DEFINITIONS = [cardService, decision, both];
 const LAG_BOUND_MS = 10_000;
 const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
 
 describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
   const { open } = testDeployments();
@@ -495,5 +496,27 @@ describeWithServices(['kafka', 'redis'], 'roles over Kafka and Redis', () => {
     // The newest two are at or before 7 minutes past, the one at 9 minutes past is not.
     expect(body.features.payments_ever).toBe(4);
     expect(await processes[0]!.metric('millrace_clock_seconds')).toBe(NOON_MS / 1_000 + 420);
+  });
+
+  test('another clock than the store is filled by is refused, and gets into no watermark', async () => {
+    const deployment = await open({ partitions: 1, process: { clock: 'event' } });
+    const ingest = await deployment.start(['ingest']);
+    const serve = await deployment.start(['serve']);
+    const yearAgoMs = NOON_MS - 365 * DAY_MS;
+    const push = (atMs: number) => serve.push('payments', [payment({ at: atMs })]);
+    expect((await push(yearAgoMs)).status).toBe(200);
+    for (const role of ['ingest', 'serve', 'compact'] as const) {
+      const error = await openDistributed(deployment.processOptions([role], { clock: 'wall' })).then(
+        (opened) => opened.close(),
+        (thrown: unknown) => thrown,
+      );
+      expect(error).toBeInstanceOf(StoreFormatError);
+      expect((error as Error).message).toMatch(/are filled by the event clock; start with --clock event,/);
+    }
+    expect((await push(yearAgoMs + MINUTE_MS)).status).toBe(200);
+    const clocks = () => [ingest, serve].map(({ runtime }) => runtime.clock.nowMs());
+    await until('the clocks', () => clocks().every((nowMs) => nowMs >= yearAgoMs + MINUTE_MS));
+    expect(clocks()).toEqual([yearAgoMs + MINUTE_MS, yearAgoMs + MINUTE_MS]);
+    expect((await serve.read('card', { entities: { card: 'c1' } })).body.features.payments_1h).toBe(2);
   });
 });

@@ -50,11 +50,6 @@ export interface DistributedOptions extends BackendSettings {
   /** From `compileRepo`. */
   readonly repo: CompiledRepo;
   readonly roles: ReadonlySet<Role>;
-  /**
-   * What `now` is. `event`: the least of the partitions' highest event times, for replays; the same in every process,
-   * but for the time between two looks at the watermarks. @default 'wall'
-   */
-  readonly clock?: 'wall' | 'event';
   /** Processing time. @default the machine's clock */
   readonly wallClock?: Clock;
   /** Bytes of pushes being written at once; beyond it they are refused. @default 64 MiB */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '../engine/clock.ts';
 import { DirectoryLockedError } from '../engine/store/directory-lock.ts';
+import { StoreFormatError } from '../engine/store/store-errors.ts';
 import { compileRepo, count, featureService, featureView, sum } from '../index.ts';
 import type { EventLog, LogRecord } from '../ingest/log/event-log.ts';
 import { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
@@ -219,6 +220,18 @@ describe('the event clock', () => {
     expect(it.engine.clock.nowMs()).toBe(YEAR_AGO_MS);
     const { body } = await it.read('card', { entities: { card: 'old' }, metadata: true });
     expect(body).toMatchObject({ features: { payments_1h: 2 }, metadata: { at_ms: YEAR_AGO_MS } });
+  });
+
+  test('is the only one that a directory filled by it is opened with', async () => {
+    const it = await open({ clock: 'event' });
+    await it.push('payments', [event(YEAR_AGO_MS)]);
+    await expect(it.restart({ clock: 'wall' })).rejects.toThrow(StoreFormatError);
+    await it.restart();
+    expect(it.engine.clock.nowMs()).toBe(YEAR_AGO_MS);
+    // The default says wall.
+    const live = await open();
+    await expect(live.restart({ clock: 'event' })).rejects.toThrow(/is filled by the wall clock/);
+    await live.restart({ clock: 'wall' });
   });
 
   test('is the least over the sources that have events', async () => {

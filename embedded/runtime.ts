@@ -8,7 +8,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { logCompleteness } from '../compaction/completeness.ts';
-import { type Clock, WallClock } from '../engine/clock.ts';
+import { type Clock, type ClockKind, WallClock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
@@ -57,9 +57,9 @@ export interface RuntimeOptions {
   readonly repo: CompiledRepo;
   /**
    * What `now` is. `event`: the least of the partitions' highest event times, for replays; 0 until the first event
-   * is applied. @default 'wall'
+   * is applied. A data directory belongs to one of them for good. @default 'wall'
    */
-  readonly clock?: 'wall' | 'event';
+  readonly clock?: ClockKind;
   /** Processing time. @default the machine's clock */
   readonly wallClock?: Clock;
   /** Log partitions per source; may be raised later, never lowered. @default 1 */
@@ -122,11 +122,12 @@ export interface Embedded {
  * @example
  * const engine = await openEmbedded({ repo, dataDir: './data' });
  * await engine.app.listen({ port: 7171 });
- * @throws DirectoryLockedError where another process has the directory open
+ * @throws DirectoryLockedError where another process has the directory open; StoreFormatError where another version or
+ *   another clock has filled it
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const { dataDir, flush = true } = options;
-  const storage = await openLmdbStorage({ dataDir, flush });
+  const { dataDir, flush = true, clock = 'wall' } = options;
+  const storage = await openLmdbStorage({ dataDir, flush, clock });
   return compose({ processMetrics: true, ...options }, storage);
 }
 

@@ -1,6 +1,7 @@
 /** Where the engine keeps things: one tile store, and a log per name. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import type { ClockKind } from '../engine/clock.ts';
 import { lockDirectory } from '../engine/store/directory-lock.ts';
 import { LmdbTileStore } from '../engine/store/lmdb-tile-store.ts';
 import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
@@ -24,16 +25,28 @@ export interface LmdbStorageOptions {
   readonly dataDir: string;
   /** false: a power failure may lose data; for tests. @default true */
   readonly flush?: boolean;
+  /** As in `LmdbTileStoreOptions`. */
+  readonly clock?: ClockKind;
 }
 
-/** @throws DirectoryLockedError where another process has the directory open */
-export async function openLmdbStorage({ dataDir, flush = true }: LmdbStorageOptions): Promise<Storage> {
+/**
+ * @throws DirectoryLockedError where another process has the directory open; StoreFormatError where another version or
+ *   another clock has filled it
+ */
+export async function openLmdbStorage({
+  dataDir,
+  flush = true,
+  clock,
+}: LmdbStorageOptions): Promise<Storage> {
   const lock = await lockDirectory(dataDir);
   let logs: LmdbLogs | undefined;
   try {
     const opened = await LmdbLogs.open(join(dataDir, 'log'), { flush });
     logs = opened;
-    const store = await LmdbTileStore.open({ path: join(dataDir, 'store') });
+    const store = await LmdbTileStore.open({
+      path: join(dataDir, 'store'),
+      ...(clock === undefined ? {} : { clock }),
+    });
     let closing: Promise<void> | undefined;
     return {
       store,

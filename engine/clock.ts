@@ -1,3 +1,10 @@
+/**
+ * What the engine takes for now: the machine's time, or the time of the events, for replays. A store is filled by one of
+ * them for good: watermarks keep where the clock stood, and what was folded, expired or too late by the one is wrong by
+ * the other.
+ */
+export type ClockKind = 'wall' | 'event';
+
 /** Where `now` comes from. Processing time and, with the event clock, also the time windows are asked for. */
 export interface Clock {
   /** ms since the epoch; never goes back. */

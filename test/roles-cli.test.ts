@@ -163,6 +163,20 @@ describeWithServices(['redis'], 'what Redis must be', () => {
     expect(await persistent.command('KEYS', 'typo:*')).toEqual([]);
   });
 
+  it('another clock than the one it is filled by is refused, also for a rebuild without the flag', async () => {
+    const at = ['--redis-prefix', 'replayed'];
+    const first = await refused([...args(persistent.url), ...at, '--clock', 'event']);
+    // Past Redis, which has it written down.
+    expect(first).toContain('no Kafka broker answers');
+    const command = ['rebuild', '--view', 'spend', '--features', fixture('roles'), '--kafka', NOWHERE];
+    for (const started of [args(persistent.url), [...command, '--redis', persistent.url]]) {
+      expect(await refused([...started, ...at])).toMatch(
+        /^millrace: the Redis keys replayed:… are filled by the event clock; start with --clock event, or use another --redis-prefix$/m,
+      );
+      expect(await refused([...started, ...at, '--clock', 'event'])).toContain('no Kafka broker answers');
+    }
+  });
+
   it('one that evicts is refused', async () => {
     await persistent.command('CONFIG', 'SET', 'maxmemory', '100mb', 'maxmemory-policy', 'allkeys-lru');
     onTestFinished(async () => {

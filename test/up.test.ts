@@ -154,6 +154,20 @@ describe('millrace up refuses', () => {
     expect(await counters(first, 'k')).toMatchObject({ clicks_30d: 0 });
   });
 
+  it('a data directory that another clock has filled', async () => {
+    const args = ['--features', fixture('counter'), '--data-dir', temporaryDirectory()];
+    const replaying = await up([...args, '--clock', 'event']);
+    expect((await replaying.process.end('SIGTERM')).code).toBe(0);
+    const { code, stdout, stderr } = await millrace(['up', '--port', '0', ...args]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(
+      /^millrace: the tile store in .* is filled by the event clock; start with --clock event, /m,
+    );
+    expect(stderr).toContain('(--data-dir)');
+    expect(stderr).not.toMatch(/^\s+at /m);
+    await up([...args, '--clock', 'event']);
+  });
+
   it('a port that is in use, and leaves the data directory free', async () => {
     const blocker = createServer();
     await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DirectoryLockedError } from './directory-lock.ts';
 import { LmdbTileStore, type LmdbTileStoreOptions } from './lmdb-tile-store.ts';
-import { StoreFullError } from './store-errors.ts';
+import { StoreFormatError, StoreFullError } from './store-errors.ts';
 import { expectSameAsMemory } from './testing/memory-twin.ts';
 import { describeTileStore } from './tile-store.contract.ts';
 import type { CompareAndSet, StateAddress, Token, Watermark } from './tile-store.ts';
@@ -95,6 +95,24 @@ describe('lmdb tile store', () => {
     await expect(open()).rejects.toThrow(DirectoryLockedError);
     await first.close();
     await open();
+  });
+
+  it('refuses another clock than the one it is filled by, and says which to use', async () => {
+    await (await open({ clock: 'event' })).close();
+    const refused = open({ clock: 'wall' });
+    await expect(refused).rejects.toThrow(StoreFormatError);
+    await expect(refused).rejects.toThrow(
+      /is filled by the event clock; start with --clock event, or use another/,
+    );
+    // Who does not say takes what is there; a refusal leaves the directory free.
+    await (await open()).close();
+    await open({ clock: 'event' });
+  });
+
+  it('is filled by the wall clock where nobody says which', async () => {
+    await (await open()).close();
+    await expect(open({ clock: 'event' })).rejects.toThrow(/start with --clock wall/);
+    await open({ clock: 'wall' });
   });
 
   it('finishes writes in flight before it closes', async () => {

@@ -8,10 +8,12 @@
  * the watermark protocol allows, and never damages older ones.
  *
  * Databases: `states` (see lmdb-keys.ts; the head's value is token 8 bytes · head), `watermarks`, `due` (ordered
- * by due time, values empty), `due-of-state` (state → due time u64), `records` (name → token 8 bytes · text), `meta`.
+ * by due time, values empty), `due-of-state` (state → due time u64), `records` (name → token 8 bytes · text), `meta`
+ * (format, and the clock that the store is filled by).
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
+import type { ClockKind } from '../clock.ts';
 import { ByteArena } from './byte-arena.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
 import {
@@ -74,14 +76,21 @@ export interface LmdbTileStoreOptions {
    * the store beyond it fails with `StoreFullError`; deleting and shrinking stay possible. @default none: the disk
    */
   readonly maxBytes?: number;
+  /**
+   * The clock that it is filled by; written down by whoever opens it first.
+   * @default what is written down, else wall
+   */
+  readonly clock?: ClockKind;
   /** Makes the incarnation. @default 8 random bytes as hex */
   readonly random?: () => string;
 }
 
 const FLUSH_TIMEOUT_MS = 5_000;
 
-const FORMAT = '1';
+const FORMAT = '2';
 const FORMAT_KEY = new TextEncoder().encode('format');
+const CLOCK_KEY = new TextEncoder().encode('clock');
+const DEFAULT_CLOCK: ClockKind = 'wall';
 const NO_BYTES = new Uint8Array(0);
 /** lmdb gives a value of half a page or more pages of its own; smaller ones share pages that are at least half full. */
 const PAGE_BYTES = 4096;
@@ -126,7 +135,7 @@ export class LmdbTileStore implements TileStore {
 
   /**
    * Throws `DirectoryLockedError` where another process has it open, `StoreFullError` where its disk has no room for
-   * what opening writes.
+   * what opening writes, `StoreFormatError` where another version or another clock has filled it.
    */
   static async open(options: LmdbTileStoreOptions): Promise<LmdbTileStore> {
     const { path } = options;
@@ -135,7 +144,7 @@ export class LmdbTileStore implements TileStore {
     try {
       if (!(await hasRoomToOpen(path))) throw diskFull();
       environment = await openEnvironment({ path, overlappingSync: true });
-      checkFormat(openDatabase(environment, 'meta'), path);
+      claimStore(openDatabase(environment, 'meta'), { path, clock: options.clock ?? null });
       return new LmdbTileStore(options, environment, lock);
     } catch (error) {
       await environment?.close();
@@ -509,18 +518,40 @@ function pageBytesMax(valueBytes: number): number {
   return valueBytes < PAGE_BYTES / 2 ? 2 * (valueBytes + ENTRY_OVERHEAD_BYTES) : valueBytes + 2 * PAGE_BYTES;
 }
 
-function checkFormat(meta: BytesDatabase, path: string): void {
-  const present = meta.getBinaryFast(FORMAT_KEY);
-  if (present === undefined) {
+/**
+ * Writes down in which format and by which clock the store is filled, iff nobody has yet.
+ * @param clock null: as written down
+ * @throws StoreFormatError where what is written down is something else
+ */
+function claimStore(
+  meta: BytesDatabase,
+  { path, clock }: { readonly path: string; readonly clock: ClockKind | null },
+): void {
+  const format = metaText(meta, FORMAT_KEY);
+  if (format === null) {
+    // The format last: a store without one is empty, whatever else a start that was killed has left.
+    meta.putSync(CLOCK_KEY, textEncoder.encode(clock ?? DEFAULT_CLOCK));
     meta.putSync(FORMAT_KEY, textEncoder.encode(FORMAT));
     return;
   }
-  const format = textDecoder.decode(valueView(present));
   if (format !== FORMAT) {
     throw new StoreFormatError(
-      `the tile store in ${path} has format ${format}; this version reads format ${FORMAT}`,
+      `the tile store in ${path} has format ${format}; this version reads format ${FORMAT}: ` +
+        'use the version that wrote it, or another directory',
     );
   }
+  const recorded = metaText(meta, CLOCK_KEY);
+  if (clock !== null && recorded !== clock) {
+    throw new StoreFormatError(
+      `the tile store in ${path} is filled by the ${recorded} clock; start with --clock ${recorded}, ` +
+        'or use another directory',
+    );
+  }
+}
+
+function metaText(meta: BytesDatabase, key: Uint8Array): string | null {
+  const value = meta.getBinaryFast(key);
+  return value === undefined ? null : textDecoder.decode(valueView(value));
 }
 
 /** Entries of the shard with due time ≤ nowMs. */

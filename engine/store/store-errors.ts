@@ -8,7 +8,10 @@ export class StoreClosedError extends Error {
   override readonly name = 'StoreClosedError';
 }
 
-/** The store's files were written by another version of Millrace. Never retryable. */
+/**
+ * The store was filled by another version of Millrace, or in another way than it is opened: over other shards, by another
+ * clock. The message says what to change. Never retryable.
+ */
 export class StoreFormatError extends Error {
   override readonly name = 'StoreFormatError';
 }

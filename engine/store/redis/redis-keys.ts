@@ -1,7 +1,7 @@
 /**
  * The keys of the Redis tile store. All text is UTF-8; `<…>` stands for a part, everything else is as it is.
  *
- *     layout      <prefix>:{0}:layout                              hash: format, shards
+ *     layout      <prefix>:{0}:layout                              hash: format, shards, clock
  *     records     <prefix>:{0}:r                                   hash: <name> = token 8 bytes · text
  *     state       <prefix>:{<shard>}:s:<namespace>:<entity key>    hash: `.` = token 8 bytes · life 4 bytes · head,
  *                                                                  and a field of its own for each field, by its name

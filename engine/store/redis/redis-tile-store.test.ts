@@ -251,12 +251,48 @@ describeWithServices(['redis'], 'one Redis', () => {
       expect(error.message).toMatch(/7 shards; start with --shards 7, or use another --redis-prefix/);
     });
 
-    it('refuses another format', async () => {
+    it('refuses another clock and says which to use', async () => {
+      await open({ clock: 'event' });
+      const error = await rejection(open({ clock: 'wall' }));
+      expect(error).toBeInstanceOf(StoreFormatError);
+      expect(error.message).toMatch(
+        /by the event clock; start with --clock event, or use another --redis-prefix/,
+      );
+      // Who does not say takes what is there.
       await open();
-      await server.command('HSET', `${prefix}:{0}:layout`, 'format', '3');
+      await open({ clock: 'event' });
+      expect(await server.command('HGET', `${prefix}:{0}:layout`, 'clock')).toBe('event');
+    });
+
+    it('has the wall clock where nobody says which', async () => {
+      await open();
+      await open({ clock: 'wall' });
+      expect((await rejection(open({ clock: 'event' }))).message).toMatch(/start with --clock wall/);
+    });
+
+    it('is written down again as it was where it was lost, also by those who did not say', async () => {
+      const first = await open({ shards: 7, clock: 'event' });
+      const { shards: _, ...options } = { nodes: server.url, prefix, shards: 7 };
+      const silent = await RedisTileStore.open(options);
+      opened.push(silent);
+      for (const store of [first, silent]) {
+        await server.command('DEL', `${prefix}:{0}:layout`);
+        await store.confirmLayout();
+        const record = await server.command('HMGET', `${prefix}:{0}:layout`, 'shards', 'clock');
+        expect(record).toEqual(['7', 'event']);
+      }
+      await server.command('HSET', `${prefix}:{0}:layout`, 'clock', 'wall');
+      for (const store of [first, silent]) {
+        expect((await rejection(store.confirmLayout())).message).toMatch(/by the wall clock/);
+      }
+    });
+
+    it.each(['2', '4'])('refuses another format: %s', async (format) => {
+      // What a version from before the clock has written down.
+      await server.command('HSET', `${prefix}:{0}:layout`, 'format', format, 'shards', '16');
       const error = await rejection(open());
       expect(error).toBeInstanceOf(StoreFormatError);
-      expect(error.message).toMatch(/format 3/);
+      expect(error.message).toMatch(new RegExp(`have format ${format}; this version reads format 3`));
     });
 
     it('is asked for and not written where somebody must have opened the store before', async () => {

@@ -12,6 +12,7 @@
  * Any error means that the call may or may not have happened: read again, then compare-and-set again.
  */
 
+import type { ClockKind } from '../../clock.ts';
 import type { ShardMark } from '../shard-mark.ts';
 import { checkRecordName, checkRecordWrite, checkShard, checkTimeMs, checkToken } from '../state-address.ts';
 import { StoreClosedError, StoreSetupError } from '../store-errors.ts';
@@ -60,6 +61,11 @@ export interface RedisTileStoreOptions extends RedisConnectionOptions {
    * @default what is written down, else 1, and 16 on a cluster
    */
   readonly shards?: number;
+  /**
+   * The clock that it is filled by; written down in Redis by whoever opens it first.
+   * @default what is written down, else wall
+   */
+  readonly clock?: ClockKind;
   /** What all keys start with, so that deployments can share a Redis. @default mr */
   readonly prefix?: string;
   /** Whether somebody must have opened it before, so that a wrong prefix is noticed. @default false */
@@ -89,6 +95,7 @@ export class RedisTileStore implements TileStore {
   readonly #connection: RedisConnection;
   readonly #prefix: string;
   readonly #keys: RedisKeys;
+  readonly #clock: ClockKind;
   readonly #writer = new RespWriter();
   readonly #restates: boolean;
   /** Marks that are read at the end of this turn of the event loop, for all reads that are sent in it. */
@@ -98,11 +105,12 @@ export class RedisTileStore implements TileStore {
   /**
    * Connects and checks what it finds.
    * @throws StoreUnavailableError where no node answers; StoreSetupError where Redis could lose what it confirmed;
-   *   StoreFormatError where it was filled with another number of shards or by another version;
+   *   StoreFormatError where it was filled with another number of shards, by another clock or by another version;
    *   StoreUnusedError where somebody must have opened it, and nobody has
    */
   static async open(options: RedisTileStoreOptions): Promise<RedisTileStore> {
-    const { shards = null, prefix = DEFAULT_REDIS_PREFIX, acceptLoss = false, mustExist = false } = options;
+    const { shards = null, clock = null, acceptLoss = false, mustExist = false } = options;
+    const { prefix = DEFAULT_REDIS_PREFIX } = options;
     checkPrefix(prefix);
     if (shards !== null && (!Number.isSafeInteger(shards) || shards < 1 || shards > SHARDS_MAX)) {
       throw new StoreSetupError(`the number of shards must be an integer from 1 to ${SHARDS_MAX}`);
@@ -110,11 +118,11 @@ export class RedisTileStore implements TileStore {
     const connection = await RedisConnection.open(options);
     try {
       const warnings = await checkRedis(connection.masters(), { acceptLoss });
-      const layout = await claimLayout(connection, { prefix, shards, mustExist });
+      const layout = await claimLayout(connection, { prefix, shards, clock, mustExist });
       const restates = await canRestate(connection, prefix);
       if (!restates) warnings.push(CANNOT_RESTATE);
       const keys = new RedisKeys(prefix, layout.shards);
-      const store = new RedisTileStore(connection, prefix, keys, { warnings, restates });
+      const store = new RedisTileStore(connection, keys, { prefix, clock: layout.clock, warnings, restates });
       // INFO inside a script may be forbidden: better now than at the first move of a watermark.
       await store.incarnation(0);
       return store;
@@ -126,13 +134,23 @@ export class RedisTileStore implements TileStore {
 
   private constructor(
     connection: RedisConnection,
-    prefix: string,
     keys: RedisKeys,
-    { warnings, restates }: { readonly warnings: readonly string[]; readonly restates: boolean },
+    {
+      prefix,
+      clock,
+      warnings,
+      restates,
+    }: {
+      readonly prefix: string;
+      readonly clock: ClockKind;
+      readonly warnings: readonly string[];
+      readonly restates: boolean;
+    },
   ) {
     this.#connection = connection;
     this.#prefix = prefix;
     this.#keys = keys;
+    this.#clock = clock;
     this.warnings = warnings;
     this.#restates = restates;
   }
@@ -144,12 +162,12 @@ export class RedisTileStore implements TileStore {
 
   /**
    * Writes the layout down again where it was lost with everything else: whoever opens the store next must not choose
-   * another number of shards than those use who never stopped. Says so where Redis was told to evict meanwhile.
+   * other shards or another clock than those use who never stopped. Says so where Redis was told to evict meanwhile.
    * @throws StoreFormatError where somebody did; StoreSetupError where data may be dropped
    */
   async confirmLayout(): Promise<void> {
     this.#assertOpen();
-    await claimLayout(this.#connection, { prefix: this.#prefix, shards: this.shards });
+    await claimLayout(this.#connection, { prefix: this.#prefix, shards: this.shards, clock: this.#clock });
     await checkEviction(this.#connection.masters());
   }
 
