@@ -60,8 +60,8 @@ async function run(options: RebuildOptions, { graceMs }: RebuildCommand): Promis
         onBegun: (resumed) =>
           display.note(resumed ? `Going on with the rebuild of view ${name}.` : `Rebuilding view ${name}.`),
         onLook: (look) => display.look(look),
-        onDeadLetters: (letters) => {
-          deadLetters += letters;
+        onDeadLetters: (records) => {
+          deadLetters += records;
         },
         onTrouble: (error) => display.note(`It is tried again: ${reasonOf(error)}`),
       },

@@ -59,6 +59,8 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
       code === 'ENOENT' ||
       /read-only file system/i.test(message) ||
       code === 'EACCES' ||
+      code === 'EPERM' ||
+      code === 'ENAMETOOLONG' ||
       code === 'EROFS' ||
       code === 'ENOTDIR' ||
       code === 'EEXIST' ||

@@ -13,6 +13,7 @@ import type { EventClock } from '../ingest/event-clock.ts';
 import type { IngestProgress } from '../ingest/ingest-progress.ts';
 import type { LogInfo } from '../ingest/log/event-log.ts';
 import type { OpenGaps } from '../ingest/open-gaps.ts';
+import { reasonOf } from '../roles/reason-of.ts';
 import type { ViewBindings } from '../roles/view-bindings.ts';
 
 export interface FollowedSource {
@@ -55,6 +56,7 @@ export interface LogPositionsOptions {
   readonly idleMs: number;
   /** Pause while somebody waits for events to be applied, ms. */
   readonly awaitedMs: number;
+  /** Why looks fail: once, until that changes or a complete look comes back. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -85,11 +87,17 @@ export class LogPositions {
   readonly #partitions = new Map<CompiledSource, number>();
   /** Name of the source → shard → its mark when the positions were seen. */
   readonly #marks = new Map<string, (ShardMark | null)[]>();
-  /** When the last complete look at the ends of the log began, and at the watermarks after them. */
+  /** Name of the source → when the last complete look at the ends of its log began, and at the watermarks after them. */
+  readonly #seenMs = new Map<string, number>();
+  /** Sources whose logs the last look at ends could not look at. */
+  #unseen: ReadonlyMap<CompiledSource, unknown> = new Map();
+  /** When the last look at ends began. */
   #endsSeenMs = Number.NEGATIVE_INFINITY;
   /** Of the looks since the last complete one. Times of this process's own clock, ms. */
   #failure: { readonly error: unknown; readonly sinceMs: number; readonly again: boolean } | null = null;
   #lookingSinceMs: number | null = null;
+  /** What `onError` was told last, and is the case still. */
+  #told: string | null = null;
 
   constructor(options: LogPositionsOptions) {
     this.#options = options;
@@ -97,17 +105,21 @@ export class LogPositions {
   }
 
   /**
-   * Whether the last complete look is older than the lag bound, so that nothing can be said to be fresh. One that left out
-   * the ends of the log does not count: it says nothing of what came behind them.
+   * Whether the last complete look at some source is older than the lag bound, so that nothing of it can be said to be fresh.
+   * One that left out the ends of the log does not count: it says nothing of what came behind them.
    */
   get isBlind(): boolean {
-    const { clock, progress } = this.#options;
-    return clock.nowMs() - this.#endsSeenMs > progress.lagBoundMs;
+    return this.#options.sources.some(({ source }) => this.#isBlindTo(source.name));
   }
 
   /** Whether values of the view may lack what they should have, as far as this process knows (C9). */
   isCatchingUp(view: CompiledView): boolean {
-    return this.isBlind || this.#options.progress.isCatchingUp(view);
+    return this.#isBlindTo(view.source.name) || this.#options.progress.isCatchingUp(view);
+  }
+
+  #isBlindTo(source: string): boolean {
+    const { clock, progress } = this.#options;
+    return clock.nowMs() - (this.#seenMs.get(source) ?? Number.NEGATIVE_INFINITY) > progress.lagBoundMs;
   }
 
   /**
@@ -133,38 +145,61 @@ export class LogPositions {
   }
 
   /**
-   * One look; where somebody waits for events to be applied, it may leave out the ends of the log, which are known.
-   * One at a time: see `run`. @throws what the log or the store throws
+   * One look at everything that can be looked at; where somebody waits for events to be applied, it may leave out the ends
+   * of the log, which are known. One at a time: see `run`. @throws what the log or the store throws
    */
   async look(): Promise<void> {
+    const [unseen] = await this.#look();
+    if (unseen !== undefined) throw unseen;
+  }
+
+  /** Returns why logs could not be looked at; everything else was. @throws what the store throws: nothing is seen then */
+  async #look(): Promise<readonly unknown[]> {
     const { progress, clock, idleMs } = this.#options;
+    const withEnds = !progress.isAwaited || clock.nowMs() - this.#endsSeenMs >= idleMs;
     this.#lookingSinceMs = this.#monotonicMs();
     try {
-      await this.#lookAtAll(!progress.isAwaited || clock.nowMs() - this.#endsSeenMs >= idleMs);
-      this.#failure = null;
+      await this.#lookAtAll(withEnds);
+      const unseen = [...this.#unseen.values()];
+      if (unseen.length === 0) this.#failure = null;
+      else if (withEnds) this.#failed(unseen.length === 1 ? unseen[0] : allOf(unseen));
+      return unseen;
     } catch (error) {
-      const former = this.#failure;
-      this.#failure = { error, sinceMs: former?.sinceMs ?? this.#monotonicMs(), again: former !== null };
+      this.#failed(error);
       throw error;
     } finally {
       this.#lookingSinceMs = null;
     }
   }
 
+  #failed(error: unknown): void {
+    const former = this.#failure;
+    this.#failure = { error, sinceMs: former?.sinceMs ?? this.#monotonicMs(), again: former !== null };
+  }
+
   /** Looks until the signal aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { progress, idleMs, awaitedMs, onError } = this.#options;
+    const { progress, idleMs, awaitedMs } = this.#options;
     while (!signal.aborted) {
       if (progress.isAwaited) await delay(awaitedMs, undefined, { signal }).catch(() => {});
       else await this.#pause(signal);
       if (signal.aborted) return;
       try {
-        await this.look();
-      } catch (error) {
-        onError(error);
+        // Where some log cannot be looked at, those who wait for others do not wait any longer for it.
+        await this.#look();
+        this.#tell();
+      } catch {
+        this.#tell();
         await delay(idleMs, undefined, { signal }).catch(() => {});
       }
     }
+  }
+
+  #tell(): void {
+    const error = this.#failure?.error;
+    const reason = this.#failure === null ? null : reasonOf(error);
+    if (reason !== null && reason !== this.#told) this.#options.onError(error);
+    this.#told = reason;
   }
 
   /** Ends after the idle time, when somebody begins to wait, or when the signal aborts. */
@@ -183,12 +218,19 @@ export class LogPositions {
     });
   }
 
+  /**
+   * Ends first, bindings next, watermarks last, of each source. A log that cannot be looked at takes only its own source
+   * away: a topic that was deleted is no reason to know nothing of the others. The store is that of all of them.
+   */
   async #lookAtAll(withEnds: boolean): Promise<void> {
     const { sources, clock, eventClock, beforeLook, bindings } = this.#options;
     const nowMs = clock.nowMs();
-    if (withEnds) await beforeLook();
+    if (withEnds) {
+      await beforeLook();
+      await this.#lookAtAllEnds();
+    }
     for (const followed of sources) {
-      if (withEnds) await this.#lookAtEnds(followed);
+      if (this.#unseen.has(followed.source)) continue;
       const { views } = followed.source;
       const found = withEnds ? await bindings.read(views) : views.map((view) => bindings.binding(view));
       const ingest = followed.ingest();
@@ -203,9 +245,21 @@ export class LogPositions {
       });
       const lost = this.#take(followed.source, looks);
       for (const partition of new Set([...lost, ...this.#behind(applied)])) ingest?.fellBack(partition);
+      if (withEnds) this.#seenMs.set(followed.source.name, nowMs);
     }
     eventClock?.advance();
     if (withEnds) this.#endsSeenMs = nowMs;
+  }
+
+  /** At the same time: one that does not answer would otherwise keep the others waiting for each of its tries. */
+  async #lookAtAllEnds(): Promise<void> {
+    const unseen = new Map<CompiledSource, unknown>();
+    await Promise.all(
+      this.#options.sources.map((followed) =>
+        this.#lookAtEnds(followed).catch((error: unknown) => void unseen.set(followed.source, error)),
+      ),
+    );
+    this.#unseen = unseen;
   }
 
   async #lookAtEnds({ source, log }: FollowedSource): Promise<void> {
@@ -305,6 +359,10 @@ export class LogPositions {
     });
     return lost;
   }
+}
+
+function allOf(errors: readonly unknown[]): AggregateError {
+  return new AggregateError(errors, errors.map(reasonOf).join('; '));
 }
 
 /** A shard without a watermark has applied nothing. */

@@ -49,8 +49,8 @@ export interface RebuildOptions extends BackendSettings {
   /** @param resumed it was under way already */
   readonly onBegun?: (resumed: boolean) => void;
   readonly onLook?: (look: RebuildLook) => void;
-  /** @param letters dead letters that were written: records that the active namespace counts, or nobody knows of */
-  readonly onDeadLetters?: (letters: number) => void;
+  /** @param records that got dead letters: the active namespace counts them, or nobody knows of them; each is told once */
+  readonly onDeadLetters?: (records: number) => void;
   /** Something failed that is tried again. */
   readonly onTrouble?: (error: unknown) => void;
 }
@@ -107,7 +107,7 @@ export async function rebuildView(
     const deadLetters = new RebuildDeadLetters({
       ...{ view, bindings, store, shards: backend.shards },
       letters: backend.deadLetters(source),
-      onWritten: ({ length }) => onDeadLetters(length),
+      onUnusable: onDeadLetters,
     });
     const lost = new LostPositions();
     let filling: SourceIngest | null = null;

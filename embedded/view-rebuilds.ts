@@ -215,10 +215,12 @@ export class ViewRebuilds implements ViewRebuildsApi {
       ...{ bindings, letters, store: writing.store, shards: writing.shards },
       view: bindings.definition(building),
       onWritten: (written) => {
-        driven.deadLetters += written.length;
         for (const { reason } of written) {
           metrics.count('millrace_dead_letters_total', { source: source.name, reason });
         }
+      },
+      onUnusable: (records) => {
+        driven.deadLetters += records;
       },
     });
     // All other metrics of the engine are of what is read.

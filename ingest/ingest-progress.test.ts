@@ -157,6 +157,18 @@ describe('a log that ends before what was applied', () => {
   });
 });
 
+test('an end that nobody has seen for longer than the bound is no end that a view is known to be at', () => {
+  const clock = new ManualClock(NOON_MS);
+  const progress = new IngestProgress({ clock, lagBoundMs: 10_000 });
+  progress.track(source, 0, 5, new Map(source.views.map((view) => [view, 5])), NOON_MS);
+  clock.advanceTo(NOON_MS + 10_000);
+  expect(progress.lags()).toMatchObject([{ records: 0, seconds: 0 }]);
+  clock.advanceTo(NOON_MS + 10_001);
+  expect(progress.lags()).toMatchObject([{ records: 0, seconds: 10.001 }]);
+  progress.endSeen('payments', 0, 5, clock.nowMs());
+  expect(progress.lags()).toMatchObject([{ records: 0, seconds: 0 }]);
+});
+
 describe('the event clock', () => {
   test('is the least of the partitions that have events, and never goes back', () => {
     const clock = new EventClock();

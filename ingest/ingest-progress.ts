@@ -34,7 +34,10 @@ export interface PartitionLag {
   readonly partition: number;
   /** Records the view furthest behind has still to apply; those that are gone, where the log ends before what was applied. */
   readonly records: number;
-  /** For how long that view has not been at the log's end, s. */
+  /**
+   * For how long that view has not been at the log's end, s; where nobody could look at the end for longer than the lag
+   * bound, for how long the view has not been known to be there.
+   */
   readonly seconds: number;
 }
 
@@ -233,9 +236,10 @@ export class IngestProgress {
     const nowMs = this.#clock.nowMs();
     const lags: PartitionLag[] = [];
     for (const [source, partitions] of this.#sources) {
-      partitions.forEach(({ endOffset, shortfall, positions }, partition) => {
+      partitions.forEach(({ endOffset, endSeenMs, shortfall, positions }, partition) => {
+        const unseenMs = endSeenMs === null ? 0 : nowMs - endSeenMs;
         let records = shortfall === null ? 0 : shortfall.nextOffset - shortfall.endOffset;
-        let lagMs = 0;
+        let lagMs = unseenMs > this.lagBoundMs ? unseenMs : 0;
         for (const { nextOffset, freshAsOfMs } of positions.values()) {
           records = Math.max(records, endOffset - nextOffset);
           if (nextOffset < endOffset || shortfall !== null) lagMs = Math.max(lagMs, nowMs - freshAsOfMs);

@@ -28,6 +28,7 @@ let log: MemoryEventLog;
 let store: MemoryTileStore;
 let bindings: ViewBindings;
 let written: (readonly [offset: number, readOffset: number])[];
+let unusable: number;
 
 beforeEach(() => {
   clock = new ManualClock(NOON_MS);
@@ -57,12 +58,16 @@ const apply = async (view: CompiledView, deadLetters: DeadLetters, chunkRecords 
 /** Fills a namespace of its own with the broken code; returns offsets of letters it wrote, and where they were read. */
 const rebuild = async (): Promise<typeof written> => {
   written = [];
+  unusable = 0;
   const note = (letters: Parameters<DeadLetters['write']>[0]): void => {
     for (const { offset, readOffset } of letters) written.push([offset, readOffset]);
   };
   const letters = new RebuildDeadLetters({
     ...{ view: broken, bindings, store, shards: 2, letters: NOBODY },
     onWritten: note,
+    onUnusable: (records) => {
+      unusable += records;
+    },
   });
   await apply(bindings.bound(broken, newToken()), letters);
   return written;
@@ -94,4 +99,18 @@ test('a copy that it has not come to gets one, though the record has', async () 
   expect(await rebuild()).toEqual([[0, 2]]);
   await apply(broken, NOBODY);
   expect(await rebuild()).toEqual([]);
+});
+
+test('a record counts once, however many copies of it got letters', async () => {
+  await append(13);
+  await append(13, 0);
+  await append(13);
+  await append(13, 0);
+  expect(await rebuild()).toEqual([
+    [0, 0],
+    [0, 1],
+    [2, 2],
+    [0, 3],
+  ]);
+  expect(unusable).toBe(2);
 });

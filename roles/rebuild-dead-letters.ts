@@ -18,10 +18,17 @@ export interface RebuildDeadLettersOptions {
   readonly letters: DeadLetters;
   /** Letters that were written, durably. */
   readonly onWritten?: (letters: readonly DeadLetter[]) => void;
+  /** Records that got their first letter: copies of a record, and tries again, have letters of their own. */
+  readonly onUnusable?: (records: number) => void;
 }
+
+/** So many records are known to be counted; beyond them letters are counted that are of no copy. */
+const COUNTED_MAX = 100_000;
 
 export class RebuildDeadLetters implements DeadLetters {
   readonly #options: RebuildDeadLettersOptions;
+  /** Partition and offset of records that were counted. */
+  readonly #counted = new Set<string>();
 
   constructor(options: RebuildDeadLettersOptions) {
     this.#options = options;
@@ -38,6 +45,15 @@ export class RebuildDeadLetters implements DeadLetters {
     if (missing.length === 0) return;
     await this.#options.letters.write(missing);
     this.#options.onWritten?.(missing);
+    this.#options.onUnusable?.(missing.filter((letter) => this.#isFirst(letter)).length);
+  }
+
+  #isFirst({ partition, offset, readOffset }: DeadLetter): boolean {
+    const record = `${partition}:${offset}`;
+    if (this.#counted.has(record)) return false;
+    if (this.#counted.size >= COUNTED_MAX) return offset === readOffset;
+    this.#counted.add(record);
+    return true;
   }
 
   /** By shard. */

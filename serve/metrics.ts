@@ -57,7 +57,9 @@ export const METRICS = [
     type: 'gauge',
     unit: 'seconds',
     labels: ['source', 'partition'],
-    meaning: "For how long the view furthest behind has not been at the log's end.",
+    meaning:
+      "For how long the view furthest behind has not been at the log's end; where the end could not be looked at for " +
+      'longer than the lag bound, since when.',
   },
   {
     name: 'millrace_consumer_lag_records',

@@ -168,6 +168,19 @@ describe('millrace up refuses', () => {
     await up([...args, '--clock', 'event']);
   });
 
+  it.runIf(process.platform === 'linux').each([
+    ['in a file system that takes none', () => '/proc/millrace/data', 'ENOENT'],
+    ['in one that forbids it', () => '/sys/millrace', 'EPERM|EACCES'],
+    ['with a name that is too long', () => join(temporaryDirectory(), 'x'.repeat(300)), 'ENAMETOOLONG'],
+  ])('a data directory %s', async (_where, dataDir, code) => {
+    const args = ['--features', fixture('counter'), '--data-dir', dataDir()];
+    const process = startUp(args);
+    expect((await process.exited).code).toBe(1);
+    expect(process.stderr).toMatch(
+      new RegExp(`^millrace: the data directory .* cannot be used: (${code}|EROFS).*\\(--data-dir\\)$`, 'm'),
+    );
+  });
+
   it('a port that is in use, and leaves the data directory free', async () => {
     const blocker = createServer();
     await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));

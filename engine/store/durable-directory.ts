@@ -2,7 +2,7 @@
  * Directories whose names are on the disk: flushing a file does not flush the directory that holds its name. Most
  * file systems of Linux do so all the same for a new file; POSIX does not ask it of them, and not of directories above.
  */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 /**
@@ -17,9 +17,20 @@ export function makeDirectory(path: string): void {
     // The parent's name is flushed before anything is in it, so above an existing directory there is nothing to flush
     // but the name of that directory itself.
     makeDirectory(parent);
-    mkdirSync(directory, { recursive: true });
+    makeOne(directory);
   }
   flushDirectory(parent);
+}
+
+/** Not with `recursive`, which on Node 20 never comes back where a file system says that the parent is not there: /proc. */
+function makeOne(directory: string): void {
+  try {
+    mkdirSync(directory);
+  } catch (error) {
+    // Another process may have made it meanwhile.
+    const isThere = (error as NodeJS.ErrnoException).code === 'EEXIST' && statSync(directory).isDirectory();
+    if (!isThere) throw error;
+  }
 }
 
 /** A directory is not ours to flush where we may not read it, and cannot be flushed in every file system. */

@@ -158,9 +158,13 @@ export class GroupedProducer {
     );
   }
 
-  /** The largest record the topic takes, in the bytes of `recordBytes`. */
-  async maxRecordBytes(): Promise<number> {
-    const { maxMessageBytes } = await this.#info.limits();
+  /**
+   * The largest record the topic takes, in the bytes of `recordBytes`.
+   * @param wanted size of the largest that is to be written: where it is above the limit, the limit may have been raised
+   */
+  async maxRecordBytes(wanted = 0): Promise<number> {
+    let { maxMessageBytes } = await this.#info.limits();
+    if (wanted > maxMessageBytes - BATCH_BYTES) ({ maxMessageBytes } = await this.#info.recentLimits());
     this.#batchBytes = BATCH_SHARE * maxMessageBytes;
     return maxMessageBytes - BATCH_BYTES;
   }
@@ -175,14 +179,16 @@ export class GroupedProducer {
   async produce(records: readonly ProducedRecord[]): Promise<number[]> {
     this.#assertOpen();
     if (records.length === 0) return [];
-    const limit = await this.maxRecordBytes();
-    this.#assertOpen();
     let bytes = 0;
+    let largest = 0;
     for (const record of records) {
       const own = recordBytes(record);
-      if (own > limit) throw this.#tooLarge(own, limit);
+      largest = Math.max(largest, own);
       bytes += own;
     }
+    const limit = await this.maxRecordBytes(largest);
+    this.#assertOpen();
+    if (largest > limit) throw this.#tooLarge(largest, limit);
     if (this.#queuedBytes + bytes > this.#maxQueuedBytes) {
       throw new AppendQueueFullError(
         `${this.#queuedBytes} bytes already wait for the brokers to append them to topic ${this.#info.topic}`,

@@ -55,7 +55,8 @@ export class KafkaDeadLetters implements DeadLetters {
   async write(letters: readonly DeadLetter[]): Promise<void> {
     if (letters.length === 0) return;
     const partitions = await this.#info.partitions();
-    const limit = await this.#producer.maxRecordBytes();
+    const whole = letters.map((letter) => this.#record(letter, letter.partition % partitions, []));
+    const limit = await this.#producer.maxRecordBytes(Math.max(...whole.map(recordBytes)));
     await this.#producer.produce(
       letters.map((letter) => this.#fit(letter, letter.partition % partitions, limit)),
     );
@@ -66,25 +67,26 @@ export class KafkaDeadLetters implements DeadLetters {
     return this.#producer.close();
   }
 
-  #fit(letter: DeadLetter, partition: number, limit: number): ProducedRecord {
-    const value = letter.value === null ? null : asBuffer(letter.value);
-    const key = letter.key === null ? null : asBuffer(letter.key);
-    const record = (omitted: readonly LetterPart[]): ProducedRecord => ({
+  #record(letter: DeadLetter, partition: number, omitted: readonly LetterPart[]): ProducedRecord {
+    return {
       partition,
       timestampMs: letter.appendedMs,
-      key: omitted.includes('key') ? null : key,
-      value,
+      key: letter.key === null || omitted.includes('key') ? null : asBuffer(letter.key),
+      value: letter.value === null ? null : asBuffer(letter.value),
       headers: letterHeaders(letter, this.#originTopic, omitted),
-    });
+    };
+  }
+
+  #fit(letter: DeadLetter, partition: number, limit: number): ProducedRecord {
     const omitted: LetterPart[] = [];
     for (const next of ['message', 'headers', 'key', null] as const) {
-      const whole = record(omitted);
-      if (recordBytes(whole) <= limit) return whole;
+      const record = this.#record(letter, partition, omitted);
+      if (recordBytes(record) <= limit) return record;
       if (next !== null) omitted.push(next);
     }
-    const cut = record([...omitted, 'value']);
+    const cut = this.#record(letter, partition, [...omitted, 'value']);
     const room = Math.max(0, limit - recordBytes({ ...cut, value: null }));
-    return { ...cut, value: value?.subarray(0, room) ?? null };
+    return { ...cut, value: cut.value?.subarray(0, room) ?? null };
   }
 }
 

@@ -29,6 +29,8 @@ export interface KafkaLogInfoOptions {
   readonly topic: string;
   readonly source: string;
   readonly logger: KafkaLogger;
+  /** Time that only goes on, ms, for how old limits are. @default that of the process */
+  readonly monotonicMs?: () => number;
 }
 
 /** Told whenever a partition is known to reach further; synchronous, must not throw. */
@@ -42,7 +44,10 @@ const TRIES = 5;
 const FIRST_BACKOFF_MS = 50;
 /** A request may itself take the whole request timeout. */
 const TRY_FOR_MS = 5_000;
-const LIMITS_RETRY_MS = 60_000;
+/** How long limits are taken for current. */
+const LIMITS_FRESH_MS = 60_000;
+/** Nothing is refused for its size by limits older than this. */
+const LIMITS_RECENT_MS = 1_000;
 const CLOSE_TIMEOUT_MS = 5_000;
 
 export class KafkaLogInfo implements LogInfo {
@@ -58,9 +63,10 @@ export class KafkaLogInfo implements LogInfo {
   readonly #knownEnds: number[] = [];
   readonly #readableEnds: number[] = [];
   readonly #knownStarts: number[] = [];
+  readonly #monotonicMs: () => number;
   #knownLimits: TopicLimits | null = null;
-  /** When to ask again where they could not be read. */
-  #limitsUntilMs = Number.POSITIVE_INFINITY;
+  /** When they were last asked for. */
+  #limitsAtMs = Number.NEGATIVE_INFINITY;
   #connected: Promise<void> | null = null;
   #partitions = 0;
   #partitionsAtMs = Number.NEGATIVE_INFINITY;
@@ -74,6 +80,7 @@ export class KafkaLogInfo implements LogInfo {
     this.#admin = options.kafka.admin({ retry: { ...CLIENT_RETRY, retries: 0 } });
     this.#ends = new SharedRequest(() => this.#retrying(() => this.#fetchEnds()));
     this.#limits = new SharedRequest(() => this.#fetchLimits());
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
   }
 
   /**
@@ -149,11 +156,30 @@ export class KafkaLogInfo implements LogInfo {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Read once; Kafka's default for a minute where the cluster does not let us read it. Fails only when closed. */
+  /**
+   * Up to a minute old, or what was known last; Kafka's default where the cluster never let us read them. Fails only when
+   * closed.
+   */
   async limits(): Promise<TopicLimits> {
     this.#assertOpen();
     const known = this.#knownLimits;
-    return known !== null && performance.now() < this.#limitsUntilMs ? known : this.#limits.get();
+    if (known === null) return this.#limits.get();
+    if (this.#limitsAgeMs() > LIMITS_FRESH_MS) {
+      // What is known is good enough to go on with: nobody has to wait, nor to fail.
+      this.#limitsAtMs = this.#monotonicMs();
+      void this.#limits.get();
+    }
+    return known;
+  }
+
+  /**
+   * Up to a second old: asked before something is refused for its size, as the limit may have been raised. However much
+   * is refused, the cluster is asked once a second.
+   */
+  async recentLimits(): Promise<TopicLimits> {
+    this.#assertOpen();
+    const known = this.#knownLimits;
+    return known !== null && this.#limitsAgeMs() <= LIMITS_RECENT_MS ? known : this.#limits.get();
   }
 
   /** The limits as they are now: somebody changed them, if a request failed for its size. */
@@ -291,26 +317,31 @@ export class KafkaLogInfo implements LogInfo {
     }
   }
 
+  #limitsAgeMs(): number {
+    return this.#monotonicMs() - this.#limitsAtMs;
+  }
+
   async #fetchLimits(): Promise<TopicLimits> {
+    const atMs = this.#monotonicMs();
     const first = this.#knownLimits === null;
-    const limits = { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, compacted: false };
-    let failure: unknown = null;
+    let limits = this.#knownLimits ?? { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, compacted: false };
     try {
       await this.#connect();
       const config = await this.#config(['max.message.bytes', 'cleanup.policy']);
-      limits.maxMessageBytes = Number(config.get('max.message.bytes') ?? limits.maxMessageBytes);
-      limits.compacted = /\bcompact\b/.test(config.get('cleanup.policy') ?? '');
+      limits = {
+        maxMessageBytes: Number(config.get('max.message.bytes') ?? DEFAULT_MAX_MESSAGE_BYTES),
+        compacted: /\bcompact\b/.test(config.get('cleanup.policy') ?? ''),
+      };
     } catch (error) {
-      failure = error;
+      if (first) {
+        this.#logger.warn(
+          { topic: this.topic, reason: messageOf(error) },
+          'the configuration of the topic could not be read: assuming records of up to 1 MB',
+        );
+      }
     }
     this.#knownLimits = limits;
-    this.#limitsUntilMs = failure === null ? Number.POSITIVE_INFINITY : performance.now() + LIMITS_RETRY_MS;
-    if (failure !== null && first) {
-      this.#logger.warn(
-        { topic: this.topic, reason: messageOf(failure) },
-        'the configuration of the topic could not be read: assuming records of up to 1 MB',
-      );
-    }
+    this.#limitsAtMs = atMs;
     return limits;
   }
 

@@ -181,6 +181,26 @@ describeWithKafka('Kafka log writer', (brokers) => {
     await writer.close();
   });
 
+  it('finds out that the topic takes more than before, as soon as something would be refused', async () => {
+    const topic = await bench.topic(1, { 'max.message.bytes': '2000' });
+    const writer = connection.writer({ topic, source: 'events' });
+    await expect(writer.append([record(Buffer.alloc(50_000))])).rejects.toThrow(RecordTooLargeError);
+    await bench.admin.alterConfigs({
+      validateOnly: false,
+      resources: [{ type: 2, name: topic, configEntries: [{ name: 'max.message.bytes', value: '100000' }] }],
+    });
+    await eventually('the higher limit holds', () =>
+      writer.append([record(Buffer.alloc(50_000))]).then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof RecordTooLargeError) return false;
+          throw error;
+        },
+      ),
+    );
+    await writer.close();
+  });
+
   it('gzips where asked to', async () => {
     const topic = await bench.topic(1);
     const writer = connection.writer({ topic, source: 'events' }, { gzip: true });
