@@ -1,9 +1,11 @@
 /** When looks that fail or hang are told. What they see is tested with the roles, on real servers. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { testRepo } from '../embedded/testing/test-repo.ts';
 import { type Clock, ManualClock } from '../engine/clock.ts';
 import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { IngestProgress } from '../ingest/ingest-progress.ts';
+import { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
 import { OpenGaps } from '../ingest/open-gaps.ts';
 import { ViewBindings } from '../roles/view-bindings.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
@@ -21,13 +23,15 @@ function positionsOf(args: {
   idleMs: number;
   beforeLook: () => Promise<void>;
 }): LogPositions {
+  const source = testRepo.sources.get('clicks')!;
+  const log = new MemoryEventLog({ source: source.name, partitions: 1, random: () => 'one' });
   return new LogPositions({
     ...args,
-    sources: [],
-    store: { look: async () => ({ mark: null, watermarks: [] }) },
+    sources: [{ source, log, ingest: () => null }],
+    store: { look: async (_shard, names) => ({ mark: null, watermarks: names.map(() => null) }) },
     shards: 1,
     bindings: new ViewBindings({
-      views: [],
+      views: source.views,
       store: new MemoryTileStore({ random: () => 'one' }),
       clock: args.clock,
       newToken: randomTokens(),
