@@ -5,7 +5,7 @@
  */
 import { afterEach, expect, test } from 'vitest';
 import { TestEngine } from './testing/test-engine.ts';
-import { NOON_MS, payment } from './testing/test-repo.ts';
+import { NOON_MS, payment, payments } from './testing/test-repo.ts';
 
 let it: TestEngine;
 afterEach(() => it?.close());
@@ -70,4 +70,22 @@ test('the same id beyond the dedupe horizon is another event, once its row is go
   await it.push('payments', [payment({ at: NOON_MS })]);
   await repeat([payment({ id: 'again', at: NOON_MS - 3_600_000 + 1 })]);
   expect(await counted()).toEqual({ hour: 2, ever: 3 });
+});
+
+test('the same id counts once up to the dedupe horizon after it, and again a millisecond later', async () => {
+  await open();
+  const { dedupeHorizonMs } = payments;
+  const later = NOON_MS + 1 + dedupeHorizonMs;
+  // Not late: those that are have a list of their own.
+  await it.push('payments', [payment({ id: 'outside', at: NOON_MS })]);
+  it.clock.advanceTo(NOON_MS + 1);
+  await it.push('payments', [payment({ id: 'inside', at: NOON_MS + 1 })]);
+  it.clock.advanceTo(later);
+  // The newest event of the card: what is forgotten is older than the horizon before it.
+  await it.push('payments', [payment({ at: later })]);
+  // Not with its own time: its row would tell it.
+  await repeat([payment({ id: 'inside', at: later })]);
+  expect(await counted()).toEqual({ hour: 1, ever: 3 });
+  await repeat([payment({ id: 'outside', at: later })]);
+  expect(await counted()).toEqual({ hour: 2, ever: 4 });
 });

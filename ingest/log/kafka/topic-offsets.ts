@@ -7,7 +7,7 @@
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import { checkPartition } from '../append-record.ts';
 import type { LogEnds, LogInfo } from '../event-log.ts';
-import { LogClosedError } from '../log-errors.ts';
+import { InvalidRecordError, LogClosedError } from '../log-errors.ts';
 import { CLIENT_RETRY, type KafkaLogger } from './kafka-client.ts';
 import { deadLetterTopic, isDeadLetterTopic } from './kafka-dead-letters.ts';
 import { KafkaUnreachableError, messageOf, protocolErrorOf, TopicMissingError } from './kafka-errors.ts';
@@ -121,6 +121,12 @@ export class KafkaLogInfo implements LogInfo {
       checkPartition(partition, this.#partitions);
     }
     const ends = await this.#ends.get();
+    if (ends.length < this.#partitions && ends.length <= partition) {
+      throw new InvalidRecordError(
+        `topic ${this.topic} has ${ends.length} partitions and had ${this.#partitions}: it was deleted and made again. ` +
+          'Restore it; or start afresh with another store (--redis-prefix)',
+      );
+    }
     checkPartition(partition, ends.length);
     return ends;
   }
@@ -413,9 +419,14 @@ function topicMissing(topic: string, cause: unknown): TopicMissingError {
   const letters = isDeadLetterTopic(topic)
     ? ''
     : `, and for what cannot be used ${deadLetterTopic(topic)} likewise`;
+  // The letters of a topic are appended to, never counted on.
+  const ifDeleted = isDeadLetterTopic(topic)
+    ? ''
+    : '. Where a store was filled from a topic of that name, one made again does not go on with it: restore the topic, or ' +
+      'start afresh with another --redis-prefix';
   return new TopicMissingError(
     `there is no topic ${topic}: start with --create-topics, or create it (kafka-topics.sh --create --topic ${topic} ` +
-      `--partitions 4 --config message.timestamp.type=LogAppendTime)${letters}`,
+      `--partitions 4 --config message.timestamp.type=LogAppendTime)${letters}${ifDeleted}`,
     { cause },
   );
 }

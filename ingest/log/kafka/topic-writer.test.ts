@@ -201,6 +201,28 @@ describeWithKafka('Kafka log writer', (brokers) => {
     await writer.close();
   });
 
+  it('says what to do about a topic that is gone, or made again with fewer partitions', async () => {
+    const topic = await bench.topic(2);
+    const info = connection.info({ topic, source: 'events' });
+    expect(await info.partitions()).toBe(2);
+    await bench.admin.deleteTopics({ topics: [topic] });
+    const failure = (): Promise<string> =>
+      info.ends(1).then(
+        () => '',
+        (error: Error) => error.message,
+      );
+    await eventually('it is gone', async () => (await failure()).includes('there is no topic'));
+    expect(await failure()).toMatch(/restore the topic, or start afresh with another --redis-prefix$/);
+    await eventually('it is made again', () =>
+      bench.admin.createTopics({ topics: [{ topic, numPartitions: 1 }] }).catch(() => false),
+    );
+    await eventually('it is there', async () => !(await failure()).includes('there is no topic'));
+    expect(await failure()).toBe(
+      `topic ${topic} has 1 partitions and had 2: it was deleted and made again. Restore it; or start afresh with ` +
+        'another store (--redis-prefix)',
+    );
+  });
+
   it('gzips where asked to', async () => {
     const topic = await bench.topic(1);
     const writer = connection.writer({ topic, source: 'events' }, { gzip: true });
