@@ -39,7 +39,7 @@ const STATUS_EVERY_MS = 20;
 
 interface Running {
   readonly ingest: IngestPartition;
-  /** Next offset of each view, as bound, that has applied something since positions were read. */
+  /** Next offset of each view, as bound, as this process found it in the store or moved it to. */
   readonly applied: Map<CompiledView, number>;
   readonly stop: AbortController;
   /** Settles when the last chunk is done. */
@@ -169,8 +169,8 @@ export class SourceIngest implements FollowedIngest {
           // For lag monitors only: where to go on is in the store.
           if (apart === undefined) this.#reader.commit(partition, nextOffset);
         },
-        positioned: (views) => {
-          for (const view of views) applied.delete(view);
+        positioned: (views, _, nextOffset) => {
+          for (const view of views) applied.set(view, nextOffset);
         },
         ...(onStopped === undefined ? {} : { stopped: onStopped }),
       },

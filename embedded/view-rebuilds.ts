@@ -141,7 +141,7 @@ export class ViewRebuilds implements ViewRebuildsApi {
       const driven = this.#driven.get(view);
       // Nobody has looked yet: it may need all there is.
       const isSeen = driven !== undefined && driven.namespace === building.namespace;
-      from = Math.min(from, isSeen ? (driven.look.nextOffsets[partition] ?? 0) : 0);
+      from = Math.min(from, isSeen ? Math.max(0, driven.look.nextOffsets[partition] ?? 0) : 0);
     }
     return from;
   }

@@ -186,3 +186,16 @@ test('why a rebuild stands still is told when it changes', async () => {
   );
   expect(told).toEqual(['no store', 'no store', 'no schema; no store']);
 });
+
+test('a partition without records has a watermark or none, which is told apart: its loss is noticed by nothing else', async () => {
+  const rebuild = await begin();
+  expect(await rebuild.look()).toMatchObject({ state: 'filling', nextOffsets: [-1] });
+  await apply(rebuild.building);
+  expect(await rebuild.look()).toMatchObject({ state: 'joined', nextOffsets: [0] });
+  // Nor is one told by what retention has taken.
+  await append(3);
+  await truncate(3);
+  store.wipe();
+  const again = await begin();
+  expect(await again.look()).toMatchObject({ state: 'filling', nextOffsets: [-1] });
+});

@@ -21,7 +21,7 @@ export interface RebuildLook {
   /** Of what the log holds now, over all partitions: applied to every shard. */
   readonly appliedRecords: number;
   readonly totalRecords: number;
-  /** Below this offset of each partition the log is not needed any more. */
+  /** Below this offset of each partition the log is not needed any more; −1: some shard has no watermark of it. */
   readonly nextOffsets: readonly number[];
   /** Partitions that are not as far as the active namespace, so that they hold up the switch. */
   readonly awaited: readonly number[];
@@ -105,7 +105,7 @@ export class ViewRebuild {
     if (!binding.building.joined) {
       // One without a watermark was not begun: whoever fills it says first what the log lacks.
       const isNear = (partition: PartitionPositions): boolean =>
-        partition.shards.every(({ building }) => building !== null) && lagOf(partition) <= joinWithinRecords;
+        isBegun(partition) && lagOf(partition) <= joinWithinRecords;
       if (!partitions.every(isNear)) {
         return { ...progress, state: 'filling' };
       }
@@ -186,6 +186,10 @@ function nextOffsetOf({ startOffset, shards }: PartitionPositions): number {
   );
 }
 
+/** Whether it has a watermark on every shard. */
+const isBegun = ({ shards }: PartitionPositions): boolean =>
+  shards.every(({ building }) => building !== null);
+
 const lagOf = (partition: PartitionPositions): number => partition.endOffset - nextOffsetOf(partition);
 
 /** Whoever read the active namespace must not see less after the switch. */
@@ -202,5 +206,6 @@ function progressOf(partitions: readonly PartitionPositions[]): Omit<RebuildLook
     totalRecords += Math.max(0, partition.endOffset - partition.startOffset);
     if (!partition.shards.every(isAsFar)) awaited.push(number);
   }
-  return { appliedRecords, totalRecords, nextOffsets: partitions.map(nextOffsetOf), awaited };
+  const nextOffsets = partitions.map((partition) => (isBegun(partition) ? nextOffsetOf(partition) : -1));
+  return { appliedRecords, totalRecords, nextOffsets, awaited };
 }

@@ -252,7 +252,7 @@ class RebuildFilling implements Filling {
       observer: {
         ...observer,
         chunkApplied: ({ nextOffset }) => this.#applied.set(partition, nextOffset),
-        positioned: () => this.#applied.delete(partition),
+        positioned: (_, at, nextOffset) => this.#applied.set(at, nextOffset),
       },
     });
     while (!this.#stopping) {
