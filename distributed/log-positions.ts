@@ -11,7 +11,7 @@ import type { ShardMark } from '../engine/store/shard-mark.ts';
 import type { ShardLook, TileStore, Watermark, WatermarkName } from '../engine/store/tile-store.ts';
 import type { EventClock } from '../ingest/event-clock.ts';
 import type { IngestProgress } from '../ingest/ingest-progress.ts';
-import type { LogInfo } from '../ingest/log/event-log.ts';
+import type { LogEnds, LogInfo } from '../ingest/log/event-log.ts';
 import type { OpenGaps } from '../ingest/open-gaps.ts';
 import { reasonOf } from '../roles/reason-of.ts';
 import type { ViewBindings } from '../roles/view-bindings.ts';
@@ -253,20 +253,26 @@ export class LogPositions {
 
   /** At the same time: one that does not answer would otherwise keep the others waiting for each of its tries. */
   async #lookAtAllEnds(): Promise<void> {
+    const { sources, clock } = this.#options;
     const unseen = new Map<CompiledSource, unknown>();
-    await Promise.all(
-      this.#options.sources.map((followed) =>
-        this.#lookAtEnds(followed).catch((error: unknown) => void unseen.set(followed.source, error)),
-      ),
+    const seenMs = clock.nowMs();
+    const found = await Promise.allSettled(
+      sources.map(async ({ log }) => {
+        const partitions = Array.from({ length: await log.partitions() }, (_, partition) => partition);
+        return Promise.all(partitions.map((partition) => log.ends(partition)));
+      }),
     );
+    // In the order of the definitions, whichever answered first: partitions are listed so.
+    for (const [i, { source }] of sources.entries()) {
+      const ends = found[i]!;
+      if (ends.status === 'fulfilled') this.#endsSeen(source, ends.value, seenMs);
+      else unseen.set(source, ends.reason);
+    }
     this.#unseen = unseen;
   }
 
-  async #lookAtEnds({ source, log }: FollowedSource): Promise<void> {
-    const { progress, clock } = this.#options;
-    const seenMs = clock.nowMs();
-    const partitions = await log.partitions();
-    const ends = await Promise.all(Array.from({ length: partitions }, (_, partition) => log.ends(partition)));
+  #endsSeen(source: CompiledSource, ends: readonly LogEnds[], seenMs: number): void {
+    const { progress } = this.#options;
     ends.forEach(({ startOffset, endOffset }, partition) => {
       if (partition < (this.#partitions.get(source) ?? 0)) {
         progress.endSeen(source.name, partition, endOffset, seenMs);
@@ -281,7 +287,7 @@ export class LogPositions {
       }
       this.#checkEnd(source, partition, endOffset);
     });
-    this.#partitions.set(source, Math.max(partitions, this.#partitions.get(source) ?? 0));
+    this.#partitions.set(source, Math.max(ends.length, this.#partitions.get(source) ?? 0));
   }
 
   /**

@@ -393,7 +393,7 @@ export class KafkaLogInfo implements LogInfo {
         if (attempt === TRIES || performance.now() - startedMs > TRY_FOR_MS) {
           if (error instanceof KafkaUnreachableError) throw error;
           throw new KafkaUnreachableError(
-            `the offsets of topic ${this.topic} could not be read: ${messageOf(error)}`,
+            `the offsets of topic ${this.topic} could not be read from Kafka: ${messageOf(error)}`,
             { cause: error },
           );
         }
