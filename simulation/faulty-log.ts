@@ -66,9 +66,12 @@ export class FaultyLog implements LogReader {
     if (args.fromOffset < startOffset && this.#mutation !== 'gap_silent') {
       throw new LostReplyError(`offset ${args.fromOffset} is out of range: the log begins at ${startOffset}`);
     }
-    const { records, nextOffset } = await this.#log.read(
-      fate === 'short' ? { ...args, maxRecords: 1 } : args,
-    );
+    const fromOffset = Math.max(args.fromOffset, startOffset);
+    const { records, nextOffset } = await this.#log.read({
+      ...args,
+      fromOffset,
+      ...(fate === 'short' ? { maxRecords: 1 } : {}),
+    });
     const held = records.filter(({ partition, offset }) => !this.#isHole(partition, offset));
     for (const record of held) this.#onRecord(record);
     return {
