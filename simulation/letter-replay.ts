@@ -48,8 +48,9 @@ export class SimulatedLetters {
     return copies;
   }
 
-  replayed(place: Place): void {
-    this.#pending.delete(nameOf(place));
+  /** One that a copy became meanwhile is not done with. @param letter as it was pending when it was replayed */
+  replayed(letter: Letter): void {
+    if (this.#pending.get(nameOf(letter)) === letter) this.#pending.delete(nameOf(letter));
   }
 }
 
@@ -76,8 +77,9 @@ export async function replayLetters(args: {
   readonly onEarly: () => void;
 }): Promise<void> {
   const { letters, log, content, random, scheduler, actor } = args;
-  let batch: Place[] = [];
-  for (const { partition, offset: originOffset, reason } of letters.pending) {
+  let batch: Letter[] = [];
+  for (const letter of letters.pending) {
+    const { partition, offset: originOffset, reason } = letter;
     const isEarly = !isMendable(reason, args.mended());
     if (isEarly && !random.chance(HOPELESS_REPLAYED)) continue;
     await scheduler.gate(actor);
@@ -95,7 +97,7 @@ export async function replayLetters(args: {
       content.copied(original, { offset: offset!, appendedMs });
       args.onCopy(original, copies);
     }
-    batch.push(place);
+    batch.push(letter);
     if (random.chance(0.5)) continue;
     await scheduler.gate(actor);
     for (const done of batch) letters.replayed(done);

@@ -90,6 +90,11 @@ export class Namespaces {
     return view;
   }
 
+  /** Whether states of it were removed on some shard. */
+  isRemoved(namespace: string): boolean {
+    return [...this.#dropped].some((dropped) => dropped.endsWith(` ${namespace}`));
+  }
+
   async binding(view: CompiledView): Promise<ViewBinding> {
     const [record] = await this.#store.readRecords([bindingName(view)]);
     return decodeBinding(view, record!);

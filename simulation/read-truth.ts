@@ -67,10 +67,12 @@ export class ReadTruth {
     const { truth, namespaces } = this.#run;
     const view = namespaces.viewIn(namespace);
     const held = await truth.held(view, key);
+    // Who was stopped for longer than what was read before is kept: a limit that ARCHITECTURE.md names.
+    const isRemoved = namespaces.isRemoved(namespace);
     return {
       ...{ view, key, held },
-      lacking: truth.lacking(view, key, held),
-      isUnsure: truth.isUnsure(view, key),
+      lacking: isRemoved ? [] : truth.lacking(view, key, held),
+      isUnsure: isRemoved || truth.isUnsure(view, key),
       earliestMs: truth.earliestMs(view),
     };
   }

@@ -54,7 +54,7 @@ export class Readers {
     const steps = random.between(20, 60 * plan.turnsPerEvent);
     faults.add(`reader could not see the ${what} for a while`);
     reader.blind(what, steps);
-    if (random.chance(0.5)) this.#stopIngest(random.between(steps, 2 * steps));
+    if (random.chance(0.5) && !this.#mayRepeat) this.#stopIngest(random.between(steps, 2 * steps));
   }
 
   kill(reader: ReaderProcess): void {
@@ -89,6 +89,15 @@ export class Readers {
       while (actor !== undefined && !actor.ended) await step();
     }
     if (this.#readers.length === 0) this.#readers.push(fresh);
+  }
+
+  /**
+   * Whether events repeat, and are told by their ids. These are kept for a horizon of what was applied: a partition that stands
+   * still for longer, while others do not, may have a repeat of what is forgotten by then (docs/reliability.md).
+   */
+  get #mayRepeat(): boolean {
+    const { withIds, plan } = this.#run;
+    return withIds && plan.repeated + plan.repeatedLate + plan.appendedTwice > 0;
   }
 
   /** So that what the reader finds then is old, and still not applied. */
