@@ -24,7 +24,7 @@ import type { Examination, StoreContent } from './examination.ts';
 import { ExaminerProcess, SOURCE_ARGS } from './examiner-process.ts';
 import { SOURCES, type SourceName } from './purchases.ts';
 import { LEFTOVERS, type Leftovers, type Lie, RecordedDisk } from './recorded-disk.ts';
-import { type StoreCommits, storeAsFlushed, storeCommits } from './store-commits.ts';
+import { type StoreCommits, storeAt, storeCommits } from './store-commits.ts';
 import { readRecords, type WriteRecord } from './write-record.ts';
 import { startRecorded } from './write-recorder.ts';
 
@@ -349,7 +349,7 @@ export class PowerLossRun {
     if (store.transaction > newest || store.transaction < certain)
       problems.push(`the store's transaction is ${store.transaction}, not one of ${certain} to ${newest}`);
     const made = commits.visible.get(store.transaction)?.findLast((at) => at < record);
-    const whole = await this.#transaction(made);
+    const whole = made === undefined ? this.#start.store : await this.#transaction(store.transaction, made);
     if (whole.hash !== store.hash)
       problems.push(
         `the store is damaged: it does not hold what transaction ${store.transaction} made of it`,
@@ -357,22 +357,23 @@ export class PowerLossRun {
     return { problems, examination };
   }
 
-  /** What the store was after the transaction that a record of this recording completed, or none. */
-  #transaction(commit: number | undefined): Promise<StoreContent> {
-    if (commit === undefined) return Promise.resolve(this.#start.store);
+  /** What the store was after a transaction that the record `commit` of this recording completed. */
+  #transaction(transaction: number, commit: number): Promise<StoreContent> {
     let content = this.#transactions.get(commit);
     if (content === undefined) {
-      content = this.#storeAt(commit);
+      content = this.#storeAt(transaction, commit);
       this.#transactions.set(commit, content);
     }
     return content;
   }
 
-  async #storeAt(commit: number): Promise<StoreContent> {
+  async #storeAt(transaction: number, commit: number): Promise<StoreContent> {
     const disk = new RecordedDisk(this.#start.disk, this.#records);
     disk.advance(commit + 1);
-    writeDisk(this.#left, storeAsFlushed(disk.present()));
+    writeDisk(this.#left, storeAt(transaction, disk.present()));
     const { store } = await this.#examiner.examine({ what: 'store', dataDir: join(this.#left, DATA_DIR) });
+    if (store.transaction !== transaction)
+      throw new Error(`transaction ${transaction} was looked for, and ${store.transaction} found`);
     return store;
   }
 }

@@ -75,10 +75,15 @@ function transactionOf({ bytes }: MetaWrite): number {
   return Number(bytes.readBigUInt64LE(TRANSACTION_AT - WRITTEN_FROM));
 }
 
-/** The store's data file alone, with its newest transaction marked as flushed, so that lmdb takes it as it is. */
-export function storeAsFlushed(disk: Disk): Disk {
+/**
+ * The store's data file alone, with one transaction that it holds marked as flushed and as the newest, so that lmdb takes
+ * that one: in the midst of a start that goes back to what was flushed, a newer one is there too.
+ */
+export function storeAt(transaction: number, disk: Disk): Disk {
   const dataFile = Buffer.from(disk.files.get(STORE_FILE) ?? disk.files.get(NEW_STORE_FILE)!);
   for (const at of METAS_AT) {
+    if (Number(dataFile.readBigUInt64LE(at + TRANSACTION_AT)) > transaction)
+      dataFile.writeBigUInt64LE(0n, at + TRANSACTION_AT);
     dataFile.writeUInt16LE(dataFile.readUInt16LE(at + FLAGS_AT) & ~UNFLUSHED_FLAG, at + FLAGS_AT);
   }
   return { directories: ['data', 'data/store'], files: new Map([[STORE_FILE, dataFile]]) };
