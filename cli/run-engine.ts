@@ -30,8 +30,15 @@ const DRAIN_SHARE = 0.6;
 /** How long what is still being opened may take to be opened and closed, when nobody wants it any more. */
 const ABANDON_AFTER_MS_MAX = 3_000;
 
-const print = (text: string): void => {
-  process.stdout.write(`${text}\n`);
+/** What a process says of itself. */
+export interface Announcer {
+  print(text: string): void;
+  ready(): void;
+}
+
+const ANNOUNCER: Announcer = {
+  print: (text) => void process.stdout.write(`${text}\n`),
+  ready: () => void process.stdout.write('\nReady. Ctrl-C stops.\n'),
 };
 
 /** What is run. */
@@ -57,13 +64,17 @@ export interface EnginePlan {
   readonly about: readonly (readonly [string, string])[];
   /** @returns how to say to the user what `ready` failed with; null: it is a defect */
   readonly explain: (error: unknown) => CliError | null;
-  readonly stopped: string;
+  /** null: another process says so. */
+  readonly stopped: string | null;
   /** What is safe when closing takes too long. */
   readonly leaving: string;
+  /** @default standard output */
+  readonly announcer?: Announcer;
 }
 
 /** Resolves with the exit code when a signal, or the engine, has stopped the process. */
 export async function runEngine(config: Config, plan: EnginePlan): Promise<number> {
+  const { print, ready } = plan.announcer ?? ANNOUNCER;
   const closeForMs = config.shutdownTimeout * 1_000;
   const repo = await loadFeatureRepo(config.features);
   const simulate = plan.simulates && config.simulate ? await loadSimulator(config.features) : null;
@@ -77,7 +88,7 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
     const engine = await Promise.race([opening, aborted(shutdown.signal)]);
     if (engine === undefined) {
       await abandoned(opening, Math.min(ABANDON_AFTER_MS_MAX, closeForMs));
-      print(plan.stopped);
+      if (plan.stopped !== null) print(plan.stopped);
       return 0;
     }
     let simulator: SimulatorRun | null = null;
@@ -88,17 +99,17 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
       print(`Millrace ${packageVersion()} listens on ${url}`);
       const lines = [['features', describeFeatures(config, repo)], ...plan.about] as const;
       for (const [name, value] of lines) print(`  ${name!.padEnd(10)} ${value}`);
-      warnIfOpen(config.host);
-      await catchUp(engine, plan, shutdown.signal);
+      warnIfOpen(config.host, print);
+      await catchUp(engine, plan, shutdown.signal, print);
       if (!shutdown.signal.aborted) {
         for (const reason of engine.readiness?.().reasons ?? []) print(`  not ready  ${reason}`);
         if (engine.push !== null) {
           simulator = startSimulator(config, engine.push, simulate, logger);
           const rate = `${config.simulateRate} events/s; --no-simulate switches it off`;
           if (plan.simulates) print(`  simulator  ${simulator === null ? 'off' : rate}`);
-          await printSamples(config, repo, url, engine.clock.nowMs());
+          await printSamples(config, repo, url, engine.clock.nowMs(), print);
         }
-        print('\nReady. Ctrl-C stops.');
+        ready();
         const ended = [aborted(shutdown.signal)];
         if (engine.failed !== undefined) ended.push(engine.failed);
         await Promise.race(ended).catch((cause: unknown) => {
@@ -117,7 +128,7 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
       // The failure is reported behind this block, which may not be reached.
       await inTime(closing, { closeForMs, leaving: plan.leaving, failure });
     }
-    print(plan.stopped);
+    if (plan.stopped !== null) print(plan.stopped);
     return 0;
   } finally {
     shutdown.dispose();
@@ -182,7 +193,7 @@ async function listen(engine: Engine, { host, port }: Config): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : port;
 }
 
-function warnIfOpen(host: string): void {
+function warnIfOpen(host: string, print: Announcer['print']): void {
   if (/^(127\.|localhost$|::1$)/.test(host)) return;
   print(`  warning    ${host} can be reached from other machines, and there is no authentication yet`);
 }
@@ -196,7 +207,12 @@ function describeFeatures(config: Config, repo: CompiledRepo): string {
 const SAY_CATCHING_UP_AFTER_MS = 500;
 
 /** Resolves when the engine is ready, or when the signal aborts. */
-async function catchUp(engine: Engine, plan: EnginePlan, signal: AbortSignal): Promise<void> {
+async function catchUp(
+  engine: Engine,
+  plan: EnginePlan,
+  signal: AbortSignal,
+  print: Announcer['print'],
+): Promise<void> {
   const timer = setTimeout(() => print('  catching up with the log …'), SAY_CATCHING_UP_AFTER_MS);
   try {
     await Promise.race([engine.ready(), aborted(signal)]);
@@ -228,7 +244,13 @@ function startSimulator(
 }
 
 /** @param nowMs what the engine takes for now; with the event clock 0 before the first event */
-async function printSamples(config: Config, repo: CompiledRepo, url: string, nowMs: number): Promise<void> {
+async function printSamples(
+  config: Config,
+  repo: CompiledRepo,
+  url: string,
+  nowMs: number,
+  print: Announcer['print'],
+): Promise<void> {
   if (nowMs === 0) {
     // A sample of today would move the clock past the history that is about to be replayed.
     const source = [...repo.sources.keys()][0] ?? 'NAME';

@@ -19,15 +19,20 @@ import { kafkaSettingsOf, refuseAll, tlsFiles } from './kafka-settings.ts';
 import { registryOptions } from './registry-options.ts';
 import { runEngine } from './run-engine.ts';
 import type { Config } from './settings.ts';
+import { isWorker, shareMetrics, workerAnnouncer } from './worker-link.ts';
 
 /** Resolves with the exit code. @throws CliError where a server cannot be used */
 export async function runRoles(config: Config, roles: readonly Role[]): Promise<number> {
   const settings = backendSettings(config);
+  if (config.workers > 1 && roles.includes('serve') && roles.length === 1 && !isWorker()) {
+    const { serveWorkers } = await import('./serve-workers.ts');
+    return serveWorkers(config);
+  }
   const ingests = roles.includes('ingest');
   return runEngine(config, {
     open: async (repo, logger) => {
       try {
-        return await openDistributed({
+        const engine = await openDistributed({
           ...settings,
           repo,
           roles: new Set(roles),
@@ -35,6 +40,8 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
           closeTimeoutMs: config.shutdownTimeout * 1_000,
           logger,
         });
+        if (isWorker()) shareMetrics(engine.metrics);
+        return engine;
       } catch (error) {
         throw explain(error) ?? error;
       }
@@ -55,8 +62,10 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
         : []),
     ],
     explain,
-    stopped: 'Stopped.',
+    // Of several, the process that started them says so.
+    stopped: isWorker() ? null : 'Stopped.',
     leaving: 'Every acknowledged event is in its topic; what was not applied will be by another process.',
+    ...(isWorker() ? { announcer: workerAnnouncer() } : {}),
   });
 }
 

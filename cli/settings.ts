@@ -55,6 +55,8 @@ export interface Config extends ServersConfig {
   readonly features: string;
   readonly host: string;
   readonly port: number;
+  /** Processes that serve on the port. */
+  readonly workers: number;
   /** Absolute path. */
   readonly dataDir: string;
   readonly clock: 'wall' | 'event';
@@ -90,6 +92,7 @@ export const SETTING_SCHEMAS = {
   features: path,
   host: z.string().regex(/^[A-Za-z0-9.:_-]{1,253}$/),
   port: z.int().min(0).max(65_535),
+  workers: z.int().min(1).max(64),
   dataDir: path,
   clock: z.enum(['wall', 'event']),
   simulate: z.boolean(),
@@ -110,6 +113,7 @@ export const SETTING_SCHEMAS = {
 export const DEFAULTS = {
   host: '127.0.0.1',
   port: 8787,
+  workers: 1,
   dataDir: './.millrace',
   clock: 'wall',
   simulate: false,
@@ -157,6 +161,16 @@ export const SETTINGS: readonly Setting[] = [
     expected: 'a whole number from 0 to 65535 (0: any free port)',
     description: 'port to listen on; 0: any free one, which is printed',
     commands: SERVER,
+    fromText: numberFromText,
+  },
+  {
+    key: 'workers',
+    flag: '--workers <n>',
+    env: 'MILLRACE_WORKERS',
+    defaultText: `\`${DEFAULTS.workers}\``,
+    expected: 'a whole number from 1 to 64',
+    description: 'processes that serve on the port: as many as there are cores to spare',
+    commands: ['serve'],
     fromText: numberFromText,
   },
   {

@@ -1,5 +1,13 @@
 /** Every metric of the process, in one table. No entity keys, event ids or values as labels. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import {
+  type Aggregator,
+  AggregatorRegistry,
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  Histogram,
+  Registry,
+} from 'prom-client';
 
 export interface MetricEntry {
   readonly name: string;
@@ -224,6 +232,16 @@ type LabelsOf<N extends Entry['name']> = Readonly<
   Record<Extract<Entry, { name: N }>['labels'][number], string | number>
 >;
 
+/** The metrics of one process, as plain data that can be sent to another. */
+export type WorkerMetrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
+
+/** What gauges of several workers make together; every other one is the greatest of theirs. */
+const GAUGES_OF_WORKERS: Partial<Record<GaugeName, Aggregator>> = {
+  millrace_push_in_flight_bytes: 'sum',
+  millrace_clock_seconds: 'min',
+  millrace_ready: 'min',
+};
+
 /** Fine where the target lies: 10 ms at the 99th percentile. */
 const BUCKETS_S = [
   0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
@@ -235,6 +253,7 @@ export class Metrics {
   readonly #gauges = new Map<string, Gauge>();
   readonly #histograms = new Map<string, Histogram>();
   readonly #collectors: (() => void | Promise<void>)[] = [];
+  #ofAllWorkers: (() => Promise<string>) | null = null;
 
   /** @param args.process also collect memory, CPU and event loop of the process. @default false */
   constructor(args: { readonly process?: boolean } = {}) {
@@ -242,7 +261,8 @@ export class Metrics {
     for (const { name, type, meaning, labels } of METRICS) {
       const common = { name, help: meaning, labelNames: [...labels], registers };
       if (type === 'counter') this.#counters.set(name, new Counter(common));
-      else if (type === 'gauge') this.#gauges.set(name, new Gauge(common));
+      else if (type === 'gauge')
+        this.#gauges.set(name, new Gauge({ ...common, aggregator: GAUGES_OF_WORKERS[name] ?? 'max' }));
       else this.#histograms.set(name, new Histogram({ ...common, buckets: BUCKETS_S }));
     }
     if (args.process) collectDefaultMetrics({ register: this.registry });
@@ -265,8 +285,30 @@ export class Metrics {
     this.#collectors.push(collector);
   }
 
+  /** In the text format of Prometheus: those of this process, or of all workers where it is one of several. */
   async text(): Promise<string> {
-    for (const collector of this.#collectors) await collector();
+    if (this.#ofAllWorkers !== null) return this.#ofAllWorkers();
+    await this.#collect();
     return this.registry.metrics();
   }
+
+  /** Those of this process, as `textOfWorkers` takes them. */
+  async own(): Promise<WorkerMetrics> {
+    await this.#collect();
+    return this.registry.getMetricsAsJSON();
+  }
+
+  /** From now on `text` is what this returns. */
+  answerForAllWorkers(text: () => Promise<string>): void {
+    this.#ofAllWorkers = text;
+  }
+
+  async #collect(): Promise<void> {
+    for (const collector of this.#collectors) await collector();
+  }
+}
+
+/** The metrics of several workers as those of one process: counters and histograms are added up. */
+export function textOfWorkers(metrics: readonly WorkerMetrics[]): Promise<string> {
+  return AggregatorRegistry.aggregate([...metrics]).metrics();
 }
