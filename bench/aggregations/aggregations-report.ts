@@ -1,6 +1,7 @@
 /** Figures of the aggregations as tables. */
 import { textTable } from '../../cli/text-table.ts';
 import { formatUs } from '../report.ts';
+import type { ByHandRow } from './by-hand.ts';
 import { VARIANT_TEXT, VARIANTS, WINDOWS } from './card-events.ts';
 import type { DenseRow } from './dense-key.ts';
 import type { MemoryRow } from './memory-per-event.ts';
@@ -10,6 +11,7 @@ import { READ_BYTES_MAX } from './scaling-plot.ts';
 
 export interface AggregationsReport {
   readonly scaling: readonly ScalingRow[];
+  readonly byHand: readonly ByHandRow[];
   readonly memory: readonly MemoryRow[];
   readonly operations: readonly OperationCost[];
   readonly dense: readonly DenseRow[];
@@ -28,7 +30,7 @@ export const NOT_MEASURED =
 const GROWTH = { from: 1_000, to: 1_000_000, max: 2 };
 
 export function formatAggregationsReport(report: AggregationsReport): string {
-  const { scaling, memory, operations, dense, notes, environment } = report;
+  const { scaling, byHand, memory, operations, dense, notes, environment } = report;
   const blocks: string[] = [
     textTable([
       ['windows', WINDOWS.join(' ')],
@@ -36,6 +38,7 @@ export function formatAggregationsReport(report: AggregationsReport): string {
     ]),
   ];
   if (scaling.length > 0) blocks.push(scalingTable(scaling), growth(scaling));
+  if (byHand.length > 0) blocks.push(byHandTable(byHand));
   if (memory.length > 0) blocks.push(memoryTable(memory), partsTable(memory));
   if (operations.length > 0) blocks.push(operationsTable(operations));
   if (dense.length > 0) blocks.push(denseTable(dense));
@@ -45,8 +48,9 @@ export function formatAggregationsReport(report: AggregationsReport): string {
 }
 
 /** Of answers, not of times: the same for the same seed and sizes. */
-export function checksumOf({ scaling, memory, operations, dense }: AggregationsReport): string {
+export function checksumOf({ scaling, byHand, memory, operations, dense }: AggregationsReport): string {
   let sum = 0;
+  for (const { checksum } of byHand) sum += checksum;
   for (const { checksum } of scaling) sum += checksum;
   for (const { checksum } of operations) sum += checksum;
   // Not of what Redis takes beyond the payload: a sorted set draws lots for its levels.
@@ -116,6 +120,28 @@ function growth(rows: readonly ScalingRow[]): string {
   return lines.length === 0
     ? 'growth: not measured at both ends'
     : textTable([[`from ${thousands(GROWTH.from)} to ${thousands(GROWTH.to)} events`], ...lines]);
+}
+
+/** How many times as fast as a sum in the client a read must be, by events in the window. */
+const FASTER = { anywhere: 1, atEvents: 1_000_000, there: 50 };
+
+function byHandTable(rows: readonly ByHandRow[]): string {
+  return textTable([
+    ['read by hand', 'events', 'engine p50', 'p99', 'by hand p50', 'p99', 'times as fast', 'target'],
+    ...rows.map(({ features, events, engine, byHand, ratio }) => {
+      const target = events >= FASTER.atEvents ? FASTER.there : FASTER.anywhere;
+      return [
+        features,
+        thousands(events),
+        formatUs(engine.p50Us),
+        formatUs(engine.p99Us),
+        formatUs(byHand.p50Us),
+        formatUs(byHand.p99Us),
+        `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)})`,
+        `≥ ${target}: ${ratio.median >= target ? 'met' : 'MISSED'}`,
+      ];
+    }),
+  ]);
 }
 
 function memoryTable(rows: readonly MemoryRow[]): string {

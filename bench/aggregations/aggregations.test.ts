@@ -56,6 +56,7 @@ describe('the benchmark of the aggregations', () => {
       expect(row.calls).toBe(1);
     }
     expect(report.memory).toEqual([]);
+    expect(report.byHand).toEqual([]);
     expect(report.operations.length).toBe(6);
     for (const row of report.operations) {
       positive(row.addNs, row.mergeUs, row.finalizeUs, row.tileBytes, row.mergedBytes, row.checksum);
@@ -96,7 +97,7 @@ describe('the benchmark of the aggregations', () => {
 
 describeWithServices(['redis'], 'the benchmark of the aggregations over Redis', () => {
   test('compares with a sorted set, and says where the bytes of a hash go', async () => {
-    const report = await run({ ...TINY, phases: new Set(['scaling', 'memory', 'dense']) });
+    const report = await run({ ...TINY, phases: new Set(['scaling', 'by-hand', 'memory', 'dense']) });
     expect(report.scaling.filter(({ store }) => store === 'Redis').length).toBe(4);
     expect(report.dense.filter(({ store }) => store === 'Redis').length).toBe(4);
     expect(report.memory.map(({ variant, events, target }) => [variant, events, target])).toEqual(
@@ -111,6 +112,12 @@ describeWithServices(['redis'], 'the benchmark of the aggregations over Redis', 
       expect(sum).toBeCloseTo(hashBytes, 6);
       expect(Math.min(...Object.values(parts))).toBeGreaterThanOrEqual(0);
     }
-    expect(formatAggregationsReport(report)).toContain('sorted set');
+    expect(report.byHand.map(({ events }) => events)).toEqual([100, 100]);
+    for (const { engine, byHand, ratio, checksum } of report.byHand) {
+      positive(engine.p50Us, engine.p99Us, engine.reads, byHand.p50Us, byHand.p99Us, byHand.reads);
+      positive(ratio.min, ratio.median, ratio.max, checksum);
+    }
+    const text = formatAggregationsReport(report);
+    for (const part of ['sorted set', 'by hand']) expect(text).toContain(part);
   });
 });

@@ -61,8 +61,14 @@ const aggregations = {
   sets: () => ({ ...sketches(), distinct: distinctCount('merchant') }),
 } as const;
 
-/** A service of one view: every aggregation of the variant over every window. */
-export function serviceOf(variant: Variant): { view: CompiledView; service: CompiledService } {
+/**
+ * A service of one view: every aggregation of the variant over every window.
+ * @param only features that the service has of them
+ */
+export function serviceOf(
+  variant: Variant,
+  only?: readonly string[],
+): { view: CompiledView; service: CompiledService } {
   const features: Record<string, Feature> = {};
   for (const window of WINDOWS) {
     for (const [name, aggregation] of Object.entries(aggregations[variant]())) {
@@ -77,7 +83,10 @@ export function serviceOf(variant: Variant): { view: CompiledView; service: Comp
     // What exactness costs is what is measured.
     maxStateBytes: 2 ** 30,
   });
-  const service = featureService({ name: `card_${variant}_service`, features: [view] });
+  const service = featureService({
+    name: `card_${variant}_service`,
+    features: only === undefined ? [view] : only.map((name) => view.feature[name]!),
+  });
   const repo: CompiledRepo = compileRepo([view, service]);
   return { view: [...repo.views.values()][0]!, service: [...repo.services.values()][0]! };
 }

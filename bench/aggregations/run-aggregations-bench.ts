@@ -4,12 +4,13 @@ import { RedisTileStore } from '../../engine/store/redis/redis-tile-store.ts';
 import { haveServices, startRedis } from '../../services/index.ts';
 import type { Scope } from '../roles/scope.ts';
 import type { AggregationsReport } from './aggregations-report.ts';
+import { BY_HAND_SIZES, type ByHandRow, benchByHand } from './by-hand.ts';
 import { benchDenseKey, type DenseRow } from './dense-key.ts';
 import { benchMemory, type MemoryRow } from './memory-per-event.ts';
 import { benchOperations, type OperationCost } from './operation-cost.ts';
 import { benchScaling, type ScalingRow } from './scaling.ts';
 
-export const AGGREGATION_PHASES = ['scaling', 'memory', 'operations', 'dense'] as const;
+export const AGGREGATION_PHASES = ['scaling', 'by-hand', 'memory', 'operations', 'dense'] as const;
 export type AggregationPhase = (typeof AGGREGATION_PHASES)[number];
 
 export interface AggregationsBenchOptions {
@@ -76,6 +77,13 @@ export async function runAggregationsBench(
       }
     }
   }
+  const byHand: ByHandRow[] = [];
+  if (phases.has('by-hand') && url !== null) {
+    const store = await open('by-hand');
+    const sizes = BY_HAND_SIZES.filter((size) => size <= events);
+    const shared = { store: store!, redisUrl: url, seconds, seed, onProgress };
+    byHand.push(...(await benchByHand({ ...shared, sizes, questions: options.questions ?? 256 })));
+  }
   const operations: OperationCost[] = [];
   if (phases.has('operations')) {
     const only = options.operations === undefined ? {} : { only: options.operations };
@@ -97,7 +105,7 @@ export async function runAggregationsBench(
       })),
     );
   }
-  return { scaling, memory, operations, dense, notes, environment };
+  return { scaling, byHand, memory, operations, dense, notes, environment };
 }
 
 async function redisUrl(scope: Scope): Promise<string> {

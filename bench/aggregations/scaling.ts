@@ -206,11 +206,11 @@ async function readFor(side: Side, key: string, questions: readonly number[], fo
   side.cpuUs += user + system;
 }
 
-function questionOf(key: string, atMs: number): Parameters<FeatureReader['read']>[0][number] {
+export function questionOf(key: string, atMs: number): Parameters<FeatureReader['read']>[0][number] {
   return { keys: new Map([['card', key]]), request: {}, atMs, asked: null };
 }
 
-function readerOf(service: CompiledService, store: TileStore): FeatureReader {
+export function readerOf(service: CompiledService, store: TileStore): FeatureReader {
   return new FeatureReader({
     service,
     store,
