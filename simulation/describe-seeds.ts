@@ -6,10 +6,10 @@ import { FAULTS } from './faults.ts';
 
 /** Another base runs other seeds: `SIMULATION_SEED=123456 npx vitest run simulation`. */
 export const BASE = Number(process.env.SIMULATION_SEED ?? 1);
-const SEEDS_PER_FILE = 800;
+const SEEDS_PER_FILE = 1_000;
 const SEEDS_PER_TEST = 100;
 /** Every so many seeds one runs twice: a run that depends on more than its seed does so in all of them. */
-const TWICE_EVERY = 4;
+const TWICE_EVERY = 8;
 
 export function describeSeeds({ file }: { file: 1 | 2 }): void {
   const firstOfFile = BASE + (file - 1) * SEEDS_PER_FILE;
