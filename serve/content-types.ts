@@ -46,6 +46,8 @@ export function negotiateLeniently(request: Headers): string {
 function preferred({ headers }: Headers, offered: readonly string[]): string | undefined {
   const { accept } = headers;
   // What nearly every client sends.
-  if (accept === undefined || accept === '*/*' || accept === JSON_TYPE) return JSON_TYPE;
-  return new Negotiator({ headers: { accept } }).mediaType(offered);
+  if (accept === undefined || accept === '*/*' || accept === JSON_TYPE || accept === '') return JSON_TYPE;
+  // JSON is UTF-8 whether or not somebody says so; of a type with parameters nothing is offered.
+  const plain = accept.replaceAll(/;\s*charset="?utf-8"?/gi, '');
+  return new Negotiator({ headers: { accept: plain } }).mediaType(offered);
 }

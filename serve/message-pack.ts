@@ -7,15 +7,13 @@
  * `bigint`.
  */
 import { isUtf8 } from 'node:buffer';
-import { type Options, Packr, Unpackr } from 'msgpackr';
+import { Packr, Unpackr } from 'msgpackr';
 import { LONG_MAX, LONG_MIN } from '../engine/definitions/column-value.ts';
 import { ApiError } from './error-catalogue.ts';
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 
-// `auto`, which the types of msgpackr 2.1.4 lack: a number where that is exact, else a bigint.
-const int64AsType = 'auto' as unknown as NonNullable<Options['int64AsType']>;
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType });
+const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'bigint' });
 
 /** Numbers that msgpackr writes as integers; other whole ones it would write as doubles. */
 const INT_MIN = -(2 ** 31);
@@ -63,13 +61,31 @@ export const MESSAGE_PACK_VALUES_MAX = 4_000_000;
 
 /** @throws ApiError `invalid_msgpack` */
 export function decodeMessagePack(body: Uint8Array): unknown {
-  const problem = new PlainMessagePack(body).problem();
+  const plain = new PlainMessagePack(body);
+  const problem = plain.problem();
   if (problem !== null) throw new ApiError('invalid_msgpack', `the body ${problem}`);
+  let value: unknown;
   try {
-    return unpackr.unpack(body);
+    value = unpackr.unpack(body);
   } catch (error) {
     throw new ApiError('invalid_msgpack', 'the body is not MessagePack', {}, { cause: error });
   }
+  return plain.hasInt64 ? withSafeNumbers(value) : value;
+}
+
+/** Bigints that a number holds exactly as numbers: in which of its formats an integer was sent says nothing. */
+function withSafeNumbers(value: unknown): unknown {
+  if (typeof value === 'bigint') {
+    const number = Number(value);
+    return Number.isSafeInteger(number) ? number : value;
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  const parts = value as Record<string, unknown>;
+  for (const name of Object.keys(parts)) {
+    const part = parts[name];
+    if (typeof part === 'bigint' || typeof part === 'object') parts[name] = withSafeNumbers(part);
+  }
+  return value;
 }
 
 const CUT_OFF = 'ends in the middle of a value';
@@ -84,6 +100,8 @@ class PlainMessagePack {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #at = 0;
+  /** Whether there is an integer in a format of 64 bits. */
+  hasInt64 = false;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
@@ -128,6 +146,7 @@ class PlainMessagePack {
       if (typeof bytes === 'string') return bytes;
       if (bytes > length - this.#at) return CUT_OFF;
       this.#at += bytes;
+      if (type === 0xcf || type === 0xd3) this.hasInt64 = true;
     }
     return this.#at === length ? null : 'has bytes behind its value';
   }
