@@ -1,4 +1,4 @@
-/** `npm run bench -- [--roles | --aggregations] [--seconds N] [--events N] [--seed N] [--out FILE]`; see README.md. */
+/** `npm run bench -- [--roles | --aggregations | --profile DIR] [--seconds N] [--events N] [--seed N] [--out FILE]`; see README.md. */
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { register } from 'node:module';
@@ -20,6 +20,7 @@ import {
   runAggregationsBench,
 } from './aggregations/run-aggregations-bench.ts';
 import { scalingPlot } from './aggregations/scaling-plot.ts';
+import { formatReadProfile, profileReads } from './read-profile.ts';
 import { formatReport } from './report.ts';
 import { buildCheckout } from './roles/build.ts';
 import { formatRolesReport } from './roles/roles-report.ts';
@@ -28,25 +29,27 @@ import { Scope } from './roles/scope.ts';
 import { runBench } from './run-bench.ts';
 
 const HELP = `npm run bench -- [options]
+npm run bench -- --profile DIR [options]
 npm run bench -- --roles [options]
 npm run bench -- --aggregations [options]
 
 Reads and writes of the service card_fraud per second, and their latencies, as ratios to bare fastify and bare
 lmdb in the same run. With --roles: processes of the engine over a Kafka and a Redis that it starts, as ratios to
 bare fastify, kafkajs and ioredis. With --aggregations: what reads, writes and memory of one key cost against its
-number of events, and what each aggregation costs.
+number of events, and what each aggregation costs. With --profile alone: where the time and the allocations of a read
+over HTTP go, by part.
 
   --seconds N  measuring time of each side of each figure (default 5; with --aggregations 2)
   --events N   events of the history that is loaded before (default 200000; with --aggregations: the most events of
                a key, default 1000000)
   --seed N     seed of the events (default 1)
   --out FILE   also write the report as JSON
+  --profile DIR  write CPU and heap profiles of the reads, or with --roles of the engine's processes (they cost speed)
   --help       this text
 
 with --roles
   --only LIST    some of ${PHASES.join(',')}
   --views N      views that are rebuilt at once, 1 to 16 (default 1)
-  --profile DIR  write CPU and heap profiles of the engine's processes (they cost speed)
 
 with --aggregations
   --only LIST    some of ${AGGREGATION_PHASES.join(',')}
@@ -95,8 +98,9 @@ function optionsOf(values: OptionValues<typeof OPTIONS>): Options {
   const mode: Mode = roles ? 'roles' : aggregations ? 'aggregations' : 'embedded';
   if (mode === 'embedded' && only !== undefined)
     throw new UsageError('--only goes with --roles or --aggregations');
-  if (!roles && (profile ?? values.views) !== undefined)
-    throw new UsageError('--profile and --views go with --roles');
+  if (!roles && values.views !== undefined) throw new UsageError('--views goes with --roles');
+  if (aggregations && profile !== undefined)
+    throw new UsageError('--profile does not go with --aggregations');
   if (!aggregations && (values.days ?? plots) !== undefined)
     throw new UsageError('--days and --plots go with --aggregations');
   const { seconds = aggregations ? '2' : '5', events = aggregations ? '1000000' : '200000' } = values;
@@ -203,6 +207,18 @@ await runDevCommand({
       const roles = await benchRoles(options, await cardFraud());
       console.log(formatRolesReport(roles));
       report = roles;
+    } else if (options.profile !== null) {
+      mkdirSync(options.profile, { recursive: true });
+      const profile = await profileReads({
+        repo: await cardFraud(),
+        seconds,
+        events,
+        seed,
+        directory: options.profile,
+        onProgress,
+      });
+      console.log(formatReadProfile(profile));
+      report = profile;
     } else {
       const embedded = await runBench({ repo: await cardFraud(), seconds, events, seed, onProgress });
       console.log(formatReport(embedded));

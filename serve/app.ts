@@ -27,8 +27,10 @@ import type { EventPush } from '../ingest/event-push.ts';
 import type { PartitionLag } from '../ingest/ingest-progress.ts';
 import type { OpenGap } from '../ingest/open-gaps.ts';
 import { PushError } from '../ingest/push-error.ts';
+import { isMessagePack, JSON_HEADER, MESSAGE_PACK_TYPES, negotiateLeniently } from './content-types.ts';
 import { ApiError, type ApiErrorCode } from './error-catalogue.ts';
 import { parseJsonBody } from './json-body.ts';
+import { decodeMessagePack, encodeMessagePack } from './message-pack.ts';
 import type { Metrics } from './metrics.ts';
 import { openApiInfo } from './openapi.ts';
 import type { ViewRebuildsApi } from './rebuild-status.ts';
@@ -57,6 +59,9 @@ export const DEFAULT_APP_LIMITS: AppLimits = {
   rows: 1_000,
   requestTimeoutMs: 30_000,
 };
+
+/** How long a connection is kept without a request: longer than load balancers do (60 s as a rule), who then end it. */
+export const KEEP_ALIVE_MS = 72_000;
 
 export interface Readiness {
   readonly ready: boolean;
@@ -157,6 +162,7 @@ async function buildEdge(
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
     routerOptions: { maxParamLength: 1_024 },
     genReqId: () => randomUUID(),
     exposeHeadRoutes: false,
@@ -176,14 +182,18 @@ async function buildEdge(
 
   app.removeAllContentTypeParsers();
   app.decorateRequest('bodyBytes', 0);
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    request.bodyBytes = body.length;
-    try {
-      done(null, body.length === 0 ? undefined : parseJsonBody(body as Buffer));
-    } catch (error) {
-      done(error as Error);
-    }
-  });
+  const parseAs = (types: readonly string[], parse: (body: Buffer) => unknown): void => {
+    app.addContentTypeParser([...types], { parseAs: 'buffer' }, (request, body, done) => {
+      request.bodyBytes = body.length;
+      try {
+        done(null, body.length === 0 ? undefined : parse(body as Buffer));
+      } catch (error) {
+        done(error as Error);
+      }
+    });
+  };
+  parseAs(['application/json'], parseJsonBody);
+  parseAs(MESSAGE_PACK_TYPES, decodeMessagePack);
   app.addHook('onRequest', async (request) => {
     const encoding = request.headers['content-encoding'];
     if (encoding !== undefined && encoding !== 'identity') {
@@ -268,7 +278,10 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply)
     );
   }
   if (answer.retryAfter !== null) reply.header('retry-after', answer.retryAfter);
-  reply.code(answer.status).type('application/json; charset=utf-8').send(JSON.stringify(answer.body()));
+  const type = negotiateLeniently(request);
+  reply.code(answer.status);
+  if (isMessagePack(type)) reply.header('content-type', type).send(encodeMessagePack(answer.body()));
+  else reply.header('content-type', JSON_HEADER).send(JSON.stringify(answer.body()));
 }
 
 /** Name, message and stack only: errors may carry more, such as the data they were thrown over. */

@@ -62,7 +62,7 @@ function windowOf(window: Window) {
 }
 
 /** An array for a series, of maps for a secondary key. */
-function resultTypeOf({ operation, type, groups, window }: CompiledFeature): string {
+export function resultTypeOf({ operation, type, groups, window }: CompiledFeature): string {
   const single = operation.resultType(type);
   const grouped = groups === null ? single : `map<${single}>`;
   return window.kind === 'series' ? `${grouped}[]` : grouped;

@@ -25,6 +25,13 @@ export const API_ERRORS = [
     meaning: 'The body is not UTF-8 JSON, or has a key that is not allowed anywhere (`__proto__`).',
   },
   {
+    code: 'invalid_msgpack',
+    status: 400,
+    retryable: false,
+    meaning:
+      'The body is not MessagePack, or has extension types, binary data, the key `__proto__`, or more or deeper values than is allowed.',
+  },
+  {
     code: 'invalid_body',
     status: 400,
     retryable: false,
@@ -146,6 +153,12 @@ export const API_ERRORS = [
     status: 405,
     retryable: false,
     meaning: 'The route has other methods; see the header `allow`.',
+  },
+  {
+    code: 'not_acceptable',
+    status: 406,
+    retryable: false,
+    meaning: 'The answer cannot be had as any content type of the header `accept`; details: `offered`.',
   },
   {
     code: 'log_too_short',

@@ -1,7 +1,8 @@
-/** Answers by slot → the JSON body of a feature response. */
+/** Answers by slot → the body of a feature response, as an object for any encoding and as JSON text. */
+import type { FeatureValue } from '../engine/aggregators/partial-aggregate.ts';
 import type { FeatureAnswer, FeatureStatus } from './feature-answer.ts';
 import type { FeatureReader } from './feature-reader.ts';
-import { type JsonValue, toJson } from './json-value.ts';
+import { type JsonValue, jsonText } from './json-value.ts';
 
 interface WindowBounds {
   readonly after: string | null;
@@ -23,58 +24,108 @@ interface FeatureMetadata {
   readonly missing?: WindowBounds;
 }
 
-export interface FeatureResponse {
-  readonly features: Readonly<Record<string, JsonValue>>;
-  readonly metadata?: {
-    readonly at: string;
-    readonly at_ms: number;
-    readonly features: Readonly<Record<string, FeatureMetadata>>;
-  };
+export interface FeatureResponse<Value = JsonValue> {
+  readonly features: Readonly<Record<string, Value>>;
+  readonly metadata?: ResponseMetadata;
+}
+
+export interface ResponseMetadata {
+  readonly at: string;
+  readonly at_ms: number;
+  readonly features: Readonly<Record<string, FeatureMetadata>>;
 }
 
 /** Statuses that a caller who asked for no metadata must hear of all the same. */
 const isDegraded = (status: FeatureStatus): boolean => status !== 'present' && status !== 'empty';
 
+export interface FeatureResponseArgs {
+  readonly output: FeatureReader['output'];
+  readonly answers: readonly FeatureAnswer[];
+  readonly atMs: number;
+  readonly metadata: boolean;
+  /** Counts the values by status. */
+  readonly statuses: Map<FeatureStatus, number>;
+}
+
 /**
  * `metadata: false` leaves out the features whose value is what it seems to be; where any is not, it is
  * named even so (C9: degrade, never lie).
+ *
+ * @param encode a value in the form of the content type; where it throws, the feature has the status `error`
  */
-export function featureResponse(args: {
-  output: FeatureReader['output'];
-  answers: readonly FeatureAnswer[];
-  atMs: number;
-  metadata: boolean;
-  /** Counts the values by status. */
-  statuses: Map<FeatureStatus, number>;
-}): FeatureResponse {
-  const { output, answers, atMs, statuses } = args;
-  const features: Record<string, JsonValue> = Object.create(null);
-  const metadata: Record<string, FeatureMetadata> = Object.create(null);
-  let any = args.metadata;
-  for (const { name, slot } of output) {
-    const { value, truncated, window, windows, missing } = answers[slot]!;
-    let { status } = answers[slot]!;
+export function featureResponse<Value>(
+  args: FeatureResponseArgs & { readonly encode: (value: FeatureValue) => Value },
+): FeatureResponse<Value | null> {
+  const features: Record<string, Value | null> = Object.create(null);
+  const metadata = collectMetadata(args, args.encode, (i, value) => {
+    features[args.output[i]!.name] = value;
+  });
+  return metadata === null ? { features } : { features, metadata };
+}
+
+/** The text of `JSON.stringify(featureResponse({ …, encode: toJson }))` without its last brace, so that more can follow. */
+export function openFeatureJson(args: FeatureResponseArgs): string {
+  const opened = openingsOf(args.output);
+  let text = '{"features":{';
+  const metadata = collectMetadata(args, jsonText, (i, value) => {
+    text += opened[i]! + (value ?? 'null');
+  });
+  text += '}';
+  return metadata === null ? text : `${text},"metadata":${JSON.stringify(metadata)}`;
+}
+
+/** What stands before each value, made once for a service. */
+const openings = new WeakMap<FeatureReader['output'], readonly string[]>();
+
+function openingsOf(output: FeatureReader['output']): readonly string[] {
+  let made = openings.get(output);
+  if (made === undefined) {
+    made = output.map(({ name }, i) => `${i === 0 ? '' : ','}${JSON.stringify(name)}:`);
+    openings.set(output, made);
+  }
+  return made;
+}
+
+/** Hands over every value in its form, by its place in `output`, null where it has none. Returns null where there is nothing to say of them. */
+export function collectMetadata<Value>(
+  { output, answers, atMs, statuses, metadata: wanted }: FeatureResponseArgs,
+  encode: (value: FeatureValue, output: number) => Value,
+  add: (output: number, value: Value | null, status: FeatureStatus) => void,
+): ResponseMetadata | null {
+  let features: Record<string, FeatureMetadata> | null = wanted ? Object.create(null) : null;
+  for (let i = 0; i < output.length; i++) {
+    const { name, slot } = output[i]!;
+    const answer = answers[slot]!;
+    let { status } = answer;
+    let value: Value | null;
     try {
-      features[name] = toJson(value);
+      value = encode(answer.value, i);
     } catch {
-      features[name] = null;
+      value = null;
       status = 'error';
     }
+    add(i, value, status);
     statuses.set(status, (statuses.get(status) ?? 0) + 1);
-    if (!args.metadata && !isDegraded(status) && !truncated) continue;
-    any = true;
-    metadata[name] = {
-      status,
-      ...(truncated ? { truncated } : {}),
-      ...(window === null ? {} : { window: boundsOf(window) }),
-      ...(windows === undefined ? {} : { windows: windows.map(boundsOf) }),
-      ...(missing === undefined
-        ? {}
-        : { missing: { after: isoTime(missing.afterMs), until: isoTime(missing.untilMs)! } }),
-    };
+    if (!wanted && !isDegraded(status) && !answer.truncated) continue;
+    features ??= Object.create(null) as Record<string, FeatureMetadata>;
+    features[name] = metadataOf(answer, status);
   }
-  if (!any) return { features };
-  return { features, metadata: { at: new Date(atMs).toISOString(), at_ms: atMs, features: metadata } };
+  return features === null ? null : { at: new Date(atMs).toISOString(), at_ms: atMs, features };
+}
+
+function metadataOf(
+  { truncated, window, windows, missing }: FeatureAnswer,
+  status: FeatureStatus,
+): FeatureMetadata {
+  return {
+    status,
+    ...(truncated ? { truncated } : {}),
+    ...(window === null ? {} : { window: boundsOf(window) }),
+    ...(windows === undefined ? {} : { windows: windows.map(boundsOf) }),
+    ...(missing === undefined
+      ? {}
+      : { missing: { after: isoTime(missing.afterMs), until: isoTime(missing.untilMs)! } }),
+  };
 }
 
 function boundsOf({ fromMs, toMs }: NonNullable<FeatureAnswer['window']>): WindowBounds {

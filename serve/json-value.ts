@@ -34,6 +34,41 @@ export function toJson(value: FeatureValue): JsonValue {
   }
 }
 
+/** A feature value for encodings that have 64-bit integers and maps: itself. @throws UnservableValueError */
+export function toServable(value: FeatureValue): FeatureValue {
+  switch (typeof value) {
+    case 'number':
+      if (!Number.isFinite(value)) throw new UnservableValueError('the value is not finite');
+      return value;
+    case 'bigint':
+    case 'string':
+    case 'boolean':
+      return value;
+    default:
+      if (value === null) return null;
+      if (!Array.isArray(value) && !(value instanceof Map))
+        throw new UnservableValueError('the value is no feature value');
+      for (const part of value.values()) toServable(part);
+      return value;
+  }
+}
+
+/**
+ * The text of `JSON.stringify(toJson(value))`, without the values in between where it is a plain one.
+ * @throws UnservableValueError
+ */
+export function jsonText(value: FeatureValue): string {
+  switch (typeof value) {
+    case 'number':
+      if (!Number.isFinite(value)) throw new UnservableValueError('the value is not finite');
+      return `${value}`;
+    case 'boolean':
+      return value ? 'true' : 'false';
+    default:
+      return value === null ? 'null' : JSON.stringify(toJson(value));
+  }
+}
+
 function mapToJson(map: ReadonlyMap<string, FeatureValue>): JsonValue {
   // Without a prototype a key such as `__proto__` is a key like any other.
   const json: Record<string, JsonValue> = Object.create(null);

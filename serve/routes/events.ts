@@ -3,8 +3,10 @@ import type { FastifyInstance } from 'fastify';
 import type { UnreadableEvent } from '../../ingest/push-gateway.ts';
 import type { RouteContext } from '../app.ts';
 import { fieldsOf, readArray } from '../body-fields.ts';
+import { isMessagePack, negotiateLeniently } from '../content-types.ts';
 import { ApiError, quoteName } from '../error-catalogue.ts';
 import { decodeText, parseJson } from '../json-body.ts';
+import { encodeMessagePack } from '../message-pack.ts';
 import { pushSchema } from '../openapi.ts';
 import { readQuery } from '../query.ts';
 
@@ -77,7 +79,10 @@ export function registerEvents(routes: FastifyInstance, context: RouteContext): 
           }
         }
         reply.code(count > 0 && result.rejected.length === count ? 422 : 200);
-        return result;
+        const type = negotiateLeniently(request);
+        if (!isMessagePack(type)) return result;
+        reply.header('content-type', type);
+        return encodeMessagePack(result);
       },
     );
   });

@@ -2,16 +2,28 @@
 import type { FastifyInstance } from 'fastify';
 import type { CompiledService } from '../../engine/definitions/compiled.ts';
 import type { RouteContext } from '../app.ts';
+import { type AnsweredRow, arrowStream } from '../arrow-stream.ts';
 import { fieldsOf, readArray, readBoolean } from '../body-fields.ts';
+import {
+  ARROW_STREAM_TYPE,
+  BATCH_TYPES,
+  FEATURES_TYPES,
+  JSON_HEADER,
+  JSON_TYPE,
+  negotiateType,
+} from '../content-types.ts';
 import { ApiError, quoteName } from '../error-catalogue.ts';
 import type { FeatureStatus } from '../feature-answer.ts';
 import { type FeatureQuestion, FeatureReader } from '../feature-reader.ts';
 import { FeatureRequestParser } from '../feature-request.ts';
-import { featureResponse } from '../feature-response.ts';
+import { featureResponse, openFeatureJson } from '../feature-response.ts';
+import { toServable } from '../json-value.ts';
+import { encodeMessagePack } from '../message-pack.ts';
 import { batchSchema, featuresSchema } from '../openapi.ts';
 import { readQuery } from '../query.ts';
 
 interface Served {
+  readonly service: CompiledService;
   readonly reader: FeatureReader;
   readonly parser: FeatureRequestParser;
   readonly count: (statuses: ReadonlyMap<FeatureStatus, number>) => void;
@@ -31,31 +43,37 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
   routes.post<{ Params: { service: string } }>(
     '/v1/services/:service/features',
     { schema: featuresSchema() },
-    async (request) => {
+    async (request, reply) => {
       readQuery(request.query, {});
       const { reader, parser, count } = serviceOf(request.params.service);
+      const type = negotiateType(request, FEATURES_TYPES);
       context.onRead?.();
       const { question, ingest, metadata } = parser.parse(request.body);
       const [answers] = await reader.read([question]);
       const statuses = new Map<FeatureStatus, number>();
-      const response = featureResponse({
-        output: reader.output,
-        answers: answers!,
-        atMs: question.atMs,
-        metadata,
-        statuses,
-      });
+      const args = { output: reader.output, answers: answers!, atMs: question.atMs, metadata, statuses };
+      if (type === JSON_TYPE) {
+        const text = openFeatureJson(args);
+        count(statuses);
+        reply.header('content-type', JSON_HEADER);
+        return ingest ? `${text},"ingested":"${await record(question, context)}"}` : `${text}}`;
+      }
+      const response = featureResponse({ ...args, encode: toServable });
       count(statuses);
-      return ingest ? { ...response, ingested: await record(question, context) } : response;
+      reply.header('content-type', type);
+      return encodeMessagePack(
+        ingest ? { ...response, ingested: await record(question, context) } : response,
+      );
     },
   );
 
   routes.post<{ Params: { service: string } }>(
     '/v1/services/:service/features/batch',
     { schema: batchSchema() },
-    async (request) => {
+    async (request, reply) => {
       readQuery(request.query, {});
-      const { reader, parser, count } = serviceOf(request.params.service);
+      const { service, reader, parser, count } = serviceOf(request.params.service);
+      const type = negotiateType(request, BATCH_TYPES);
       context.onRead?.();
       const fields = fieldsOf(request.body, ['rows', 'metadata'], 'the body');
       const rows = readArray(fields.get('rows'), 'rows');
@@ -77,13 +95,31 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
       const answers = await reader.read(questions);
       const statuses = new Map<FeatureStatus, number>();
       let next = 0;
-      const body = parsed.map((row) => {
-        if (row instanceof ApiError) return row.body();
-        const own = answers[next++]!;
-        return featureResponse({ output: reader.output, answers: own, atMs: row.atMs, metadata, statuses });
-      });
+      const answered = parsed.map((row): AnsweredRow | ApiError =>
+        row instanceof ApiError ? row : { answers: answers[next++]!, atMs: row.atMs },
+      );
+      const { output } = reader;
+      let body: string | Buffer;
+      if (type === ARROW_STREAM_TYPE) {
+        body = await arrowStream({ service, output, rows: answered, metadata, statuses });
+      } else if (type === JSON_TYPE) {
+        const texts = answered.map((row) =>
+          row instanceof ApiError
+            ? JSON.stringify(row.body())
+            : `${openFeatureJson({ output, ...row, metadata, statuses })}}`,
+        );
+        body = `{"rows":[${texts.join(',')}]}`;
+      } else {
+        const objects = answered.map((row) =>
+          row instanceof ApiError
+            ? row.body()
+            : featureResponse({ output, ...row, metadata, statuses, encode: toServable }),
+        );
+        body = encodeMessagePack({ rows: objects });
+      }
       count(statuses);
-      return { rows: body };
+      reply.header('content-type', type === JSON_TYPE ? JSON_HEADER : type);
+      return body;
     },
   );
 }
@@ -92,6 +128,7 @@ function serve(service: CompiledService, context: RouteContext): Served {
   const { store, shards, push, clock, wallClock, isCatchingUp, namespaceOf, seenMark } = context;
   const { gaps, metrics, logger } = context;
   return {
+    service,
     reader: new FeatureReader({
       service,
       store,
