@@ -12,6 +12,8 @@ interface FeatureMetadata {
   readonly status: FeatureStatus;
   /** Only where the value leaves something out for its size. */
   readonly truncated?: true;
+  /** Of a `stale` value: how old it is. */
+  readonly age_ms?: number;
   /** Events with after < event time ≤ until; after null: no old edge. Left out where there is no window. */
   readonly window?: WindowBounds;
   /** Of a series: each of its windows, oldest first. */
@@ -52,7 +54,7 @@ export function featureResponse(args: {
   const metadata: Record<string, FeatureMetadata> = Object.create(null);
   let any = args.metadata;
   for (const { name, slot } of output) {
-    const { value, truncated, window, windows, missing } = answers[slot]!;
+    const { value, truncated, window, windows, missing, ageMs } = answers[slot]!;
     let { status } = answers[slot]!;
     try {
       features[name] = toJson(value);
@@ -66,6 +68,7 @@ export function featureResponse(args: {
     metadata[name] = {
       status,
       ...(truncated ? { truncated } : {}),
+      ...(ageMs === undefined ? {} : { age_ms: ageMs }),
       ...(window === null ? {} : { window: boundsOf(window) }),
       ...(windows === undefined ? {} : { windows: windows.map(boundsOf) }),
       ...(missing === undefined
