@@ -1,5 +1,6 @@
 /** `millrace get`: the features of a service, as a table or as the server's JSON. */
 import type { ColumnType } from '../engine/aggregators/partial-aggregate.ts';
+import { spellDuration } from '../engine/windows/duration.ts';
 import { CliError } from './cli-error.ts';
 import { describeReply, HttpClient, type HttpReply, NoReplyError, notListening } from './http-client.ts';
 import type { Config } from './settings.ts';
@@ -11,6 +12,11 @@ export interface GetOptions {
   readonly request: ReadonlyMap<string, string>;
   /** null: now. */
   readonly atMs: number | null;
+  /** Those wanted; none: all of them. */
+  readonly features: readonly string[];
+  readonly mode: 'strict' | 'partial';
+  /** null: what the service says. */
+  readonly deadlineMs: number | null;
   readonly json: boolean;
 }
 
@@ -26,8 +32,13 @@ interface FeatureReply {
   readonly features: Readonly<Record<string, unknown>>;
   readonly metadata?: {
     readonly at?: string;
-    readonly features?: Readonly<Record<string, { readonly status?: string }>>;
+    readonly features?: Readonly<Record<string, FeatureMetadata>>;
   };
+}
+
+interface FeatureMetadata {
+  readonly status?: string;
+  readonly age_ms?: number;
 }
 
 export async function get(config: Config, options: GetOptions): Promise<void> {
@@ -49,7 +60,8 @@ export async function get(config: Config, options: GetOptions): Promise<void> {
 
 const NO_TYPES: ReadonlyMap<string, ColumnType> = new Map();
 
-async function ask(client: HttpClient, { service, entities, request, atMs }: GetOptions): Promise<HttpReply> {
+async function ask(client: HttpClient, options: GetOptions): Promise<HttpReply> {
+  const { service, entities, request, atMs, features, mode, deadlineMs } = options;
   const types = request.size === 0 ? NO_TYPES : await requestTypes(client, service);
   const body = {
     entities: Object.fromEntries(entities),
@@ -57,9 +69,13 @@ async function ask(client: HttpClient, { service, entities, request, atMs }: Get
       [...request].map(([name, text]) => [name, requestValue(text, types.get(name))]),
     ),
     ...(atMs === null ? {} : { at: atMs }),
+    ...(features.length === 0 ? {} : { features }),
+    mode,
     metadata: true,
   };
-  return client.post(`/v1/services/${encodeURIComponent(service)}/features`, JSON.stringify(body));
+  const path = `/v1/services/${encodeURIComponent(service)}/features`;
+  const headers = deadlineMs === null ? {} : { 'x-deadline-ms': String(deadlineMs) };
+  return client.post(path, JSON.stringify(body), headers);
 }
 
 /** What the service's request data is declared as; nothing where the server does not say. */
@@ -89,8 +105,13 @@ function featureTable({ features, metadata }: FeatureReply): string {
     name,
     // Text too as JSON: it is shown with its control characters escaped.
     JSON.stringify(value),
-    metadata?.features?.[name]?.status ?? '',
+    statusOf(metadata?.features?.[name]),
   ]);
   const at = metadata?.at === undefined ? '' : `as of ${metadata.at}\n`;
   return at + textTable([['FEATURE', 'VALUE', 'STATUS'], ...rows]);
+}
+
+/** With the age of what is not of now. */
+function statusOf({ status = '', age_ms }: FeatureMetadata = {}): string {
+  return age_ms === undefined ? status : `${status} (${spellDuration(age_ms)})`;
 }

@@ -48,8 +48,8 @@ export class HttpClient {
   }
 
   /** @param json a body that is JSON text already */
-  post(path: string, json: string): Promise<HttpReply> {
-    return this.#request('POST', path, json);
+  post(path: string, json: string, headers: Readonly<Record<string, string>> = {}): Promise<HttpReply> {
+    return this.#request('POST', path, json, headers);
   }
 
   delete(path: string): Promise<HttpReply> {
@@ -61,12 +61,19 @@ export class HttpClient {
   }
 
   /** @throws NoReplyError */
-  async #request(method: 'GET' | 'POST' | 'DELETE', path: string, json?: string): Promise<HttpReply> {
+  async #request(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    json?: string,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<HttpReply> {
     try {
       const { statusCode, headers, body } = await this.#pool.request({
         method,
         path: this.#basePath + path,
-        ...(json === undefined ? {} : { body: json, headers: { 'content-type': 'application/json' } }),
+        ...(json === undefined
+          ? {}
+          : { body: json, headers: { ...more, 'content-type': 'application/json' } }),
       });
       const text = await body.text();
       const retryAfter = Number(headers['retry-after']);

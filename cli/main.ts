@@ -1,5 +1,6 @@
 /** The command line. `bin/millrace.js` calls `main`; every failure ends here, as a message and an exit code. */
 import { Command, Option } from 'commander';
+import { DEADLINE_MAX_MS } from '../engine/definitions/feature-service.ts';
 import { DEFAULT_GRACE_MS } from '../roles/view-binding.ts';
 import { CliError } from './cli-error.ts';
 import { loadConfig } from './config.ts';
@@ -7,6 +8,7 @@ import { addDlqCommand } from './dead-letters/dlq-command.ts';
 import { addGapsCommand } from './gaps/gaps-command.ts';
 import { packageVersion } from './package-root.ts';
 import {
+  collectName,
   collectPair,
   collectRate,
   DEFAULT_RATES,
@@ -157,6 +159,21 @@ export function buildProgram(): Command {
     .addOption(pairs('--entity <name=key>', 'key of an entity; once for each'))
     .addOption(pairs('--request <name=value>', 'request data; once for each'))
     .option('--at <time>', 'as-of time, ISO 8601 or ms; now by default', parseTimeMs)
+    .addOption(
+      new Option('--feature <name>', 'one of those wanted, once for each; all by default')
+        .argParser(collectName)
+        .default([], 'all'),
+    )
+    .addOption(
+      new Option('--mode <mode>', 'all features by the deadline, or those that can be had by then')
+        .choices(['strict', 'partial'])
+        .default('strict'),
+    )
+    .option(
+      '--deadline-ms <n>',
+      'time for the answer, 1 to 60000; what the service says by default',
+      wholeNumber(DEADLINE_MAX_MS),
+    )
     .option('--json', 'print the reply as it is', false)
     .action(async (service: string, options) => {
       const config = configOf(options);
@@ -166,6 +183,9 @@ export function buildProgram(): Command {
         entities: options.entity,
         request: options.request,
         atMs: options.at ?? null,
+        features: options.feature,
+        mode: options.mode,
+        deadlineMs: options.deadlineMs ?? null,
         json: options.json,
       });
     });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { requestValue } from './get.ts';
 import {
+  collectName,
   collectPair,
   collectRate,
   parseGraceMs,
@@ -19,6 +20,12 @@ describe('options of commands', () => {
     expect(() => collectPair('user=x', one)).toThrow(/twice/);
     expect(() => collectPair('=x', one)).toThrow(/NAME=VALUE/);
     expect(() => collectPair('x', one)).toThrow(/NAME=VALUE/);
+  });
+
+  it('collect names, each once', () => {
+    expect(collectName('b', collectName('a', []))).toEqual(['a', 'b']);
+    expect(() => collectName('a', ['a'])).toThrow(/twice/);
+    expect(() => collectName('', [])).toThrow(/a name/);
   });
 
   it('take a grace time of 10 s to 30 d', () => {

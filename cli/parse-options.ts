@@ -12,6 +12,13 @@ export function collectPair(text: string, earlier: ReadonlyMap<string, string>):
   return new Map([...earlier, [name, text.slice(at + 1)]]);
 }
 
+/** A name, collected over repetitions. */
+export function collectName(text: string, earlier: readonly string[]): readonly string[] {
+  if (text === '') throw new InvalidArgumentError('It must be a name.');
+  if (earlier.includes(text)) throw new InvalidArgumentError(`${text} is given twice.`);
+  return [...earlier, text];
+}
+
 /** ISO 8601 with a zone, or milliseconds since the epoch. */
 export function parseTimeMs(text: string): number {
   const timeMs = /^\d{1,15}$/.test(text) ? Number(text) : parseTimestampMs(text);

@@ -144,6 +144,7 @@ function serviceOf(service: CompiledService) {
       if (view === null) return onDemandOf(onDemand.get(name)!);
       return aggregateOf(view, view.features.find((feature) => feature.name === name)!);
     }),
+    ...lengths({ deadline: service.deadlineMs, stale_for: service.staleForMs }),
     ...descriptionOf(service.definition),
   };
 }

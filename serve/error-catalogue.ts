@@ -56,6 +56,18 @@ export const API_ERRORS = [
     meaning: 'A query parameter has a value that is not allowed.',
   },
   {
+    code: 'invalid_header',
+    status: 400,
+    retryable: false,
+    meaning: 'A header has a value that is not allowed; details: `header`.',
+  },
+  {
+    code: 'unknown_feature',
+    status: 400,
+    retryable: false,
+    meaning: '`features` names one that the service does not have; details: `expected`, those it has.',
+  },
+  {
     code: 'missing_entity',
     status: 400,
     retryable: false,
@@ -261,6 +273,13 @@ export const API_ERRORS = [
     meaning: 'The process does not ingest as it should; details: `reasons`.',
   },
   { code: 'shutting_down', status: 503, retryable: true, meaning: 'The process is stopping.' },
+  {
+    code: 'deadline_exceeded',
+    status: 504,
+    retryable: true,
+    meaning:
+      'There is no answer by the deadline. With `ingest`, details: `ingested`, `not_recorded` or `unknown`; recording the event again is safe where it has an id.',
+  },
 ] as const satisfies readonly ErrorEntry[];
 
 export type ApiErrorCode = (typeof API_ERRORS)[number]['code'];

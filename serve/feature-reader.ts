@@ -3,7 +3,8 @@
  *
  * Every feature has a slot; a question is answered slot by slot: the windows of each view from one read of its
  * state, then the on-demand features, inputs before users. All states of a slice of questions are read in one
- * call to the store.
+ * call to the store; for a partial answer in one for each of its shards, so that one that does not answer takes no
+ * features of others with it.
  */
 import { setImmediate as immediate } from 'node:timers/promises';
 import type { ColumnValue } from '../engine/aggregators/partial-aggregate.ts';
@@ -19,21 +20,35 @@ import { allocateRows, type RowBlock, setValue } from '../engine/tiles/row-block
 import type { TieLimit } from '../engine/tiles/state-reader.ts';
 import { type AskedEvent, WindowRead } from '../engine/windows/window-read.ts';
 import { shardOf } from '../ingest/view-writer.ts';
+import { DeadlineReads, ReadFailure } from './deadline-reads.ts';
 import { ApiError } from './error-catalogue.ts';
-import type { FeatureAnswer } from './feature-answer.ts';
+import { type FeatureAnswer, withoutValue } from './feature-answer.ts';
+import type { LastAnswers } from './last-answers.ts';
 import { missingTime } from './missing-time.ts';
 import { OnDemandStep } from './on-demand-plan.ts';
 
 /** A request, checked. */
 export interface FeatureQuestion {
-  /** Entity name → key; every entity of the service. */
+  /** Entity name → key; every entity that the reader's features are of. */
   readonly keys: ReadonlyMap<string, string>;
-  /** Request data by name; every column the service needs. */
+  /** Request data by name; every column that the reader's features need. */
   readonly request: Readonly<Record<string, ColumnValue>>;
   readonly atMs: number;
   /** The event asked about (C10). */
   readonly asked: { readonly source: string; readonly event: DecodedEvent } | null;
+  /** As of now, named neither as a time nor by an event: a last answer may stand in for one. @default false */
+  readonly ofNow?: boolean;
 }
+
+/** How long a reader may wait, and what it does then. */
+export interface ReadTerms {
+  /** Until when, on the clock of `performance.now()`; Infinity: as long as the store takes. */
+  readonly untilMs: number;
+  /** Answer what can be had; else all is refused where some cannot. */
+  readonly partial: boolean;
+}
+
+const UNHURRIED: ReadTerms = { untilMs: Number.POSITIVE_INFINITY, partial: false };
 
 /** Questions answered before others get a turn on the thread: some 5 ms. */
 const SLICE_QUESTIONS = 64;
@@ -63,6 +78,20 @@ interface Lacks {
 
 const NO_GAPS: readonly LogGap[] = [];
 
+/** Questions whose states are read together; by state: question after question, of each view after view. */
+interface Slice {
+  readonly questions: readonly FeatureQuestion[];
+  readonly requests: readonly ReadRequest[];
+  readonly askedOf: readonly AskedOfView[];
+  /** By view: whether it was catching up before the read, or after a part of it. */
+  readonly behind: boolean[];
+  /** By view. */
+  readonly gaps: (readonly LogGap[])[];
+  readonly seen: readonly (ShardMark | null)[];
+  /** By question, then by slot. */
+  readonly answers: FeatureAnswer[][];
+}
+
 export interface FeatureReaderOptions {
   readonly service: CompiledService;
   readonly store: Pick<TileStore, 'read'>;
@@ -82,6 +111,12 @@ export interface FeatureReaderOptions {
   readonly seenMark?: (view: CompiledView, shard: number) => ShardMark | null;
   /** A state could not be evaluated; its features have the status `error`. */
   readonly onEvaluationError: (view: CompiledView, error: unknown) => void;
+  /** What bounds reads that are given up; shared by the readers of a store. @default one of its own */
+  readonly reads?: DeadlineReads;
+  /** A partial answer was given without some states. @default nothing is done */
+  readonly onPartialRead?: (failure: ReadFailure) => void;
+  /** Last answers, and the name of this plan among those of its service. @default none are kept */
+  readonly last?: { readonly answers: LastAnswers; readonly plan: string };
 }
 
 export class FeatureReader {
@@ -92,11 +127,13 @@ export class FeatureReader {
   readonly #views: readonly ViewPlan[];
   readonly #onDemand: readonly { readonly slot: number; readonly step: OnDemandStep }[];
   readonly #slotCount: number;
+  readonly #reads: DeadlineReads;
 
   constructor(options: FeatureReaderOptions) {
     const { service } = options;
     this.service = service;
     this.#options = options;
+    this.#reads = options.reads ?? new DeadlineReads(options.store);
     let slotCount = 0;
     const ofView = new Map<FeatureView, Map<string, number>>();
     this.#views = service.views.map(({ view, features }) => {
@@ -122,14 +159,18 @@ export class FeatureReader {
   }
 
   /**
-   * Answers by slot; see `output`. One call to the store for up to 64 questions.
-   * @throws ApiError `store_unavailable`, and `event_not_usable` for a question's event (see `check`)
+   * Answers by slot; see `output`. One call to the store for up to 64 questions, or one for each of its shards.
+   * @throws ApiError `store_unavailable` and `deadline_exceeded` unless partial answers will do, and `event_not_usable`
+   *   for a question's event (see `check`)
    */
-  async read(questions: readonly FeatureQuestion[]): Promise<FeatureAnswer[][]> {
+  async read(
+    questions: readonly FeatureQuestion[],
+    terms: ReadTerms = UNHURRIED,
+  ): Promise<FeatureAnswer[][]> {
     const answers: FeatureAnswer[][] = [];
     for (let at = 0; at < questions.length; at += SLICE_QUESTIONS) {
       if (at > 0) await immediate();
-      answers.push(...(await this.#readSlice(questions.slice(at, at + SLICE_QUESTIONS))));
+      answers.push(...(await this.#readSlice(questions.slice(at, at + SLICE_QUESTIONS), terms)));
     }
     return answers;
   }
@@ -139,7 +180,23 @@ export class FeatureReader {
     for (const { view } of this.#views) askedOfView(view, question);
   }
 
-  async #readSlice(questions: readonly FeatureQuestion[]): Promise<FeatureAnswer[][]> {
+  async #readSlice(questions: readonly FeatureQuestion[], terms: ReadTerms): Promise<FeatureAnswer[][]> {
+    const slice = this.#sliceOf(questions);
+    const { requests, answers } = slice;
+    if (requests.length > 0) {
+      const groups = terms.partial ? byShard(requests) : null;
+      if (groups === null) await this.#readStates(slice, null, terms);
+      else await Promise.all(groups.map((indices) => this.#readStates(slice, indices, terms)));
+    }
+    questions.forEach((question, q) => {
+      for (const { slot, step } of this.#onDemand) {
+        answers[q]![slot] = step.answer(answers[q]!, question.request, question.atMs);
+      }
+    });
+    return answers;
+  }
+
+  #sliceOf(questions: readonly FeatureQuestion[]): Slice {
     const { shards, isCatchingUp, seenMark, namespaceOf = ({ namespace }) => namespace } = this.#options;
     const requests: ReadRequest[] = [];
     const askedOf: AskedOfView[] = [];
@@ -163,36 +220,62 @@ export class FeatureReader {
         if (seenMark !== undefined) seen.push(seenMark(view, shard));
       }
     }
-    let states: ReadState[] = [];
-    if (requests.length > 0) {
-      try {
-        states = await this.#options.store.read(requests);
-      } catch (error) {
-        throw new ApiError('store_unavailable', 'the tile store cannot be read', {}, { cause: error });
-      }
+    const answers = questions.map(() => new Array<FeatureAnswer>(this.#slotCount));
+    return { questions, requests, askedOf, behind, gaps, seen, answers };
+  }
+
+  /** Reads some of the states of a slice, `null`: all, and answers the views they are of. */
+  async #readStates(slice: Slice, indices: readonly number[] | null, terms: ReadTerms): Promise<void> {
+    const { requests, behind, gaps } = slice;
+    const own = indices === null ? requests : indices.map((i) => requests[i]!);
+    const states = await this.#reads.read(own, terms.untilMs);
+    if (states instanceof ReadFailure) {
+      if (!terms.partial) throw refusal(states);
+      this.#options.onPartialRead?.(states);
+      own.forEach((_, n) => {
+        this.#answerWithoutState(slice, indices?.[n] ?? n, states);
+      });
+      return;
     }
     // The bytes read are valid only until this function yields: from here on nothing is awaited.
     this.#views.forEach(({ view }, v) => {
-      behind[v] ||= isCatchingUp(view);
+      behind[v] ||= this.#options.isCatchingUp(view);
       const found = this.#gapsOf(view);
       if (found !== gaps[v]) gaps[v] = [...gaps[v]!, ...found];
     });
-    let next = 0;
-    return questions.map((question) => {
-      const answers = new Array<FeatureAnswer>(this.#slotCount);
-      this.#views.forEach((plan, v) => {
-        const state = states[next]!;
-        const lost = seenMark !== undefined && hasLostSince(seen[next]!, state.mark ?? null);
-        const catchingUp = behind[v]! || lost;
-        const lacks = { catchingUp, gaps: gaps[v]! };
-        this.#answerView(plan, question, requests[next]!, state, askedOf[next]!, lacks, answers);
-        next++;
-      });
-      for (const { slot, step } of this.#onDemand) {
-        answers[slot] = step.answer(answers, question.request, question.atMs);
-      }
-      return answers;
+    states.forEach((state, n) => {
+      this.#answerOfState(slice, indices?.[n] ?? n, state);
     });
+  }
+
+  #answerOfState(slice: Slice, i: number, state: ReadState): void {
+    const { questions, requests, askedOf, behind, gaps, seen, answers } = slice;
+    const v = i % this.#views.length;
+    const q = (i - v) / this.#views.length;
+    const plan = this.#views[v]!;
+    const lost = this.#options.seenMark !== undefined && hasLostSince(seen[i]!, state.mark ?? null);
+    const lacks = { catchingUp: behind[v]! || lost, gaps: gaps[v]! };
+    const own = answers[q]!;
+    this.#answerView(plan, questions[q]!, requests[i]!, state, askedOf[i]!, lacks, own);
+    const { last } = this.#options;
+    if (last === undefined || !questions[q]!.ofNow) return;
+    last.answers.keep(
+      lastName(last.plan, v, requests[i]!),
+      [...plan.slots.values()].map((slot) => own[slot]!),
+    );
+  }
+
+  #answerWithoutState({ questions, requests, answers }: Slice, i: number, { status }: ReadFailure): void {
+    const v = i % this.#views.length;
+    const q = (i - v) / this.#views.length;
+    const { last } = this.#options;
+    const known =
+      last === undefined || !questions[q]!.ofNow
+        ? null
+        : last.answers.of(lastName(last.plan, v, requests[i]!));
+    let n = 0;
+    for (const slot of this.#views[v]!.slots.values())
+      answers[q]![slot] = known?.[n++] ?? withoutValue(status);
   }
 
   #gapsOf(view: CompiledView): readonly LogGap[] {
@@ -224,10 +307,33 @@ export class FeatureReader {
       }
     } catch (error) {
       this.#options.onEvaluationError(view, error);
-      for (const slot of slots.values())
-        answers[slot] = { value: null, status: 'error', truncated: false, window: null };
+      for (const slot of slots.values()) answers[slot] = withoutValue('error');
     }
   }
+}
+
+function refusal({ status, cause }: ReadFailure): ApiError {
+  return status === 'timed_out'
+    ? new ApiError('deadline_exceeded', 'the tile store did not answer by the deadline')
+    : new ApiError('store_unavailable', 'the tile store cannot be read', {}, { cause });
+}
+
+/** Indices of the requests of each shard; null: they are all of one. */
+function byShard(requests: readonly ReadRequest[]): readonly (readonly number[])[] | null {
+  const first = requests[0]!.address.shard;
+  if (requests.every(({ address }) => address.shard === first)) return null;
+  const groups = new Map<number, number[]>();
+  requests.forEach(({ address: { shard } }, i) => {
+    const group = groups.get(shard);
+    if (group === undefined) groups.set(shard, [i]);
+    else group.push(i);
+  });
+  return [...groups.values()];
+}
+
+/** One for each plan of the service, view of the plan and key. */
+function lastName(plan: string, view: number, { address }: ReadRequest): string {
+  return `${plan} ${view} ${address.key}`;
 }
 
 /**

@@ -19,7 +19,38 @@ export interface FeatureRequest {
 }
 
 const ROW_FIELDS = ['entities', 'request', 'at', 'event'];
-const REQUEST_FIELDS = [...ROW_FIELDS, 'ingest', 'metadata'];
+/** What is said once for all rows of a batch. */
+const ANSWER_FIELDS = ['metadata', 'features', 'mode'];
+const REQUEST_FIELDS = [...ROW_FIELDS, 'ingest', ...ANSWER_FIELDS];
+const BATCH_FIELDS = ['rows', ...ANSWER_FIELDS];
+const MODES = ['strict', 'partial'] as const;
+
+/** `strict`: all features or an error; `partial`: what can be had by the deadline. */
+export type AnswerMode = (typeof MODES)[number];
+
+/** Fields of the body of a request for one answer. @throws ApiError */
+export function requestFields(body: unknown): ReadonlyMap<string, unknown> {
+  return fieldsOf(body, REQUEST_FIELDS, 'the body');
+}
+
+/** @throws ApiError */
+export function batchFields(body: unknown): ReadonlyMap<string, unknown> {
+  return fieldsOf(body, BATCH_FIELDS, 'the body');
+}
+
+/** @throws ApiError */
+export function readMode(value: unknown): AnswerMode {
+  if (value === undefined || value === null) return 'strict';
+  const mode = MODES.find((known) => known === value);
+  if (mode === undefined) {
+    throw new ApiError('invalid_body', `'mode' must be ${MODES.join(' or ')}`, {
+      field: 'mode',
+      expected: MODES,
+    });
+  }
+  return mode;
+}
+
 const EVENT_FIELDS = ['source', 'data'];
 
 /** Where no source is read, `at` may be this far ahead. */
@@ -28,7 +59,10 @@ const DEFAULT_MAX_FUTURE_MS = 600_000;
 const readTime = valueReader('timestamp', 'at', "'at'");
 
 export interface FeatureRequestParserOptions {
+  /** With all its features. */
   readonly service: CompiledService;
+  /** The service narrowed to the features asked for: what those do not need may be missing. @default the service */
+  readonly asked?: CompiledService;
   readonly push: EventPush;
   /** What `at` defaults to and is bounded by. */
   readonly clock: Clock;
@@ -38,31 +72,39 @@ export interface FeatureRequestParserOptions {
 
 export class FeatureRequestParser {
   readonly #options: FeatureRequestParserOptions;
-  readonly #entities: ReadonlySet<string>;
-  readonly #request: ReadonlyMap<string, { readonly nullable: boolean; readonly read: ValueReader }>;
+  /** By name, whether the features asked for need it. */
+  readonly #entities: ReadonlyMap<string, boolean>;
+  readonly #request: ReadonlyMap<
+    string,
+    { readonly needed: boolean; readonly nullable: boolean; readonly read: ValueReader }
+  >;
   readonly #asOfRetentionMs: number;
   readonly #maxFutureMs: number;
 
   constructor(options: FeatureRequestParserOptions) {
     this.#options = options;
-    const { service } = options;
-    this.#entities = new Set(service.entities.map(({ name }) => name));
+    const { service, asked = service } = options;
+    const needed = new Set(asked.entities.map(({ name }) => name));
+    this.#entities = new Map(service.entities.map(({ name }) => [name, needed.has(name)]));
     this.#request = new Map(
       Object.entries(service.request).map(([name, { type, nullable }]) => [
         name,
-        { nullable, read: valueReader(type, name, `request data '${name}'`) },
+        {
+          needed: Object.hasOwn(asked.request, name),
+          nullable,
+          read: valueReader(type, name, `request data '${name}'`),
+        },
       ]),
     );
-    this.#asOfRetentionMs = Math.min(...service.views.map(({ view }) => view.asOfRetentionMs));
+    this.#asOfRetentionMs = Math.min(...asked.views.map(({ view }) => view.asOfRetentionMs));
     this.#maxFutureMs = Math.max(
       service.views.length === 0 ? DEFAULT_MAX_FUTURE_MS : 0,
       ...service.views.map(({ view }) => view.source.maxFutureMs),
     );
   }
 
-  /** @throws ApiError */
-  parse(body: unknown): FeatureRequest {
-    const fields = fieldsOf(body, REQUEST_FIELDS, 'the body');
+  /** @param fields see `requestFields` @throws ApiError */
+  parse(fields: ReadonlyMap<string, unknown>): FeatureRequest {
     const ingest = readBoolean(fields.get('ingest'), 'ingest', false);
     if (ingest && (fields.get('event') ?? null) === null) {
       throw new ApiError('event_required', "'ingest' is true but there is no 'event' to record", {
@@ -85,7 +127,8 @@ export class FeatureRequestParser {
     const asked = this.#asked(fields.get('event'));
     const keys = this.#keys(fields.get('entities'), asked);
     const request = this.#requestData(fields.get('request'));
-    return { keys, request, atMs: this.#atMs(fields.get('at'), asked), asked };
+    const at = fields.get('at') ?? null;
+    return { keys, request, atMs: this.#atMs(at, asked), asked, ofNow: at === null && asked === null };
   }
 
   #asked(value: unknown): FeatureQuestion['asked'] {
@@ -121,13 +164,14 @@ export class FeatureRequestParser {
     for (const name of given.keys()) {
       if (!this.#entities.has(name)) {
         const message = `service '${this.#options.service.name}' has no entity ${quoteName(name)}`;
-        throw new ApiError('unknown_entity', message, { expected: [...this.#entities] });
+        throw new ApiError('unknown_entity', message, { expected: [...this.#entities.keys()] });
       }
     }
     const keys = new Map<string, string>();
-    for (const name of this.#entities) {
-      const key = readEntityKeyOf(name, given.get(name)) ?? this.#keyOfEvent(name, asked);
+    for (const [name, needed] of this.#entities) {
+      const key = readEntityKeyOf(name, given.get(name)) ?? (needed ? this.#keyOfEvent(name, asked) : null);
       if (key === null) {
+        if (!needed) continue;
         throw new ApiError('missing_entity', `the key of entity '${name}' is missing`, { entity: name });
       }
       keys.set(name, key);
@@ -157,9 +201,10 @@ export class FeatureRequestParser {
       }
     }
     const data: Record<string, ColumnValue> = Object.create(null);
-    for (const [name, { nullable, read }] of this.#request) {
+    for (const [name, { needed, nullable, read }] of this.#request) {
       const raw = given.get(name);
       if (raw === undefined || raw === null) {
+        if (!needed) continue;
         if (!nullable) {
           throw new ApiError('missing_request_data', `request data '${name}' is missing`, { column: name });
         }

@@ -13,6 +13,8 @@ interface FeatureMetadata {
   readonly status: FeatureStatus;
   /** Only where the value leaves something out for its size. */
   readonly truncated?: true;
+  /** Of a `stale` value: how old it is. */
+  readonly age_ms?: number;
   /** Events with after < event time ≤ until; after null: no old edge. Left out where there is no window. */
   readonly window?: WindowBounds;
   /** Of a series: each of its windows, oldest first. */
@@ -114,12 +116,13 @@ export function collectMetadata<Value>(
 }
 
 function metadataOf(
-  { truncated, window, windows, missing }: FeatureAnswer,
+  { truncated, window, windows, missing, ageMs }: FeatureAnswer,
   status: FeatureStatus,
 ): FeatureMetadata {
   return {
     status,
     ...(truncated ? { truncated } : {}),
+    ...(ageMs === undefined ? {} : { age_ms: ageMs }),
     ...(window === null ? {} : { window: boundsOf(window) }),
     ...(windows === undefined ? {} : { windows: windows.map(boundsOf) }),
     ...(missing === undefined

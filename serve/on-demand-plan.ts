@@ -2,11 +2,19 @@
 import type { ColumnType, ColumnValue, FeatureValue } from '../engine/aggregators/partial-aggregate.ts';
 import { isFailure, valueReader } from '../engine/definitions/column-value.ts';
 import type { OnDemandFeature } from '../engine/definitions/types.ts';
-import type { FeatureAnswer, FeatureStatus } from './feature-answer.ts';
+import { type FeatureAnswer, type FeatureStatus, withoutValue } from './feature-answer.ts';
 import { bothMissing, type MissingTime } from './missing-time.ts';
 
-/** Worst first: an on-demand feature is as good as the worst of its inputs. */
-const DEGRADED: readonly FeatureStatus[] = ['error', 'catching_up', 'coarse'];
+/** The worse the higher: an on-demand feature is as good as the worst of its inputs, which need not be empty. */
+const BADNESS: Readonly<Record<FeatureStatus, number>> = {
+  present: 0,
+  empty: 0,
+  coarse: 1,
+  catching_up: 2,
+  stale: 3,
+  timed_out: 4,
+  error: 5,
+};
 
 export class OnDemandStep {
   readonly name: string;
@@ -30,24 +38,31 @@ export class OnDemandStep {
     atMs: number,
   ): FeatureAnswer {
     let status: FeatureStatus = 'present';
-    for (const degraded of DEGRADED) {
-      if (this.#inputs.some(({ slot }) => answers[slot]!.status === degraded)) {
-        status = degraded;
-        break;
-      }
-    }
-    if (status === 'error') return { value: null, status, truncated: false, window: null };
     let missing: MissingTime | null = null;
-    for (const { slot } of this.#inputs) missing = bothMissing(missing, answers[slot]!.missing ?? null);
+    let ageMs: number | undefined;
+    for (const { slot } of this.#inputs) {
+      const input = answers[slot]!;
+      if (BADNESS[input.status] > BADNESS[status]) status = input.status;
+      missing = bothMissing(missing, input.missing ?? null);
+      if (input.ageMs !== undefined) ageMs = Math.max(ageMs ?? 0, input.ageMs);
+    }
+    if (status === 'error' || status === 'timed_out') return withoutValue(status);
     const features: Record<string, FeatureValue> = Object.create(null);
     for (const { name, slot } of this.#inputs) features[name] = answers[slot]!.value;
     const data: Record<string, ColumnValue> = Object.create(null);
     for (const name of this.#request) data[name] = request[name]!;
     try {
       const value = this.#check(this.#feature.compute({ features, request: data, atMs }));
-      return { value, status, truncated: false, window: null, ...(missing === null ? {} : { missing }) };
+      return {
+        value,
+        status,
+        truncated: false,
+        window: null,
+        ...(missing === null ? {} : { missing }),
+        ...(ageMs === undefined ? {} : { ageMs }),
+      };
     } catch {
-      return { value: null, status: 'error', truncated: false, window: null };
+      return withoutValue('error');
     }
   }
 }

@@ -1,5 +1,7 @@
 /** The description of the routes, for /openapi.json; nothing is checked with these schemas. */
+import { DEADLINE_MAX_MS } from '../engine/definitions/feature-service.ts';
 import { ROW_ERRORS } from '../engine/definitions/row-error.ts';
+import { DEADLINE_HEADER } from './deadline.ts';
 import { API_ERRORS } from './error-catalogue.ts';
 import { FEATURE_STATUSES } from './feature-answer.ts';
 import { REBUILD_STATES } from './rebuild-status.ts';
@@ -101,6 +103,7 @@ const FEATURES: Schema = object(
         type: 'object',
         additionalProperties: object({
           status: { type: 'string', enum: FEATURE_STATUSES },
+          age_ms: { type: 'integer', description: 'Of a `stale` value: how old it is.' },
           window: object({
             after: { type: ['string', 'null'], description: 'Exclusive; null: no old edge.' },
             until: { type: 'string', description: 'Inclusive.' },
@@ -112,10 +115,41 @@ const FEATURES: Schema = object(
         }),
       },
     }),
-    ingested: { type: 'string', enum: ['recorded', 'duplicate'], description: 'With `ingest` only.' },
+    ingested: {
+      type: 'string',
+      enum: ['recorded', 'duplicate', 'unknown'],
+      description: 'With `ingest` only; `unknown`: not known to be durable by the deadline.',
+    },
   },
   ['features'],
 );
+
+/** What a request says once, of one answer or of all rows. */
+const ANSWERING = {
+  features: {
+    type: 'array',
+    items: { type: 'string' },
+    minItems: 1,
+    uniqueItems: true,
+    description: 'Only these, and entities and request data only as they need them. Default: all.',
+  },
+  mode: {
+    type: 'string',
+    enum: ['strict', 'partial'],
+    default: 'strict',
+    description:
+      'strict: all features by the deadline, or 503 or 504; partial: 200 with those that can be had.',
+  },
+} as const;
+
+const DEADLINE: Schema = object({
+  [DEADLINE_HEADER]: {
+    type: 'integer',
+    minimum: 1,
+    maximum: DEADLINE_MAX_MS,
+    description: "Time for the answer from when the request arrives, ms. Default: the service's own.",
+  },
+});
 
 export function pushSchema(): Schema {
   return {
@@ -140,9 +174,15 @@ export function featuresSchema(): Schema {
   return {
     summary: 'Read the features of a service.',
     params: object({ service: { type: 'string' } }, ['service']),
+    headers: DEADLINE,
     body: object({
       ...QUESTION,
-      ingest: { type: 'boolean', default: false, description: 'Record the event before answering.' },
+      ...ANSWERING,
+      ingest: {
+        type: 'boolean',
+        default: false,
+        description: 'Record the event before answering, after everything else is done.',
+      },
       metadata: {
         type: 'boolean',
         default: false,
@@ -158,8 +198,13 @@ export function batchSchema(): Schema {
   return {
     summary: 'Read the features of a service for many rows.',
     params: object({ service: { type: 'string' } }, ['service']),
+    headers: DEADLINE,
     body: object(
-      { rows: { type: 'array', items: object(QUESTION) }, metadata: { type: 'boolean', default: false } },
+      {
+        rows: { type: 'array', items: object(QUESTION) },
+        ...ANSWERING,
+        metadata: { type: 'boolean', default: false },
+      },
       ['rows'],
     ),
     response: answers(object({ rows: { type: 'array', items: { anyOf: [FEATURES, ERROR] } } }, ['rows'])),

@@ -337,7 +337,8 @@ export class ReaderProcess {
   }
 
   #kindOf(view: CompiledView, { status, missing }: FeatureAnswer, wasBehind: boolean): Answer {
-    if (status === 'error') throw new Mismatch(`a feature of view ${view.name} has the status error`);
+    if (status === 'error' || status === 'stale' || status === 'timed_out')
+      throw new Mismatch(`a feature of view ${view.name} has the status ${status}`);
     if (status !== 'catching_up') return status;
     if (missing !== undefined) return 'catching up: records are missing for good';
     if (this.#positions.isBlind) return 'catching up: log or store not seen for too long';

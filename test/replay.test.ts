@@ -130,6 +130,25 @@ describe('millrace get', () => {
     expect(earlier.stdout).toMatch(/^clicks_30d +8 +present$/m);
   });
 
+  it('asks for some features, in a mode, by a deadline', async () => {
+    const server = await start();
+    const ask = ['get', 'counters', '--url', server.url, '--entity', 'key=k', '--json'];
+    const some = await millrace([
+      ...ask,
+      '--feature',
+      'clicks_30d',
+      '--mode',
+      'partial',
+      '--deadline-ms',
+      '60000',
+    ]);
+    expect(Object.keys(JSON.parse(some.stdout).features)).toEqual(['clicks_30d']);
+    const unknown = await millrace([...ask, '--feature', 'nothing']);
+    expect(unknown.stderr).toMatch(/'nothing'.*unknown_feature.*clicks_30d/s);
+    expect((await millrace([...ask, '--mode', 'lenient'])).stderr).toContain('strict, partial');
+    expect((await millrace([...ask, '--deadline-ms', '60001'])).stderr).toContain('from 1 to 60000');
+  });
+
   it('sends request data as its declared type', async () => {
     const server = await start();
     const ask = ['get', 'bonus', '--url', server.url, '--entity', 'key=k'];

@@ -1,12 +1,15 @@
+import { formatDuration } from '../windows/duration.ts';
 import { checkInput } from './check-on-demand.ts';
-import { checkCommon, checkName, isColumn, placeName } from './check-parts.ts';
+import { checkCommon, checkDuration, checkName, isColumn, placeName } from './check-parts.ts';
 import type { Report } from './definition-error.ts';
+import { DEADLINE_MAX_MS } from './feature-service.ts';
 import { isObject, kindOf, type Loose } from './loose.ts';
 import type { Column } from './types.ts';
 
 export function checkService(service: Loose, report: Report): void {
   checkName(service.name, 'service name', report);
   checkCommon(service, report);
+  checkTimes(service, report);
   if (!Array.isArray(service.features)) {
     report('features must be a list of views, features and on-demand features');
     return;
@@ -21,6 +24,18 @@ export function checkService(service: Loose, report: Report): void {
     }
   }
   checkRequestColumns(service.features, report);
+}
+
+function checkTimes({ deadlineMs, staleForMs }: Loose, report: Report): void {
+  if (
+    deadlineMs !== undefined &&
+    checkDuration(deadlineMs, 'deadline', 1, report) &&
+    (deadlineMs as number) > DEADLINE_MAX_MS
+  ) {
+    const given = formatDuration(deadlineMs as number);
+    report(`deadline is ${given}: at most ${formatDuration(DEADLINE_MAX_MS)} is possible`);
+  }
+  if (staleForMs !== undefined) checkDuration(staleForMs, 'staleFor', 0, report);
 }
 
 function outputNames(item: unknown): string[] {

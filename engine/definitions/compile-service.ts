@@ -1,7 +1,8 @@
 /** A checked feature service → its read plan. */
 
+import { parseDurationMs } from '../windows/duration.ts';
 import type { CompiledService, CompiledView } from './compiled.ts';
-import { referencesOf } from './feature-service.ts';
+import { DEFAULT_DEADLINE, referencesOf } from './feature-service.ts';
 import type {
   Column,
   Entity,
@@ -37,11 +38,7 @@ export function compileService(
     for (const [name, column] of Object.entries(item.request)) request[name] = column;
   };
 
-  // Plain JavaScript may name a whole view, which `featureService` would have expanded.
-  const items = (service.features as readonly (FeatureView | FeatureReference | OnDemandFeature)[]).flatMap(
-    (item) => (item.kind === 'feature_view' ? referencesOf(item) : [item]),
-  );
-  const output = items.map((item) => {
+  const output = itemsOf(service).map((item) => {
     need(item);
     return Object.freeze(
       item.kind === 'feature_reference'
@@ -59,5 +56,25 @@ export function compileService(
     ),
     onDemand: [...onDemand],
     output,
+    deadlineMs: service.deadlineMs ?? parseDurationMs(DEFAULT_DEADLINE),
+    staleForMs: service.staleForMs ?? 0,
   });
+}
+
+/**
+ * The service with these of its features only, in its own order, and with what they need: views and features of views,
+ * on-demand features, entities and request data.
+ */
+export function narrowService(service: CompiledService, names: ReadonlySet<string>): CompiledService {
+  const { definition } = service;
+  const views = new Map(service.views.map(({ view }) => [view.definition, view]));
+  const features = itemsOf(definition).filter(({ name }) => names.has(name));
+  return compileService({ ...definition, features }, views);
+}
+
+/** Plain JavaScript may name a whole view, which `featureService` would have expanded. */
+function itemsOf({ features }: FeatureService): (FeatureReference | OnDemandFeature)[] {
+  return (features as readonly (FeatureView | FeatureReference | OnDemandFeature)[]).flatMap((item) =>
+    item.kind === 'feature_view' ? referencesOf(item) : [item],
+  );
 }

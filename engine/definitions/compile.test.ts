@@ -679,6 +679,33 @@ describe('definitions that were not made by the builders', () => {
   });
 });
 
+describe('times of a service', () => {
+  const timed = (times: object): object => plain(service([spend]), times);
+
+  it('have their defaults where they are left out', () => {
+    const { deadlineMs, staleForMs } = compileRepo([service([spend])]).services.get('decision')!;
+    expect([deadlineMs, staleForMs]).toEqual([2_000, 0]);
+  });
+
+  it('are durations', () => {
+    const given = featureService({ name: 'decision', features: [spend], deadline: '50ms', staleFor: '5m' });
+    const { deadlineMs, staleForMs } = compileRepo([given]).services.get('decision')!;
+    expect([deadlineMs, staleForMs]).toEqual([50, 300_000]);
+  });
+
+  it.each([
+    [{ deadlineMs: 0 }, /^service decision: deadline is 0ms: it must be at least 1ms/],
+    [{ deadlineMs: 60_001 }, /deadline is 60001ms: at most 1m is possible$/],
+    [{ deadlineMs: 1.5 }, /deadline must be a whole number of milliseconds/],
+    [{ deadlineMs: 'soon' }, /deadline: 'soon' is not a duration/],
+    [{ deadlineMs: null }, /deadline must be a number of milliseconds/],
+    [{ staleForMs: -1 }, /staleFor is -1ms: it must be at least 0ms/],
+    [{ staleForMs: Number.NaN }, /staleFor must be a number of milliseconds/],
+  ])('%o are refused', (times, expected) => {
+    expectProblem(timed(times), expected);
+  });
+});
+
 describe('a compiled view', () => {
   const view = featureView({
     name: 'many',

@@ -116,6 +116,10 @@ export interface CompiledService {
     readonly kind: 'aggregate' | 'on_demand';
     readonly view: CompiledView | null;
   }[];
+  /** Of a question that names none, ms. */
+  readonly deadlineMs: number;
+  /** How old a value may be that is answered where the store cannot be read, ms; 0: none is. */
+  readonly staleForMs: number;
 }
 
 export interface CompiledRepo {

@@ -499,6 +499,9 @@ count().since('fortnight');
 
 // --- Services -------------------------------------------------------------------------------------------
 featureService({ name: 's', features: [values, projecting.feature.total, ratio] });
+featureService({ name: 's', features: [values], deadline: '50ms', staleFor: 300_000 });
+// @ts-expect-error: a number and a unit
+featureService({ name: 's', features: [values], deadline: 'soon' });
 // @ts-expect-error a source is no feature
 featureService({ name: 's', features: [source] });
 // @ts-expect-error a name is no feature

@@ -167,6 +167,10 @@ export interface FeatureService extends Described, Built {
   readonly name: string;
   /** In the order of the response. A whole view stands for all its features. */
   readonly features: readonly (FeatureReference | OnDemandFeature)[];
+  /** Left out: `DEFAULT_DEADLINE`. */
+  readonly deadlineMs?: number;
+  /** Left out: never. */
+  readonly staleForMs?: number;
 }
 
 export type Definition = StreamSource | Entity | FeatureView | OnDemandFeature | FeatureService;

@@ -47,7 +47,10 @@ describe('GET /v1/catalog', () => {
       window: { kind: 'lifetime', size_ms: null },
     });
     const decision = named(body.services, 'decision');
-    expect(decision).toMatchObject({ entities: ['card', 'shop'] });
+    expect(decision).toMatchObject({
+      entities: ['card', 'shop'],
+      ...{ deadline: '2s', deadline_ms: 2_000, stale_for: '0ms', stale_for_ms: 0 },
+    });
     expect(decision.features.map(({ name }: { name: string }) => name)).toEqual([
       'amount_ratio',
       'after_moody',

@@ -1,9 +1,9 @@
 /** `POST /v1/services/{service}/features` and `…/features/batch` */
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { CompiledService } from '../../engine/definitions/compiled.ts';
 import type { RouteContext } from '../app.ts';
 import { type AnsweredRow, arrowStream } from '../arrow-stream.ts';
-import { fieldsOf, readArray, readBoolean } from '../body-fields.ts';
+import { readArray, readBoolean } from '../body-fields.ts';
 import {
   ARROW_STREAM_TYPE,
   BATCH_TYPES,
@@ -12,26 +12,37 @@ import {
   JSON_TYPE,
   negotiateType,
 } from '../content-types.ts';
-import { ApiError, quoteName } from '../error-catalogue.ts';
+import { DEADLINE_HEADER, LATE, readDeadlineMs, settledBy, waitingEndsMs } from '../deadline.ts';
+import { DeadlineReads } from '../deadline-reads.ts';
+import { ApiError, type ApiErrorCode, quoteName } from '../error-catalogue.ts';
 import type { FeatureStatus } from '../feature-answer.ts';
-import { type FeatureQuestion, FeatureReader } from '../feature-reader.ts';
-import { FeatureRequestParser } from '../feature-request.ts';
+import { type FeatureQuestion, FeatureReader, type ReadTerms } from '../feature-reader.ts';
+import { batchFields, FeatureRequestParser, readMode, requestFields } from '../feature-request.ts';
 import { featureResponse, openFeatureJson } from '../feature-response.ts';
 import { toServable } from '../json-value.ts';
+import { LastAnswers } from '../last-answers.ts';
 import { encodeMessagePack } from '../message-pack.ts';
 import { batchSchema, featuresSchema } from '../openapi.ts';
 import { readQuery } from '../query.ts';
+import { ServicePlans } from '../service-plans.ts';
+
+interface Plan {
+  readonly reader: FeatureReader;
+  readonly parser: FeatureRequestParser;
+}
 
 interface Served {
   readonly service: CompiledService;
-  readonly reader: FeatureReader;
-  readonly parser: FeatureRequestParser;
+  readonly plans: ServicePlans<Plan>;
+  /** See `CompiledService`. */
+  readonly deadlineMs: number;
   readonly count: (statuses: ReadonlyMap<FeatureStatus, number>) => void;
 }
 
 export function registerFeatures(routes: FastifyInstance, context: RouteContext): void {
+  const reads = new DeadlineReads(context.store);
   const served = new Map(
-    [...context.repo.services].map(([name, service]) => [name, serve(service, context)]),
+    [...context.repo.services].map(([name, service]) => [name, serve(service, context, reads)]),
   );
 
   const serviceOf = (name: string): Served => {
@@ -45,25 +56,30 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
     { schema: featuresSchema() },
     async (request, reply) => {
       readQuery(request.query, {});
-      const { reader, parser, count } = serviceOf(request.params.service);
+      const { plans, deadlineMs, count } = serviceOf(request.params.service);
       const type = negotiateType(request, FEATURES_TYPES);
       context.onRead?.();
-      const { question, ingest, metadata } = parser.parse(request.body);
-      const [answers] = await reader.read([question]);
+      const fields = requestFields(request.body);
+      const { reader, parser } = plans.of(fields.get('features'));
+      const terms = termsOf(request, reply, fields, deadlineMs);
+      const { question, ingest, metadata } = parser.parse(fields);
+      const [answers] = await reader.read([question], terms).catch((error: unknown) => {
+        throw ingest ? notRecorded(error) : error;
+      });
       const statuses = new Map<FeatureStatus, number>();
       const args = { output: reader.output, answers: answers!, atMs: question.atMs, metadata, statuses };
       if (type === JSON_TYPE) {
         const text = openFeatureJson(args);
+        const ingested = ingest ? await record(question, context, terms) : null;
         count(statuses);
         reply.header('content-type', JSON_HEADER);
-        return ingest ? `${text},"ingested":"${await record(question, context)}"}` : `${text}}`;
+        return ingested === null ? `${text}}` : `${text},"ingested":"${ingested}"}`;
       }
       const response = featureResponse({ ...args, encode: toServable });
+      const ingested = ingest ? await record(question, context, terms) : null;
       count(statuses);
       reply.header('content-type', type);
-      return encodeMessagePack(
-        ingest ? { ...response, ingested: await record(question, context) } : response,
-      );
+      return encodeMessagePack(ingested === null ? response : { ...response, ingested });
     },
   );
 
@@ -72,11 +88,13 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
     { schema: batchSchema() },
     async (request, reply) => {
       readQuery(request.query, {});
-      const { service, reader, parser, count } = serviceOf(request.params.service);
+      const { service, plans, deadlineMs, count } = serviceOf(request.params.service);
       const type = negotiateType(request, BATCH_TYPES);
       context.onRead?.();
-      const fields = fieldsOf(request.body, ['rows', 'metadata'], 'the body');
+      const fields = batchFields(request.body);
       const rows = readArray(fields.get('rows'), 'rows');
+      const { reader, parser } = plans.of(fields.get('features'));
+      const terms = termsOf(request, reply, fields, deadlineMs);
       const metadata = readBoolean(fields.get('metadata'), 'metadata', false);
       const { limits } = context;
       if (rows.length > limits.rows) {
@@ -92,7 +110,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
         }),
       );
       const questions = parsed.filter((row): row is FeatureQuestion => !(row instanceof ApiError));
-      const answers = await reader.read(questions);
+      const answers = await reader.read(questions, terms);
       const statuses = new Map<FeatureStatus, number>();
       let next = 0;
       const answered = parsed.map((row): AnsweredRow | ApiError =>
@@ -124,26 +142,38 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
   );
 }
 
-function serve(service: CompiledService, context: RouteContext): Served {
+function serve(service: CompiledService, context: RouteContext, reads: DeadlineReads): Served {
   const { store, shards, push, clock, wallClock, isCatchingUp, namespaceOf, seenMark } = context;
   const { gaps, metrics, logger } = context;
-  return {
-    service,
+  const { staleForMs } = service;
+  const last = staleForMs === 0 ? null : new LastAnswers({ maxAgeMs: staleForMs, clock: wallClock });
+  const planOf = (asked: CompiledService, name: string): Plan => ({
     reader: new FeatureReader({
-      service,
+      service: asked,
       store,
+      reads,
       shards,
       isCatchingUp,
       gapsOf: (view) => gaps.of(view),
       ...(namespaceOf === undefined ? {} : { namespaceOf }),
       ...(seenMark === undefined ? {} : { seenMark }),
+      ...(last === null ? {} : { last: { answers: last, plan: name } }),
+      onPartialRead: ({ status, cause }) => {
+        const reason = cause instanceof Error ? cause.message : null;
+        logger?.warn({ service: service.name, status, reason }, 'features were answered without some states');
+      },
       onEvaluationError: (view, error) => {
         metrics.count('millrace_feature_evaluation_errors_total', { view: view.name });
         const reason = error instanceof Error ? error.message : 'not an Error';
         logger?.error({ view: view.name, reason }, 'a state could not be evaluated');
       },
     }),
-    parser: new FeatureRequestParser({ service, push, clock, wallClock }),
+    parser: new FeatureRequestParser({ service, asked, push, clock, wallClock }),
+  });
+  return {
+    service,
+    plans: new ServicePlans(service, planOf),
+    deadlineMs: service.deadlineMs,
     count: (statuses) => {
       for (const [status, n] of statuses) {
         metrics.count('millrace_feature_values_total', { service: service.name, status }, n);
@@ -152,8 +182,60 @@ function serve(service: CompiledService, context: RouteContext): Served {
   };
 }
 
-/** Records the event of a question, decoded already; a later push of the same id is then a duplicate. */
-async function record(question: FeatureQuestion, context: RouteContext): Promise<'recorded' | 'duplicate'> {
+/** @throws ApiError */
+function termsOf(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  fields: ReadonlyMap<string, unknown>,
+  whenMissingMs: number,
+): ReadTerms {
+  const deadlineMs = readDeadlineMs(request.headers[DEADLINE_HEADER], whenMissingMs);
+  return {
+    untilMs: waitingEndsMs(deadlineMs, reply.elapsedTime),
+    partial: readMode(fields.get('mode')) === 'partial',
+  };
+}
+
+/** What the store did not answer in time: the caller is told that the event was not recorded either. */
+const UNANSWERED: readonly ApiErrorCode[] = ['deadline_exceeded', 'store_unavailable'];
+
+function notRecorded(error: unknown): unknown {
+  if (!(error instanceof ApiError) || !UNANSWERED.includes(error.code)) return error;
+  const { code, message, cause } = error;
+  return new ApiError(code, message, { ingested: 'not_recorded' }, { cause });
+}
+
+/**
+ * Records the event of a question, whose answer is made. A strict caller is told in an error that it may not be durable
+ * by the deadline, and it is not begun with after it. For a partial answer it is: the event has happened, and does not
+ * depend on what the store could say.
+ *
+ * @returns `unknown`: it is being recorded still
+ * @throws ApiError, PushError
+ */
+async function record(
+  question: FeatureQuestion,
+  context: RouteContext,
+  { untilMs, partial }: ReadTerms,
+): Promise<'recorded' | 'duplicate' | 'unknown'> {
+  if (!partial && performance.now() >= untilMs) {
+    throw new ApiError('deadline_exceeded', 'the deadline has passed before the event was recorded', {
+      ingested: 'not_recorded',
+    });
+  }
+  const ingested = await settledBy(recordEvent(question, context), untilMs);
+  if (ingested !== LATE) return ingested;
+  if (partial) return 'unknown';
+  throw new ApiError('deadline_exceeded', 'the event is not known to be durable by the deadline', {
+    ingested: 'unknown',
+  });
+}
+
+/** Decoded already; a later push of the same id is then a duplicate. */
+async function recordEvent(
+  question: FeatureQuestion,
+  context: RouteContext,
+): Promise<'recorded' | 'duplicate'> {
   const { source, event } = question.asked!;
   const { accepted, duplicates, rejected } = await context.push.gateway(source)!.pushDecoded(1, () => event);
   const outcome = accepted === 1 ? 'accepted' : duplicates === 1 ? 'duplicate' : 'rejected';
