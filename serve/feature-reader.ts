@@ -23,6 +23,7 @@ import { ApiError } from './error-catalogue.ts';
 import type { FeatureAnswer } from './feature-answer.ts';
 import { missingTime } from './missing-time.ts';
 import { OnDemandStep } from './on-demand-plan.ts';
+import { NOT_TIMED, type StageListener } from './stage-timings.ts';
 
 /** A request, checked. */
 export interface FeatureQuestion {
@@ -82,6 +83,8 @@ export interface FeatureReaderOptions {
   readonly seenMark?: (view: CompiledView, shard: number) => ShardMark | null;
   /** A state could not be evaluated; its features have the status `error`. */
   readonly onEvaluationError: (view: CompiledView, error: unknown) => void;
+  /** Told of every slice's stages. @default nobody */
+  readonly stages?: StageListener;
 }
 
 export class FeatureReader {
@@ -141,6 +144,8 @@ export class FeatureReader {
 
   async #readSlice(questions: readonly FeatureQuestion[]): Promise<FeatureAnswer[][]> {
     const { shards, isCatchingUp, seenMark, namespaceOf = ({ namespace }) => namespace } = this.#options;
+    const { stages = NOT_TIMED } = this.#options;
+    const startedMs = performance.now();
     const requests: ReadRequest[] = [];
     const askedOf: AskedOfView[] = [];
     // Before the read: what is learned of the log meanwhile says nothing of what was read.
@@ -163,12 +168,16 @@ export class FeatureReader {
         if (seenMark !== undefined) seen.push(seenMark(view, shard));
       }
     }
+    const plannedMs = performance.now();
+    stages.done('plan', startedMs, plannedMs);
     let states: ReadState[] = [];
     if (requests.length > 0) {
       try {
         states = await this.#options.store.read(requests);
       } catch (error) {
         throw new ApiError('store_unavailable', 'the tile store cannot be read', {}, { cause: error });
+      } finally {
+        stages.done('store', plannedMs, performance.now());
       }
     }
     // The bytes read are valid only until this function yields: from here on nothing is awaited.
@@ -177,8 +186,9 @@ export class FeatureReader {
       const found = this.#gapsOf(view);
       if (found !== gaps[v]) gaps[v] = [...gaps[v]!, ...found];
     });
+    const mergingMs = performance.now();
     let next = 0;
-    return questions.map((question) => {
+    const all = questions.map((question) => {
       const answers = new Array<FeatureAnswer>(this.#slotCount);
       this.#views.forEach((plan, v) => {
         const state = states[next]!;
@@ -188,11 +198,19 @@ export class FeatureReader {
         this.#answerView(plan, question, requests[next]!, state, askedOf[next]!, lacks, answers);
         next++;
       });
+      return answers;
+    });
+    const mergedMs = performance.now();
+    stages.done('merge', mergingMs, mergedMs);
+    if (this.#onDemand.length === 0) return all;
+    questions.forEach((question, q) => {
+      const answers = all[q]!;
       for (const { slot, step } of this.#onDemand) {
         answers[slot] = step.answer(answers, question.request, question.atMs);
       }
-      return answers;
     });
+    stages.done('on_demand', mergedMs, performance.now());
+    return all;
   }
 
   #gapsOf(view: CompiledView): readonly LogGap[] {

@@ -1,5 +1,5 @@
 /** `POST /v1/services/{service}/features` and `…/features/batch` */
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { CompiledService } from '../../engine/definitions/compiled.ts';
 import type { RouteContext } from '../app.ts';
 import { fieldsOf, readArray, readBoolean } from '../body-fields.ts';
@@ -10,11 +10,13 @@ import { FeatureRequestParser } from '../feature-request.ts';
 import { featureResponse } from '../feature-response.ts';
 import { batchSchema, featuresSchema } from '../openapi.ts';
 import { readQuery } from '../query.ts';
+import { StageTimings } from '../stage-timings.ts';
 
 interface Served {
   readonly reader: FeatureReader;
   readonly parser: FeatureRequestParser;
   readonly count: (statuses: ReadonlyMap<FeatureStatus, number>) => void;
+  readonly timings: StageTimings;
 }
 
 export function registerFeatures(routes: FastifyInstance, context: RouteContext): void {
@@ -28,15 +30,28 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
     return found;
   };
 
+  /** Names that are no service's are not counted: they would be labels without bound. */
+  const timed =
+    (kind: 'single' | 'batch') =>
+    (
+      { params }: { readonly params: unknown },
+      { statusCode, elapsedTime }: FastifyReply,
+      done: () => void,
+    ): void => {
+      served.get((params as { service: string }).service)?.timings.answered(kind, statusCode, elapsedTime);
+      done();
+    };
+
   routes.post<{ Params: { service: string } }>(
     '/v1/services/:service/features',
-    { schema: featuresSchema() },
-    async (request) => {
+    { schema: featuresSchema(), onResponse: timed('single') },
+    async (request, reply) => {
       readQuery(request.query, {});
-      const { reader, parser, count } = serviceOf(request.params.service);
+      const { reader, parser, count, timings } = serviceOf(request.params.service);
       context.onRead?.();
       const { question, ingest, metadata } = parser.parse(request.body);
       const [answers] = await reader.read([question]);
+      const buildingMs = performance.now();
       const statuses = new Map<FeatureStatus, number>();
       const response = featureResponse({
         output: reader.output,
@@ -46,16 +61,18 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
         statuses,
       });
       count(statuses);
-      return ingest ? { ...response, ingested: await record(question, context) } : response;
+      const builtInMs = performance.now() - buildingMs;
+      const body = ingest ? { ...response, ingested: await record(question, context) } : response;
+      return answer(reply, body, timings, performance.now() - builtInMs);
     },
   );
 
   routes.post<{ Params: { service: string } }>(
     '/v1/services/:service/features/batch',
-    { schema: batchSchema() },
-    async (request) => {
+    { schema: batchSchema(), onResponse: timed('batch') },
+    async (request, reply) => {
       readQuery(request.query, {});
-      const { reader, parser, count } = serviceOf(request.params.service);
+      const { reader, parser, count, timings } = serviceOf(request.params.service);
       context.onRead?.();
       const fields = fieldsOf(request.body, ['rows', 'metadata'], 'the body');
       const rows = readArray(fields.get('rows'), 'rows');
@@ -75,6 +92,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
       );
       const questions = parsed.filter((row): row is FeatureQuestion => !(row instanceof ApiError));
       const answers = await reader.read(questions);
+      const buildingMs = performance.now();
       const statuses = new Map<FeatureStatus, number>();
       let next = 0;
       const body = parsed.map((row) => {
@@ -83,7 +101,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
         return featureResponse({ output: reader.output, answers: own, atMs: row.atMs, metadata, statuses });
       });
       count(statuses);
-      return { rows: body };
+      return answer(reply, { rows: body }, timings, buildingMs);
     },
   );
 }
@@ -91,12 +109,15 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
 function serve(service: CompiledService, context: RouteContext): Served {
   const { store, shards, push, clock, wallClock, isCatchingUp, namespaceOf, seenMark } = context;
   const { gaps, metrics, logger } = context;
+  const timings = new StageTimings(service.name, metrics);
   return {
+    timings,
     reader: new FeatureReader({
       service,
       store,
       shards,
       isCatchingUp,
+      stages: timings,
       gapsOf: (view) => gaps.of(view),
       ...(namespaceOf === undefined ? {} : { namespaceOf }),
       ...(seenMark === undefined ? {} : { seenMark }),
@@ -113,6 +134,18 @@ function serve(service: CompiledService, context: RouteContext): Served {
       }
     },
   };
+}
+
+/** As fastify would, but for the time that it takes. */
+function answer(
+  reply: FastifyReply,
+  body: object,
+  timings: StageTimings,
+  serialisingMs: number,
+): FastifyReply {
+  const text = JSON.stringify(body);
+  timings.done('serialise', serialisingMs, performance.now());
+  return reply.type('application/json; charset=utf-8').send(text);
 }
 
 /** Records the event of a question, decoded already; a later push of the same id is then a duplicate. */
