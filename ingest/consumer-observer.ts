@@ -37,14 +37,13 @@ export interface ConsumerObserver {
   /**
    * Watermarks were (re-)read; `nextOffset` is where the consumer goes on.
    * @param missing what each view lacks of the partition for good
-   * @param historyTo records below it were applied before by one of the views, or, where none has applied any, were in
-   * the log already
+   * @param appliedTo the furthest that one of the views had come before; null: none has applied a record yet
    */
   positioned(
     partition: number,
     nextOffset: number,
     missing: ReadonlyMap<CompiledView, readonly LogGap[]>,
-    historyTo: number,
+    appliedTo: number | null,
   ): void;
   /**
    * Records between a watermark and the start of the log are gone. Said before the watermarks pass them, so that a crash

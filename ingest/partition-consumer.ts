@@ -187,8 +187,7 @@ export class PartitionConsumer {
     }
     if (!(await this.#passMissing(cursors, ends))) return this.#open();
     const nextOffset = lowestOffset(cursors);
-    const historyTo = appliedTo ?? endOffset;
-    this.#observer.positioned(this.partition, nextOffset, missingOf(cursors), historyTo);
+    this.#observer.positioned(this.partition, nextOffset, missingOf(cursors), appliedTo);
     return cursors;
   }
 

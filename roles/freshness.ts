@@ -3,8 +3,8 @@
  * is applied.
  *
  * Each event counts once, when one of the views that are read has it for the first time. So what a rebuild applies again,
- * a view that was added, or a store that fell back, does not count; nor do the records that were there before the first
- * start of all. What was not applied during an outage does: somebody has waited for it. (One hole: where the only view of a
+ * a view that was added, or a store that fell back, does not count; nor do records that were there before anybody applied
+ * any. What was not applied during an outage does: somebody has waited for it. (One hole: where the only view of a
  * source is added to a full log, and the process ends while it fills, what is left to fill counts after the restart.)
  */
 import type { Clock } from '../engine/clock.ts';
@@ -20,8 +20,11 @@ export class Freshness {
   readonly #metrics: Metrics;
   readonly #sinceAppend: HistogramSeries;
   readonly #sinceEvent: HistogramSeries;
-  /** Records below it have been counted, or never will be. */
-  #countedTo = 0;
+  readonly #openedMs: number;
+  /** Records below it have been counted, or never will be; null: it is not known yet. */
+  #countedTo: number | null = null;
+  /** Records appended before it, processing time, are of the first fill. */
+  #fromMs = Number.NEGATIVE_INFINITY;
 
   constructor(args: {
     readonly source: string;
@@ -39,23 +42,27 @@ export class Freshness {
     this.#clock = clock;
     this.#wallClock = wallClock;
     this.#metrics = metrics;
+    this.#openedMs = wallClock.nowMs();
     this.#sinceAppend = metrics.histogram('millrace_append_to_applied_seconds', { source });
     this.#sinceEvent = metrics.histogram('millrace_event_to_applied_seconds', { source });
   }
 
-  /** Records below it are nothing new. */
-  skipTo(offset: number): void {
-    this.#countedTo = Math.max(this.#countedTo, offset);
+  /** @param appliedTo the furthest position among the views that go on now; null: none of them has applied a record */
+  positioned(appliedTo: number | null): void {
+    if (appliedTo === null && this.#countedTo === null) this.#fromMs = this.#openedMs;
+    this.#countedTo = Math.max(this.#countedTo ?? 0, appliedTo ?? 0);
   }
 
   /** @param nextOffset behind the last record applied */
   applied(events: readonly EventTimes[], nextOffset: number): void {
-    if (nextOffset <= this.#countedTo) return;
+    const countedTo = this.#countedTo ?? 0;
+    if (nextOffset <= countedTo) return;
     const wallMs = this.#wallClock.nowMs();
     const nowMs = this.#clock.nowMs();
     let late = 0;
     for (const { offset, appendedMs, eventTimeMs, isCopy } of events) {
-      if (offset < this.#countedTo || isCopy) continue;
+      if (offset < countedTo || isCopy) continue;
+      if (appendedMs > 0 && appendedMs < this.#fromMs) continue;
       // Clocks of producers, brokers and this machine differ by some ms: nothing is applied before it was appended.
       if (appendedMs > 0) this.#sinceAppend.observe(Math.max(0, wallMs - appendedMs) / 1000);
       this.#sinceEvent.observe(Math.max(0, nowMs - eventTimeMs) / 1000);

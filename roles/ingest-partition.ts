@@ -89,8 +89,8 @@ export class IngestPartition {
         chunkApplied: (chunk) => this.#chunkApplied(chunk),
         // Said of one lane; each view's own position is reported when it moves or is read.
         caughtUp: () => {},
-        positioned: (views, at, nextOffset, historyTo) => {
-          if (this.#areRead(views)) this.#freshness.skipTo(historyTo);
+        positioned: (views, at, nextOffset, appliedTo) => {
+          if (this.#areRead(views)) this.#freshness.positioned(appliedTo);
           options.listener.positioned?.(views, at, nextOffset);
           this.#opened.resolve();
         },

@@ -1,22 +1,29 @@
 /** A span for each request of the API; none for those that operate the process: they come every few seconds. */
 import { context } from '@opentelemetry/api';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { endRequestSpan, type RequestSpan, startRequestSpan } from './tracing.ts';
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** null: the request has none. */
+    span: RequestSpan | null;
+  }
+}
+
 export function traceRequests(app: FastifyInstance): void {
-  const spans = new WeakMap<FastifyRequest, RequestSpan>();
+  app.decorateRequest('span', null);
   app.addHook('onRequest', (request, _, done) => {
     const { url } = request.routeOptions;
-    if (url === undefined || !url.startsWith('/v1/')) return done();
-    const started = startRequestSpan(request.method, url, request.headers);
-    // Nobody records it: there is nothing to end, and nothing to be below.
-    if (!started.span.isRecording()) return context.with(started.context, done);
-    spans.set(request, started);
-    context.with(started.context, done);
+    if (url?.startsWith('/v1/')) request.span = startRequestSpan(request.method, url, request.headers);
+    done();
+  });
+  // Not before: a body arrives in the context of its socket, which was there before the request.
+  app.addHook('preValidation', (request, _, done) => {
+    if (request.span === null) done();
+    else context.with(request.span.context, done);
   });
   app.addHook('onResponse', (request, reply, done) => {
-    const started = spans.get(request);
-    if (started !== undefined) endRequestSpan(started, reply.statusCode);
+    if (request.span !== null) endRequestSpan(request.span, reply.statusCode);
     done();
   });
 }
