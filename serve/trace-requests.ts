@@ -14,13 +14,10 @@ export function traceRequests(app: FastifyInstance): void {
   app.decorateRequest('span', null);
   app.addHook('onRequest', (request, _, done) => {
     const { url } = request.routeOptions;
-    if (url?.startsWith('/v1/')) request.span = startRequestSpan(request.method, url, request.headers);
-    done();
-  });
-  // Not before: a body arrives in the context of its socket, which was there before the request.
-  app.addHook('preValidation', (request, _, done) => {
-    if (request.span === null) done();
-    else context.with(request.span.context, done);
+    if (!url?.startsWith('/v1/')) return done();
+    request.span = startRequestSpan(request.method, url, request.headers);
+    // Fastify keeps the context over the arrival of the body.
+    context.with(request.span.context, done);
   });
   app.addHook('onResponse', (request, reply, done) => {
     if (request.span !== null) endRequestSpan(request.span, reply.statusCode);

@@ -32,7 +32,7 @@ beforeEach(async () => {
 });
 afterEach(() => it.close());
 
-/** Over a socket, the body behind the head: it arrives in the context of the socket, not in that of the request. */
+/** Over a socket, the body behind the head: what goes on when it arrives must still be below the request. */
 const ask = (body: object, more: Record<string, string> = {}): Promise<number> =>
   new Promise((resolve, reject) => {
     const sent = request(`${address}/v1/services/decision/features`, {
