@@ -34,6 +34,8 @@ export interface CompactionCounts {
   postponed: number;
   /** By view: how many of the states rewritten were coarsened for their bound. */
   readonly coarsened: Map<CompiledView, number>;
+  /** Each state rewritten or ended. */
+  readonly written: { readonly view: CompiledView; readonly ended: boolean; readonly sizeBytes: number }[];
 }
 
 /**
@@ -94,6 +96,7 @@ export class Compactor {
       conflicts: 0,
       postponed: 0,
       coarsened: new Map(),
+      written: [],
     };
     const nowMs = clock.nowMs();
     const leaseUntilMs = nowMs + this.#options.leaseMs;
@@ -133,7 +136,11 @@ export class Compactor {
     const states = await this.#read(pending);
     const again: Work[] = [];
     const writes: CompareAndSet[] = [];
-    const coarsened: (CompiledView | null)[] = [];
+    const planned: {
+      readonly view: CompiledView;
+      readonly coarsened: boolean;
+      readonly sizeBytes: number;
+    }[] = [];
     const nowMs = clock.nowMs();
     pending.forEach((item, i) => {
       const state = states[i]!;
@@ -151,7 +158,7 @@ export class Compactor {
         return;
       }
       const { head, changes, dueMs } = plan;
-      coarsened.push(plan.coarsened ? view : null);
+      planned.push({ view, coarsened: plan.coarsened, sizeBytes: plan.sizeBytes ?? 0 });
       writes.push({
         address: entry.address,
         expected: state.token,
@@ -162,11 +169,16 @@ export class Compactor {
     });
     const won = writes.length === 0 ? [] : await store.compareAndSet(writes);
     won.forEach((ok, i) => {
-      if (!ok) counts.conflicts++;
-      else if (writes[i]!.next === null) counts.ended++;
+      if (!ok) {
+        counts.conflicts++;
+        return;
+      }
+      const { view, coarsened, sizeBytes } = planned[i]!;
+      const ended = writes[i]!.next === null;
+      if (ended) counts.ended++;
       else counts.compacted++;
-      const view = coarsened[i]!;
-      if (ok && view !== null) counts.coarsened.set(view, (counts.coarsened.get(view) ?? 0) + 1);
+      counts.written.push({ view, ended, sizeBytes });
+      if (coarsened) counts.coarsened.set(view, (counts.coarsened.get(view) ?? 0) + 1);
     });
     return again;
   }

@@ -435,9 +435,7 @@ class Runtime implements Distributed {
         ingest.assigned.length,
       );
     }
-    if (this.#compaction === null) return;
     // A store that cannot be reached must not take the other metrics away.
-    const backlog = await this.#compaction.backlog().catch(() => null);
-    if (backlog !== null) this.metrics.set('millrace_compaction_backlog_states', {}, backlog);
+    await this.#compaction?.countBacklog().catch(() => {});
   }
 }

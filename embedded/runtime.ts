@@ -535,6 +535,6 @@ class Runtime implements Embedded {
     }
     countGaps(this.metrics, lags, this.#gaps.list(this.clock.nowMs()));
     this.#reach.count(this.metrics);
-    this.metrics.set('millrace_compaction_backlog_states', {}, await this.#compaction.backlog());
+    await this.#compaction.countBacklog();
   }
 }

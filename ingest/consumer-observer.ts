@@ -3,6 +3,17 @@ import type { LogGap } from '../engine/store/log-gap.ts';
 import type { DeadLetter } from './dead-letter.ts';
 import type { WriteCounts } from './view-writer.ts';
 
+/** Of an event that could be decoded. */
+export interface EventTimes {
+  /** Of its record; of a copy, that of the copy. */
+  readonly offset: number;
+  /** Processing time of its append, ms; ≤ 0 where the record does not say. */
+  readonly appendedMs: number;
+  readonly eventTimeMs: number;
+  /** Whether it is a dead letter that was replayed, and tells nothing of how fast anything is. */
+  readonly isCopy: boolean;
+}
+
 /** What a consumer tells whoever watches it. All calls are synchronous and must not throw. */
 export interface ConsumerObserver {
   /** A chunk is in the store and its watermarks have moved. */
@@ -16,17 +27,23 @@ export interface ConsumerObserver {
     readonly appendedMs: number | null;
     readonly counts: ReadonlyMap<CompiledView, WriteCounts>;
     readonly deadLetters: readonly DeadLetter[];
+    /** In the order of the log. */
+    readonly events: readonly EventTimes[];
+    /** How long it took from the first record read, ms. */
+    readonly tookMs: number;
   }): void;
   /** The consumer stands at the durable end of the log. */
   caughtUp(partition: number, nextOffset: number): void;
   /**
    * Watermarks were (re-)read; `nextOffset` is where the consumer goes on.
    * @param missing what each view lacks of the partition for good
+   * @param appliedTo the furthest that one of the views had come before; null: none has applied a record yet
    */
   positioned(
     partition: number,
     nextOffset: number,
     missing: ReadonlyMap<CompiledView, readonly LogGap[]>,
+    appliedTo: number | null,
   ): void;
   /**
    * Records between a watermark and the start of the log are gone. Said before the watermarks pass them, so that a crash

@@ -21,6 +21,7 @@ import { isSameRecord, type LastRecord, lastRecordOf, UNKNOWN_RECORD } from './l
 import type { LogEnds, LogReader } from './log/event-log.ts';
 import { LogGapError } from './partition-stopped.ts';
 import {
+  highestApplied,
   highestEventTimeMs,
   lowestOffset,
   missingOf,
@@ -120,6 +121,7 @@ export class PartitionConsumer {
     this.#cursors ??= await this.#open();
     const cursors = this.#cursors;
     const fromOffset = lowestOffset(cursors);
+    const startedMs = performance.now();
     const { records, nextOffset: readTo } = await this.#log.read({
       partition: this.partition,
       fromOffset,
@@ -132,7 +134,11 @@ export class PartitionConsumer {
       return 0;
     }
     const origins = new ChunkOrigins(cursors);
-    const { rows, deadLetters, maxEventTimeMs, taken } = await this.#router.route(records, cursors, origins);
+    const { rows, deadLetters, maxEventTimeMs, taken, events } = await this.#router.route(
+      records,
+      cursors,
+      origins,
+    );
     if (deadLetters.length > 0) await this.#deadLetters.write(deadLetters);
     const counts = new Map<CompiledView, WriteCounts>();
     // Views are independent: together they share the store's commits.
@@ -158,6 +164,8 @@ export class PartitionConsumer {
       appendedMs: last.appendedMs,
       counts,
       deadLetters,
+      events,
+      tookMs: performance.now() - startedMs,
     });
     return taken;
   }
@@ -172,13 +180,14 @@ export class PartitionConsumer {
     // The log's ends after the watermarks: another owner may have moved them meanwhile, with the log.
     const ends = await this.#log.ends(this.partition);
     const { startOffset, endOffset } = ends;
+    const appliedTo = highestApplied(cursors);
     for (const { name, nextOffset } of cursors) checkEnd(name, nextOffset, endOffset);
     for (const [nextOffset, last] of new Map(cursors.map((cursor) => [cursor.nextOffset, cursor.last]))) {
       if (nextOffset > startOffset) await this.#checkApplied(nextOffset - 1, last);
     }
     if (!(await this.#passMissing(cursors, ends))) return this.#open();
     const nextOffset = lowestOffset(cursors);
-    this.#observer.positioned(this.partition, nextOffset, missingOf(cursors));
+    this.#observer.positioned(this.partition, nextOffset, missingOf(cursors), appliedTo);
     return cursors;
   }
 
@@ -250,6 +259,8 @@ export class PartitionConsumer {
       appendedMs: null,
       counts: new Map(),
       deadLetters: [],
+      events: [],
+      tookMs: 0,
     });
   }
 }

@@ -21,8 +21,13 @@ import type { StateWriting } from './view-writer.ts';
 export interface LaneObserver extends Omit<ConsumerObserver, 'positioned' | 'gap'> {
   /** Records are gone that some view had not applied; each is said once, however often a lane comes upon it. */
   gap(partition: number, gap: LogGap): void;
-  /** These views go on at `nextOffset`. */
-  positioned(views: readonly CompiledView[], partition: number, nextOffset: number): void;
+  /** These views go on at `nextOffset`. @param appliedTo see `ConsumerObserver` */
+  positioned(
+    views: readonly CompiledView[],
+    partition: number,
+    nextOffset: number,
+    appliedTo: number | null,
+  ): void;
   /** What a view lacks of the partition for good, as far as a window may ask for it. */
   missing(view: CompiledView, partition: number, gaps: readonly LogGap[]): void;
   /** A step failed; it is tried again unless `final`. */
@@ -191,9 +196,9 @@ export class PartitionLanes {
       observer: {
         chunkApplied: (chunk) => observer.chunkApplied(chunk),
         caughtUp: (at, nextOffset) => observer.caughtUp(at, nextOffset),
-        positioned: (at, nextOffset, missing) => {
+        positioned: (at, nextOffset, missing, appliedTo) => {
           for (const [view, gaps] of missing) observer.missing(view, at, gaps);
-          if (!silent) observer.positioned(views, at, nextOffset);
+          if (!silent) observer.positioned(views, at, nextOffset, appliedTo);
           silent = false;
         },
         gap: (at, gap) => {

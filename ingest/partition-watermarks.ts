@@ -182,6 +182,15 @@ export function lowestOffset(cursors: readonly WatermarkCursor[]): number {
   return cursors.reduce((lowest, { nextOffset }) => Math.min(lowest, nextOffset), Number.POSITIVE_INFINITY);
 }
 
+/** The furthest of those that have applied a record; null: none has. */
+export function highestApplied(cursors: readonly WatermarkCursor[]): number | null {
+  let highest: number | null = null;
+  for (const { nextOffset, last } of cursors) {
+    if (last.appendedMs >= 0) highest = Math.max(highest ?? 0, nextOffset);
+  }
+  return highest;
+}
+
 /** −1: no event was applied. */
 export function highestEventTimeMs(cursors: readonly WatermarkCursor[]): number {
   return cursors.reduce((highest, { maxEventTimeMs }) => Math.max(highest, maxEventTimeMs), -1);

@@ -8,6 +8,7 @@ import { ProjectionError, thrownClass } from '../engine/definitions/projection-e
 import { type EventId, positionEventId, textEventId } from '../engine/event-id.ts';
 import type { IncomingRow } from '../engine/tiles/state-update.ts';
 import type { ChunkOrigins, OriginCursor } from './chunk-origins.ts';
+import type { EventTimes } from './consumer-observer.ts';
 import type { DeadLetter } from './dead-letter.ts';
 import { MissingSchemaError } from './decoding/missing-schema-error.ts';
 import type { RecordDecoder } from './decoding/record-decoder.ts';
@@ -22,6 +23,8 @@ export interface RoutedRecords {
   readonly taken: number;
   /** Of the events that could be decoded; −1: none could. */
   readonly maxEventTimeMs: number;
+  /** Likewise, in the order of the log. */
+  readonly events: readonly EventTimes[];
 }
 
 export class RecordRouter {
@@ -78,6 +81,7 @@ export class RecordRouter {
       from.set(view, Math.min(from.get(view) ?? Number.POSITIVE_INFINITY, nextOffset));
     }
     const deadLetters: DeadLetter[] = [];
+    const events: EventTimes[] = [];
     let maxEventTimeMs = -1;
     for (const record of records) {
       const isCopy = record.originOffset !== null;
@@ -114,7 +118,10 @@ export class RecordRouter {
         letter('too_far_in_future', 'the event time is too far ahead of the time of its append', null);
         continue;
       }
-      maxEventTimeMs = Math.max(maxEventTimeMs, event.eventTimeMs);
+      const { appendedMs } = record;
+      const { eventTimeMs } = event;
+      maxEventTimeMs = Math.max(maxEventTimeMs, eventTimeMs);
+      events.push({ offset: record.offset, appendedMs, eventTimeMs, isCopy });
       const id = event.eventId ?? positionEventId(record.partition, offset);
       const ownId = isCopy ? id : null;
       const dedupeId: EventId | null =
@@ -153,6 +160,6 @@ export class RecordRouter {
         else sameKey.push(row);
       }
     }
-    return { rows, deadLetters, maxEventTimeMs };
+    return { rows, deadLetters, maxEventTimeMs, events };
   }
 }

@@ -59,6 +59,8 @@ export interface WriteCounts extends IngestCounts {
   conflicts: number;
   /** Writes that coarsened their state, as it had come to its bound. */
   coarsened: number;
+  /** States that were not there before. */
+  created: number;
 }
 
 export class ViewWriter {
@@ -79,6 +81,7 @@ export class ViewWriter {
       tooLate: 0,
       conflicts: 0,
       coarsened: 0,
+      created: 0,
     };
     const { shards } = this.#writing;
     let pending: Pending[] = [];
@@ -146,6 +149,7 @@ export class ViewWriter {
         if (ok) {
           addCounts(counts, planned[i]!.counts);
           if (planned[i]!.coarsened) counts.coarsened++;
+          if (writes[i]!.expected === null) counts.created++;
         } else {
           counts.conflicts++;
           again.push({ ...writers[i]!, fields: INGEST_FIELDS, watermarks: false });

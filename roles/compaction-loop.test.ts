@@ -8,6 +8,7 @@ const NOTHING: CompactionCounts = {
   conflicts: 0,
   postponed: 0,
   coarsened: new Map(),
+  written: [],
 };
 
 /** Runs until `steps` are over; each is an outcome, or an error to throw. */

@@ -12,7 +12,8 @@ export interface CompactionLoopOptions {
   readonly idleMs: number;
   /** Time since features were last asked for, ms. */
   readonly quietMs: () => number;
-  readonly onStep: (counts: CompactionCounts) => void;
+  /** @param tookMs how long the step took */
+  readonly onStep: (counts: CompactionCounts, tookMs: number) => void;
   readonly onError: (error: unknown) => void;
   /** All shards have been looked at. @param failed whether any of them failed */
   readonly onRound: (failed: boolean) => void;
@@ -32,9 +33,9 @@ export async function runCompaction(options: CompactionLoopOptions, signal: Abor
       const startedMs = performance.now();
       try {
         const counts = await compactor.step(shard);
-        onStep(counts);
+        const tookMs = performance.now() - startedMs;
+        onStep(counts, tookMs);
         if (counts.compacted + counts.ended + counts.conflicts + counts.postponed > 0) {
-          const tookMs = performance.now() - startedMs;
           pauseMs = Math.min(pauseMs, tookMs * (quietMs() < BUSY_WITHIN_MS ? BUSY_FACTOR : 1));
         }
       } catch (error) {

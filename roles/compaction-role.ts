@@ -4,6 +4,7 @@ import { type CompactionCounts, Compactor, type ViewLookup } from '../compaction
 import type { Completeness } from '../compaction/completeness.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import type { Metrics } from '../serve/metrics.ts';
+import { tracedBetween } from '../serve/tracing.ts';
 import { runCompaction } from './compaction-loop.ts';
 import { reasonOf } from './reason-of.ts';
 
@@ -46,7 +47,13 @@ export class CompactionRole {
         shards: writing.shards,
         idleMs: IDLE_MS,
         quietMs,
-        onStep: (counts) => this.#count(counts),
+        onStep: (counts, tookMs) => {
+          this.#count(counts);
+          const states = counts.written.length;
+          if (states === 0) return;
+          const nowMs = performance.now();
+          tracedBetween('millrace.compact', nowMs - tookMs, nowMs, { 'millrace.states': states });
+        },
         onRound: (failed) => {
           if (!failed) this.#failing = null;
         },
@@ -73,21 +80,34 @@ export class CompactionRole {
     return states;
   }
 
-  /** States due now, in all shards. */
-  async backlog(): Promise<number> {
-    const { store, clock, shards } = this.#options.writing;
-    const counts = await Promise.all(
-      Array.from({ length: shards }, (_, shard) => store.countDue(shard, clock.nowMs())),
+  /** States due now, in all shards, and how long the first of them has been; a collector of metrics. */
+  async countBacklog(): Promise<void> {
+    const { metrics, writing } = this.#options;
+    const { store, clock, shards } = writing;
+    const nowMs = clock.nowMs();
+    const all = Array.from({ length: shards }, (_, shard) => shard);
+    const counts = await Promise.all(all.map((shard) => store.countDue(shard, nowMs)));
+    metrics.set(
+      'millrace_compaction_backlog_states',
+      {},
+      counts.reduce((sum, count) => sum + count, 0),
     );
-    return counts.reduce((sum, count) => sum + count, 0);
+    const earliest = await Promise.all(all.map((shard) => store.earliestDueMs(shard)));
+    const dueMs = earliest.reduce<number>((min, at) => Math.min(min, at ?? nowMs), nowMs);
+    metrics.set('millrace_compaction_backlog_age_seconds', {}, (nowMs - dueMs) / 1000);
   }
 
-  #count({ compacted, ended, conflicts, postponed, coarsened }: CompactionCounts): void {
+  #count({ compacted, ended, conflicts, postponed, coarsened, written }: CompactionCounts): void {
+    const { metrics } = this.#options;
+    for (const { view, ended: gone, sizeBytes } of written) {
+      if (gone) metrics.count('millrace_states_ended_total', { view: view.name });
+      else metrics.observe('millrace_state_bytes', { view: view.name }, sizeBytes);
+    }
     for (const [view, n] of coarsened) {
-      this.#options.metrics.count('millrace_states_coarsened_total', { view: view.name }, n);
+      metrics.count('millrace_states_coarsened_total', { view: view.name }, n);
     }
     for (const [outcome, n] of Object.entries({ compacted, ended, conflict: conflicts, postponed })) {
-      this.#options.metrics.count('millrace_compaction_states_total', { outcome }, n);
+      metrics.count('millrace_compaction_states_total', { outcome }, n);
     }
   }
 }

@@ -2,7 +2,7 @@
  * One partition of a source, applied to all its views: the lanes with their metrics, log lines and readiness.
  */
 import type { FastifyBaseLogger } from 'fastify';
-import type { Clock } from '../engine/clock.ts';
+import { type Clock, WallClock } from '../engine/clock.ts';
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
 import type { LogGap } from '../engine/store/log-gap.ts';
 import type { DeadLetters } from '../ingest/dead-letter.ts';
@@ -13,7 +13,9 @@ import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
 import { PartitionLanes } from '../ingest/partition-lanes.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import type { Metrics } from '../serve/metrics.ts';
+import { tracedBetween } from '../serve/tracing.ts';
 import { deferred } from './deferred.ts';
+import { Freshness } from './freshness.ts';
 import { reasonOf } from './reason-of.ts';
 import type { ViewBindings } from './view-bindings.ts';
 
@@ -59,6 +61,7 @@ export class IngestPartition {
   readonly #options: IngestPartitionOptions;
   readonly #lanes: PartitionLanes;
   readonly #opened = deferred<void>();
+  readonly #freshness: Freshness;
   #failing: string | null = null;
 
   constructor(options: IngestPartitionOptions) {
@@ -67,6 +70,13 @@ export class IngestPartition {
     this.source = source;
     this.partition = partition;
     this.#options = options;
+    this.#freshness = new Freshness({
+      source: source.name,
+      latenessMs: source.definition.latenessMs,
+      clock: writing.clock,
+      wallClock: wallClock ?? new WallClock(),
+      metrics: options.metrics,
+    });
     this.#lanes = new PartitionLanes({
       source,
       partition,
@@ -79,7 +89,8 @@ export class IngestPartition {
         chunkApplied: (chunk) => this.#chunkApplied(chunk),
         // Said of one lane; each view's own position is reported when it moves or is read.
         caughtUp: () => {},
-        positioned: (views, at, nextOffset) => {
+        positioned: (views, at, nextOffset, appliedTo) => {
+          if (this.#areRead(views)) this.#freshness.positioned(appliedTo);
           options.listener.positioned?.(views, at, nextOffset);
           this.#opened.resolve();
         },
@@ -119,10 +130,22 @@ export class IngestPartition {
     appendedMs,
     counts,
     deadLetters,
+    events,
+    records,
+    tookMs,
   }: Parameters<ConstructorParameters<typeof PartitionLanes>[0]['observer']['chunkApplied']>[0]): void {
     const { listener, metrics, bindings } = this.#options;
     listener.applied?.({ views, partition, nextOffset, maxEventTimeMs, appendedMs });
-    for (const [view, { applied, redelivered, duplicate, tooLate, conflicts, coarsened }] of counts) {
+    const nowMs = performance.now();
+    tracedBetween('millrace.apply', nowMs - tookMs, nowMs, {
+      'millrace.source': this.source.name,
+      'millrace.partition': partition,
+      'millrace.records': records,
+    });
+    // After the listener: a clock that follows the events has moved.
+    if (this.#areRead(views)) this.#freshness.applied(events, nextOffset);
+    for (const [view, { applied, redelivered, duplicate, tooLate, ...writes }] of counts) {
+      const { conflicts, coarsened, created } = writes;
       // An event of a view counts once, in however many namespaces it is kept.
       if (!bindings.isActive(view)) continue;
       const outcomes = { applied, redelivered, duplicate, too_late: tooLate };
@@ -131,10 +154,15 @@ export class IngestPartition {
       }
       metrics.count('millrace_write_conflicts_total', { view: view.name }, conflicts);
       metrics.count('millrace_states_coarsened_total', { view: view.name }, coarsened);
+      metrics.count('millrace_states_created_total', { view: view.name }, created);
     }
     for (const { reason } of deadLetters) {
       metrics.count('millrace_dead_letters_total', { source: this.source.name, reason });
     }
+  }
+
+  #areRead(views: readonly CompiledView[]): boolean {
+    return views.some((view) => this.#options.bindings.isActive(view));
   }
 
   #gap(partition: number, { fromOffset, toOffset, afterMs, untilMs }: LogGap): void {

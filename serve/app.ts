@@ -5,7 +5,6 @@
  * Bodies are checked by our own code, which names what is wrong; fastify's schemas only describe the routes for
  * /openapi.json. Every error leaves through one handler, in one shape.
  */
-import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import swagger from '@fastify/swagger';
 import {
@@ -34,6 +33,7 @@ import { decodeMessagePack, encodeMessagePack } from './message-pack.ts';
 import type { Metrics } from './metrics.ts';
 import { openApiInfo } from './openapi.ts';
 import type { ViewRebuildsApi } from './rebuild-status.ts';
+import { requestId } from './request-id.ts';
 import { registerCatalogue } from './routes/catalogue.ts';
 import { registerDeadLetters } from './routes/dead-letters.ts';
 import { registerEvents } from './routes/events.ts';
@@ -41,6 +41,7 @@ import { registerFeatures } from './routes/features.ts';
 import { registerGaps } from './routes/gaps.ts';
 import { registerOperations } from './routes/operations.ts';
 import { registerRebuild } from './routes/rebuild.ts';
+import { traceRequests } from './trace-requests.ts';
 
 export interface AppLimits {
   /** @default 16 MiB */
@@ -164,7 +165,7 @@ async function buildEdge(
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: KEEP_ALIVE_MS,
     routerOptions: { maxParamLength: 1_024 },
-    genReqId: () => randomUUID(),
+    genReqId: requestId,
     exposeHeadRoutes: false,
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => {
@@ -194,6 +195,11 @@ async function buildEdge(
   };
   parseAs(['application/json'], parseJsonBody);
   parseAs(MESSAGE_PACK_TYPES, decodeMessagePack);
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
+    done();
+  });
+  traceRequests(app);
   app.addHook('onRequest', async (request) => {
     const encoding = request.headers['content-encoding'];
     if (encoding !== undefined && encoding !== 'identity') {
@@ -210,6 +216,9 @@ async function buildEdge(
       status: reply.statusCode,
     });
     metrics.observe('millrace_http_request_duration_seconds', { route }, reply.elapsedTime / 1000);
+    // The template of the path: nothing that a caller wrote.
+    const { statusCode: status, elapsedTime: ms } = reply;
+    request.log.debug({ route, method: request.method, status, ms }, 'a request was answered');
   });
 
   await app.register(swagger, { openapi: openApiInfo() });

@@ -26,6 +26,7 @@ import { type FeatureAnswer, withoutValue } from './feature-answer.ts';
 import type { LastAnswers } from './last-answers.ts';
 import { missingTime } from './missing-time.ts';
 import { OnDemandStep } from './on-demand-plan.ts';
+import { NOT_TIMED, type StageListener } from './stage-timings.ts';
 
 /** A request, checked. */
 export interface FeatureQuestion {
@@ -117,6 +118,8 @@ export interface FeatureReaderOptions {
   readonly onPartialRead?: (failure: ReadFailure) => void;
   /** Last answers, and the name of this plan among those of its service. @default none are kept */
   readonly last?: { readonly answers: LastAnswers; readonly plan: string };
+  /** Told of every slice's stages. @default nobody */
+  readonly stages?: StageListener;
 }
 
 export class FeatureReader {
@@ -181,18 +184,24 @@ export class FeatureReader {
   }
 
   async #readSlice(questions: readonly FeatureQuestion[], terms: ReadTerms): Promise<FeatureAnswer[][]> {
+    const { stages = NOT_TIMED } = this.#options;
+    const startedMs = performance.now();
     const slice = this.#sliceOf(questions);
+    stages.done('plan', startedMs, performance.now());
     const { requests, answers } = slice;
     if (requests.length > 0) {
       const groups = terms.partial ? byShard(requests) : null;
       if (groups === null) await this.#readStates(slice, null, terms);
       else await Promise.all(groups.map((indices) => this.#readStates(slice, indices, terms)));
     }
+    if (this.#onDemand.length === 0) return answers;
+    const readMs = performance.now();
     questions.forEach((question, q) => {
       for (const { slot, step } of this.#onDemand) {
         answers[q]![slot] = step.answer(answers[q]!, question.request, question.atMs);
       }
     });
+    stages.done('on_demand', readMs, performance.now());
     return answers;
   }
 
@@ -226,9 +235,13 @@ export class FeatureReader {
 
   /** Reads some of the states of a slice, `null`: all, and answers the views they are of. */
   async #readStates(slice: Slice, indices: readonly number[] | null, terms: ReadTerms): Promise<void> {
+    const { stages = NOT_TIMED } = this.#options;
     const { requests, behind, gaps } = slice;
     const own = indices === null ? requests : indices.map((i) => requests[i]!);
+    const askedMs = performance.now();
     const states = await this.#reads.read(own, terms.untilMs);
+    const answeredMs = performance.now();
+    stages.done('store', askedMs, answeredMs);
     if (states instanceof ReadFailure) {
       if (!terms.partial) throw refusal(states);
       this.#options.onPartialRead?.(states);
@@ -246,6 +259,7 @@ export class FeatureReader {
     states.forEach((state, n) => {
       this.#answerOfState(slice, indices?.[n] ?? n, state);
     });
+    stages.done('merge', answeredMs, performance.now());
   }
 
   #answerOfState(slice: Slice, i: number, state: ReadState): void {

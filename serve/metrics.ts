@@ -5,9 +5,23 @@ import {
   Counter,
   collectDefaultMetrics,
   Gauge,
-  Histogram,
   Registry,
 } from 'prom-client';
+import { Histogram, type HistogramSeries } from './histogram.ts';
+
+/** Fine where the target lies: 10 ms at the 99th percentile. */
+const LATENCY_S = [
+  0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
+];
+/** A stage is a part of that, or a call to the store that hangs. */
+const STAGE_S = [
+  0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1, 10,
+];
+/** 20 ms embedded and 100 ms over Kafka and Redis are the targets; an outage is minutes. */
+const APPLIED_S = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800];
+/** What happened may be told hours later. */
+const EVENT_AGE_S = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 3600, 21_600, 86_400];
+const STATE_BYTES = [256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216];
 
 export interface MetricEntry {
   readonly name: string;
@@ -15,6 +29,8 @@ export interface MetricEntry {
   readonly unit: string;
   readonly labels: readonly string[];
   readonly meaning: string;
+  /** Of a histogram: upper ends of its buckets, ascending. */
+  readonly buckets?: readonly number[];
 }
 
 export const METRICS = [
@@ -31,6 +47,25 @@ export const METRICS = [
     unit: 'seconds',
     labels: ['route'],
     meaning: 'Time from the request to its answer.',
+    buckets: LATENCY_S,
+  },
+  {
+    name: 'millrace_feature_request_seconds',
+    type: 'histogram',
+    unit: 'seconds',
+    labels: ['service', 'kind', 'status'],
+    meaning:
+      'Time from a request for features to its answer, by HTTP status; kind: single or batch. Refusals are in it.',
+    buckets: LATENCY_S,
+  },
+  {
+    name: 'millrace_feature_stage_seconds',
+    type: 'histogram',
+    unit: 'seconds',
+    labels: ['service', 'stage'],
+    meaning:
+      'Of that, the stages: plan (keys and event to fields), store (the read), merge (windows), on_demand and serialise. Once for every slice of a batch, up to 64 rows; serialise once for all.',
+    buckets: STAGE_S,
   },
   {
     name: 'millrace_feature_values_total',
@@ -114,6 +149,31 @@ export const METRICS = [
     meaning: 'Events per view: applied, redelivered, duplicate or too_late (older than every window).',
   },
   {
+    name: 'millrace_append_to_applied_seconds',
+    type: 'histogram',
+    unit: 'seconds',
+    labels: ['source'],
+    meaning:
+      'Freshness: time from the append of an event, its acknowledgement, until reads see it. Each event once, when it is applied for the first time; no rebuild and no first fill.',
+    buckets: APPLIED_S,
+  },
+  {
+    name: 'millrace_event_to_applied_seconds',
+    type: 'histogram',
+    unit: 'seconds',
+    labels: ['source'],
+    meaning: 'As before, from the event time, on the clock of the engine.',
+    buckets: EVENT_AGE_S,
+  },
+  {
+    name: 'millrace_late_events_total',
+    type: 'counter',
+    unit: 'events',
+    labels: ['source'],
+    meaning:
+      'Events that were older than the `lateness` of their source when they were appended. They count like any other; each once, as before.',
+  },
+  {
     name: 'millrace_write_conflicts_total',
     type: 'counter',
     unit: 'writes',
@@ -180,6 +240,36 @@ export const METRICS = [
     meaning: 'States due for compaction.',
   },
   {
+    name: 'millrace_compaction_backlog_age_seconds',
+    type: 'gauge',
+    unit: 'seconds',
+    labels: [],
+    meaning: 'For how long the state that waits longest has been due; 0: none is.',
+  },
+  {
+    name: 'millrace_states_created_total',
+    type: 'counter',
+    unit: 'states',
+    labels: ['view'],
+    meaning: 'States made by the first event of their key.',
+  },
+  {
+    name: 'millrace_states_ended_total',
+    type: 'counter',
+    unit: 'states',
+    labels: ['view'],
+    meaning: 'States that compaction has ended, as nothing was left in them.',
+  },
+  {
+    name: 'millrace_state_bytes',
+    type: 'histogram',
+    unit: 'bytes',
+    labels: ['view'],
+    meaning:
+      'Size of states as compaction rewrites them, tiles, rows and ids, as it counts towards `maxStateBytes`.',
+    buckets: STATE_BYTES,
+  },
+  {
     name: 'millrace_compaction_errors_total',
     type: 'counter',
     unit: 'errors',
@@ -242,11 +332,6 @@ const GAUGES_OF_WORKERS: Partial<Record<GaugeName, Aggregator>> = {
   millrace_ready: 'min',
 };
 
-/** Fine where the target lies: 10 ms at the 99th percentile. */
-const BUCKETS_S = [
-  0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
-];
-
 export class Metrics {
   readonly registry = new Registry();
   readonly #counters = new Map<string, Counter>();
@@ -258,12 +343,17 @@ export class Metrics {
   /** @param args.process also collect memory, CPU and event loop of the process. @default false */
   constructor(args: { readonly process?: boolean } = {}) {
     const registers = [this.registry];
-    for (const { name, type, meaning, labels } of METRICS) {
+    for (const entry of METRICS) {
+      const { name, type, meaning, labels } = entry;
       const common = { name, help: meaning, labelNames: [...labels], registers };
       if (type === 'counter') this.#counters.set(name, new Counter(common));
       else if (type === 'gauge')
         this.#gauges.set(name, new Gauge({ ...common, aggregator: GAUGES_OF_WORKERS[name] ?? 'max' }));
-      else this.#histograms.set(name, new Histogram({ ...common, buckets: BUCKETS_S }));
+      else {
+        const histogram = new Histogram({ ...common, bounds: entry.buckets });
+        histogram.registerIn(this.registry);
+        this.#histograms.set(name, histogram);
+      }
     }
     if (args.process) collectDefaultMetrics({ register: this.registry });
   }
@@ -277,7 +367,12 @@ export class Metrics {
   }
 
   observe<N extends HistogramName>(name: N, labels: LabelsOf<N>, value: number): void {
-    this.#histograms.get(name)!.observe(labels as Record<string, string | number>, value);
+    this.histogram(name, labels).observe(value);
+  }
+
+  /** For what is observed often: `observe` finds it by its labels each time. */
+  histogram<N extends HistogramName>(name: N, labels: LabelsOf<N>): HistogramSeries {
+    return this.#histograms.get(name)!.series(labels as Record<string, string | number>);
   }
 
   /** Runs before every `text`, to set gauges that are read rather than counted. */

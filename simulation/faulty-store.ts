@@ -218,6 +218,11 @@ export class FaultyStore implements TileStore {
     return this.#store.countDue(shard, nowMs);
   }
 
+  async earliestDueMs(shard: number): Promise<number | null> {
+    await this.#gate();
+    return this.#store.earliestDueMs(shard);
+  }
+
   async readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
     await this.#gate();
     return this.#store.readRecords(names);

@@ -105,6 +105,10 @@ export class DirectStore implements TileStore {
     return [...this.#states.values()].filter(({ dueMs }) => dueMs !== null && dueMs <= nowMs).length;
   }
 
+  earliestDueMs(): Promise<never> {
+    return notMeasured();
+  }
+
   async readRecords(names: readonly string[]): Promise<null[]> {
     return names.map(() => null);
   }

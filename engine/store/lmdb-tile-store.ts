@@ -294,6 +294,12 @@ export class LmdbTileStore implements TileStore {
     return this.#due.getKeysCount(dueUpTo(shard, nowMs));
   }
 
+  async earliestDueMs(shard: number): Promise<number | null> {
+    this.#assertOpen();
+    const [first] = [...this.#due.getKeys({ ...dueUpTo(shard, Number.MAX_SAFE_INTEGER), limit: 1 })];
+    return first === undefined ? null : decodeDueKey(first).dueMs;
+  }
+
   async readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
     this.#assertOpen();
     for (const name of names) checkRecordName(name);

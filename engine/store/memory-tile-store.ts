@@ -271,6 +271,12 @@ export class MemoryTileStore implements TileStore {
     return count;
   }
 
+  async earliestDueMs(shard: number): Promise<number | null> {
+    let earliest: number | null = null;
+    for (const { dueMs } of this.#shard(shard).due.values()) earliest = Math.min(earliest ?? dueMs, dueMs);
+    return earliest;
+  }
+
   async readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
     for (const name of names) checkRecordName(name);
     const { records } = this.#shard(0);

@@ -188,6 +188,9 @@ export interface TileStore {
   /** Entries with dueMs ≤ nowMs: the compaction backlog. */
   countDue(shard: number, nowMs: number): Promise<number>;
 
+  /** The earliest time in the shard's due index, leases included, ms; null: it has no entry. */
+  earliestDueMs(shard: number): Promise<number | null>;
+
   /** Records, in order, of one instant; null where there is none. They are part of shard 0. */
   readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]>;
 

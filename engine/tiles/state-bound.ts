@@ -52,6 +52,8 @@ export interface Bounded {
   /** Whether the state is near its bound, and there is something left to give up. */
   readonly due: boolean;
   readonly crowded: boolean;
+  /** Of the whole state after the edit. */
+  readonly sizeBytes: number;
 }
 
 /** Whether a state can come to its bound so fast that late ids are kept from its first event on. */
@@ -102,6 +104,7 @@ export function boundedChanges(args: {
     coarsened,
     due: sizeBytes > DUE_SHARE * limitBytes && tree.collapsible,
     crowded: isAlwaysCrowded(view) || sizeBytes > CROWDED_SHARE * limitBytes || collapsedToMs > lowMs,
+    sizeBytes: otherBytes + sizeBytes,
   };
 }
 

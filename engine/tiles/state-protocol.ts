@@ -105,6 +105,8 @@ export type UpdatePlan =
       readonly dueMs: number | null;
       /** Whether rows or tiles were given up because the state had come to its bound. */
       readonly coarsened: boolean;
+      /** Of the state after the write, as it counts towards its bound; null: what was read does not say. */
+      readonly sizeBytes: number | null;
       readonly counts: IngestCounts;
     };
 

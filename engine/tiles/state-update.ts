@@ -210,7 +210,8 @@ export function planIngest(args: {
   writer.clear();
   encodeHead(head, storages, writer);
   const coarsened = bounded?.coarsened ?? false;
-  return { kind: 'write', head: writer.finish(), changes, dueMs, coarsened, counts };
+  const sizeBytes = bounded?.sizeBytes ?? null;
+  return { kind: 'write', head: writer.finish(), changes, dueMs, coarsened, sizeBytes, counts };
 }
 
 const isCopy = (row: IncomingRow): boolean => (row.originOffset ?? null) !== null;
@@ -343,7 +344,7 @@ export function planCompaction(args: {
   const newestIdMs = idBytes === null ? -1 : RecentIds.decode(new ByteReader(idBytes)).newestMs;
   if (tree.empty && head.tail.length === 0 && newestIdMs + view.dedupeHorizonMs < lowMs) {
     if (idBytes !== null) changes.set(IDS_FIELD, null);
-    return { kind: 'write', head: null, changes, dueMs: null, coarsened, counts };
+    return { kind: 'write', head: null, changes, dueMs: null, coarsened, sizeBytes: 0, counts };
   }
 
   head.crowded = bounded.crowded;
@@ -353,7 +354,8 @@ export function planCompaction(args: {
   head.dueMs = nextDueMs;
   writer.clear();
   encodeHead(head, storages, writer);
-  return { kind: 'write', head: writer.finish(), changes, dueMs: nextDueMs, coarsened, counts };
+  const { sizeBytes } = bounded;
+  return { kind: 'write', head: writer.finish(), changes, dueMs: nextDueMs, coarsened, sizeBytes, counts };
 }
 
 /** What is left is kept for ever, and the next event makes the state due by itself. */

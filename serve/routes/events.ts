@@ -9,6 +9,7 @@ import { decodeText, parseJson } from '../json-body.ts';
 import { encodeMessagePack } from '../message-pack.ts';
 import { pushSchema } from '../openapi.ts';
 import { readQuery } from '../query.ts';
+import { traced } from '../tracing.ts';
 
 const PARAMETERS = { wait: ['durable', 'applied'], dry_run: ['true', 'false'] } as const;
 
@@ -58,15 +59,17 @@ export function registerEvents(routes: FastifyInstance, context: RouteContext): 
             limit: limits.events,
           });
         }
-        const result = await gateway.pushDecoded(
-          count,
+        const decode =
           events instanceof NdjsonBody
-            ? (index) => {
+            ? (index: number) => {
                 const line = parseJson(events.lines[index]!);
                 return line.ok ? gateway.decode(line.value) : unreadable(line.message);
               }
-            : (index) => gateway.decode(events[index]),
-          options,
+            : (index: number) => gateway.decode(events[index]);
+        const result = await traced(
+          'millrace.push',
+          { 'millrace.source': source, 'millrace.events': count },
+          () => gateway.pushDecoded(count, decode, options),
         );
         if (!options.dryRun) {
           const outcomes = {

@@ -25,6 +25,7 @@ import { encodeMessagePack } from '../message-pack.ts';
 import { batchSchema, featuresSchema } from '../openapi.ts';
 import { readQuery } from '../query.ts';
 import { ServicePlans } from '../service-plans.ts';
+import { StageTimings } from '../stage-timings.ts';
 
 interface Plan {
   readonly reader: FeatureReader;
@@ -37,6 +38,7 @@ interface Served {
   /** See `CompiledService`. */
   readonly deadlineMs: number;
   readonly count: (statuses: ReadonlyMap<FeatureStatus, number>) => void;
+  readonly timings: StageTimings;
 }
 
 export function registerFeatures(routes: FastifyInstance, context: RouteContext): void {
@@ -51,12 +53,24 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
     return found;
   };
 
+  /** Names that are no service's are not counted: they would be labels without bound. */
+  const timed =
+    (kind: 'single' | 'batch') =>
+    (
+      { params }: { readonly params: unknown },
+      { statusCode, elapsedTime }: FastifyReply,
+      done: () => void,
+    ): void => {
+      served.get((params as { service: string }).service)?.timings.answered(kind, statusCode, elapsedTime);
+      done();
+    };
+
   routes.post<{ Params: { service: string } }>(
     '/v1/services/:service/features',
-    { schema: featuresSchema() },
+    { schema: featuresSchema(), onResponse: timed('single') },
     async (request, reply) => {
       readQuery(request.query, {});
-      const { plans, deadlineMs, count } = serviceOf(request.params.service);
+      const { plans, deadlineMs, count, timings } = serviceOf(request.params.service);
       const type = negotiateType(request, FEATURES_TYPES);
       context.onRead?.();
       const fields = requestFields(request.body);
@@ -66,29 +80,36 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
       const [answers] = await reader.read([question], terms).catch((error: unknown) => {
         throw ingest ? notRecorded(error) : error;
       });
+      const buildingMs = performance.now();
       const statuses = new Map<FeatureStatus, number>();
       const args = { output: reader.output, answers: answers!, atMs: question.atMs, metadata, statuses };
       if (type === JSON_TYPE) {
         const text = openFeatureJson(args);
+        timings.done('serialise', buildingMs, performance.now());
         const ingested = ingest ? await record(question, context, terms) : null;
         count(statuses);
         reply.header('content-type', JSON_HEADER);
         return ingested === null ? `${text}}` : `${text},"ingested":"${ingested}"}`;
       }
       const response = featureResponse({ ...args, encode: toServable });
+      const builtInMs = performance.now() - buildingMs;
       const ingested = ingest ? await record(question, context, terms) : null;
       count(statuses);
       reply.header('content-type', type);
-      return encodeMessagePack(ingested === null ? response : { ...response, ingested });
+      const encodingMs = performance.now();
+      const body = encodeMessagePack(ingested === null ? response : { ...response, ingested });
+      // Recording lies between the two, and is none of it.
+      timings.done('serialise', encodingMs - builtInMs, performance.now());
+      return body;
     },
   );
 
   routes.post<{ Params: { service: string } }>(
     '/v1/services/:service/features/batch',
-    { schema: batchSchema() },
+    { schema: batchSchema(), onResponse: timed('batch') },
     async (request, reply) => {
       readQuery(request.query, {});
-      const { service, plans, deadlineMs, count } = serviceOf(request.params.service);
+      const { service, plans, deadlineMs, count, timings } = serviceOf(request.params.service);
       const type = negotiateType(request, BATCH_TYPES);
       context.onRead?.();
       const fields = batchFields(request.body);
@@ -111,6 +132,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
       );
       const questions = parsed.filter((row): row is FeatureQuestion => !(row instanceof ApiError));
       const answers = await reader.read(questions, terms);
+      const buildingMs = performance.now();
       const statuses = new Map<FeatureStatus, number>();
       let next = 0;
       const answered = parsed.map((row): AnsweredRow | ApiError =>
@@ -136,6 +158,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
         body = encodeMessagePack({ rows: objects });
       }
       count(statuses);
+      timings.done('serialise', buildingMs, performance.now());
       reply.header('content-type', type === JSON_TYPE ? JSON_HEADER : type);
       return body;
     },
@@ -145,6 +168,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
 function serve(service: CompiledService, context: RouteContext, reads: DeadlineReads): Served {
   const { store, shards, push, clock, wallClock, isCatchingUp, namespaceOf, seenMark } = context;
   const { gaps, metrics, logger } = context;
+  const timings = new StageTimings(service.name, metrics);
   const { staleForMs } = service;
   const last = staleForMs === 0 ? null : new LastAnswers({ maxAgeMs: staleForMs, clock: wallClock });
   const planOf = (asked: CompiledService, name: string): Plan => ({
@@ -154,6 +178,7 @@ function serve(service: CompiledService, context: RouteContext, reads: DeadlineR
       reads,
       shards,
       isCatchingUp,
+      stages: timings,
       gapsOf: (view) => gaps.of(view),
       ...(namespaceOf === undefined ? {} : { namespaceOf }),
       ...(seenMark === undefined ? {} : { seenMark }),
@@ -172,6 +197,7 @@ function serve(service: CompiledService, context: RouteContext, reads: DeadlineR
   });
   return {
     service,
+    timings,
     plans: new ServicePlans(service, planOf),
     deadlineMs: service.deadlineMs,
     count: (statuses) => {

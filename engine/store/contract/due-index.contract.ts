@@ -23,6 +23,7 @@ export function describeDueIndex(opened: OpenedStore): void {
       expect(await opened.store.countDue(opened.shard, at)).toBe(3);
       expect(await opened.store.countDue(opened.shard, at - 1)).toBe(2);
       expect(await opened.store.countDue(opened.shard, 0)).toBe(0);
+      expect(await opened.store.earliestDueMs(opened.shard)).toBe(at - 20);
       const first = await lease(at, at + 1000, 2);
       expect(first).toEqual([
         { address: due('a'), dueMs: at - 20, leasedUntilMs: at + 1000 },
@@ -30,6 +31,8 @@ export function describeDueIndex(opened: OpenedStore): void {
       ]);
       expect((await lease(at, at + 1000)).map((entry) => entry.address.key)).toEqual(['c']);
       expect(await lease(at, at + 1000)).toEqual([]);
+      // 'd', which was not due.
+      expect(await opened.store.earliestDueMs(opened.shard)).toBe(at + 10);
       expect(await lease(at + 999, at + 2000, 0)).toEqual([]);
     });
 
@@ -88,6 +91,7 @@ export function describeDueIndex(opened: OpenedStore): void {
     });
 
     it('postpones nothing that does not exist', async () => {
+      expect(await opened.store.earliestDueMs(opened.shard)).toBeNull();
       await opened.store.postponeDue([{ address: due('never'), dueMs: 1, leasedUntilMs: 5 }], 9);
       expect(await opened.store.countDue(opened.shard, 1e15)).toBe(0);
     });
@@ -99,6 +103,7 @@ export function describeDueIndex(opened: OpenedStore): void {
         [due('other', { shard: opened.otherShard }), 50],
       );
       expect(await opened.store.countDue(opened.shard, 200)).toBe(2);
+      expect(await opened.store.earliestDueMs(opened.shard)).toBe(100);
       const entries = await lease(200, 1000);
       expect(entries.map((entry) => entry.address.namespace)).toEqual([NAMESPACE, OTHER_NAMESPACE]);
       expect((await lease(200, 1000, 100, opened.otherShard)).map((entry) => entry.address)).toEqual([

@@ -350,6 +350,20 @@ export class RedisTileStore implements TileStore {
     return integerOf(reply);
   }
 
+  async earliestDueMs(shard: number): Promise<number | null> {
+    this.#assertOpen();
+    checkShard(shard);
+    const { due } = this.#keys.shard(shard);
+    const writer = this.#writer;
+    writer.ascii(due);
+    writer.ascii('0');
+    writer.ascii('0');
+    writer.ascii('WITHSCORES');
+    const [reply] = await this.#connection.call([new RedisCommand('zrange', writer.finish(), due)]);
+    const [, dueMs] = arrayOf(reply);
+    return dueMs === undefined ? null : Number(textOf(dueMs));
+  }
+
   async readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
     this.#assertOpen();
     for (const name of names) checkRecordName(name);

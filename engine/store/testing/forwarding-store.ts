@@ -57,6 +57,10 @@ export class ForwardingStore implements TileStore {
     return this.to.countDue(shard, nowMs);
   }
 
+  earliestDueMs(shard: number): Promise<number | null> {
+    return this.to.earliestDueMs(shard);
+  }
+
   readRecords(names: readonly string[]): Promise<(StoreRecord | null)[]> {
     return this.to.readRecords(names);
   }

@@ -130,6 +130,8 @@ async function compare(
       const [count, expected] = await both((target) => target.countDue(shard, nowMs));
       expect(count).toBe(expected);
     }
+    const [earliest, expectedEarliest] = await both((target) => target.earliestDueMs(shard));
+    expect(earliest).toBe(expectedEarliest);
   }
 }
 

@@ -54,6 +54,10 @@ export class ShardSlice extends ForwardingStore {
     return super.countDue(this.#first + shard, nowMs);
   }
 
+  override earliestDueMs(shard: number) {
+    return super.earliestDueMs(this.#first + shard);
+  }
+
   override dropWatermarks(shard: number, namespace: string) {
     return super.dropWatermarks(this.#first + shard, namespace);
   }
