@@ -235,6 +235,7 @@ export class Metrics {
   readonly #gauges = new Map<string, Gauge>();
   readonly #histograms = new Map<string, Histogram>();
   readonly #collectors: (() => void | Promise<void>)[] = [];
+  readonly #tallies: Tally[] = [];
 
   /** @param args.process also collect memory, CPU and event loop of the process. @default false */
   constructor(args: { readonly process?: boolean } = {}) {
@@ -252,6 +253,16 @@ export class Metrics {
     if (by > 0) this.#counters.get(name)!.inc(labels as Record<string, string | number>, by);
   }
 
+  /**
+   * A counter with these labels, for what happens with every request: adding to it costs an addition, where `count` looks
+   * the labels up. Make it once and keep it.
+   */
+  tally<N extends CounterName>(name: N, labels: LabelsOf<N>): Tally {
+    const tally = new Tally((by) => this.count(name, labels, by));
+    this.#tallies.push(tally);
+    return tally;
+  }
+
   set<N extends GaugeName>(name: N, labels: LabelsOf<N>, value: number): void {
     this.#gauges.get(name)!.set(labels as Record<string, string | number>, value);
   }
@@ -266,7 +277,27 @@ export class Metrics {
   }
 
   async text(): Promise<string> {
+    for (const tally of this.#tallies) tally.flush();
     for (const collector of this.#collectors) await collector();
     return this.registry.metrics();
+  }
+}
+
+/** Adds up what `Metrics.text` then counts. */
+export class Tally {
+  readonly #count: (by: number) => void;
+  #sum = 0;
+
+  constructor(count: (by: number) => void) {
+    this.#count = count;
+  }
+
+  add(by = 1): void {
+    this.#sum += by;
+  }
+
+  flush(): void {
+    this.#count(this.#sum);
+    this.#sum = 0;
   }
 }

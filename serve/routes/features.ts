@@ -13,7 +13,7 @@ import {
   negotiateType,
 } from '../content-types.ts';
 import { ApiError, quoteName } from '../error-catalogue.ts';
-import type { FeatureStatus } from '../feature-answer.ts';
+import { FEATURE_STATUSES, type FeatureStatus } from '../feature-answer.ts';
 import { type FeatureQuestion, FeatureReader } from '../feature-reader.ts';
 import { FeatureRequestParser } from '../feature-request.ts';
 import { featureResponse, openFeatureJson } from '../feature-response.ts';
@@ -127,6 +127,12 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
 function serve(service: CompiledService, context: RouteContext): Served {
   const { store, shards, push, clock, wallClock, isCatchingUp, namespaceOf, seenMark } = context;
   const { gaps, metrics, logger } = context;
+  const tallies = new Map(
+    FEATURE_STATUSES.map((status) => [
+      status,
+      metrics.tally('millrace_feature_values_total', { service: service.name, status }),
+    ]),
+  );
   return {
     service,
     reader: new FeatureReader({
@@ -145,9 +151,7 @@ function serve(service: CompiledService, context: RouteContext): Served {
     }),
     parser: new FeatureRequestParser({ service, push, clock, wallClock }),
     count: (statuses) => {
-      for (const [status, n] of statuses) {
-        metrics.count('millrace_feature_values_total', { service: service.name, status }, n);
-      }
+      for (const [status, n] of statuses) tallies.get(status)!.add(n);
     },
   };
 }
