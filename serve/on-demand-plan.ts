@@ -29,13 +29,12 @@ export class OnDemandStep {
     request: Readonly<Record<string, ColumnValue>>,
     atMs: number,
   ): FeatureAnswer {
-    let status: FeatureStatus = 'present';
-    for (const degraded of DEGRADED) {
-      if (this.#inputs.some(({ slot }) => answers[slot]!.status === degraded)) {
-        status = degraded;
-        break;
-      }
+    let worst = DEGRADED.length;
+    for (const { slot } of this.#inputs) {
+      const rank = DEGRADED.indexOf(answers[slot]!.status);
+      if (rank >= 0 && rank < worst) worst = rank;
     }
+    const status = DEGRADED[worst] ?? 'present';
     if (status === 'error') return { value: null, status, truncated: false, window: null };
     let missing: MissingTime | null = null;
     for (const { slot } of this.#inputs) missing = bothMissing(missing, answers[slot]!.missing ?? null);
