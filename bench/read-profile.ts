@@ -87,10 +87,13 @@ const PARTS: readonly { readonly part: string; readonly file: RegExp; readonly n
     part: 'fastify',
     file: /\/node_modules\/(fastify|@fastify|find-my-way|fast-querystring|secure-json|reusify|toad-cache|pino|abstract-logging)/,
   },
+  { part: 'the system call that sends', file: /^$/, name: /^write/ },
   { part: 'Node: HTTP, sockets, streams', file: /^node:/ },
 ];
 
-const IDLE = new Set(['(idle)']);
+/** Not a read's: waiting, and starting the profiler. */
+const isLeftOut = ({ url, functionName }: { url: string; functionName: string }): boolean =>
+  functionName === '(idle)' || url.startsWith('node:inspector');
 const NATIVE = new Set(['(program)', '(root)']);
 
 export async function profileReads(options: ReadProfileOptions): Promise<ReadProfile> {
@@ -182,7 +185,7 @@ function cpuByPart({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): 
     if (known !== undefined) return known;
     const frame = own.get(id)!.callFrame;
     const parent = parents.get(id);
-    const part = IDLE.has(frame.functionName)
+    const part = isLeftOut(frame)
       ? null
       : (partOf(frame) ?? (parent === undefined ? 'other native code' : claimed(parent)));
     parts.set(id, part);
@@ -199,6 +202,7 @@ function cpuByPart({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): 
 function bytesByPart({ head }: HeapProfiler.SamplingHeapProfile): Map<string, number> {
   const totals = new Map<string, number>();
   const visit = (node: HeapProfiler.SamplingHeapProfileNode, above: string): void => {
+    if (isLeftOut(node.callFrame)) return;
     const part = partOf(node.callFrame) ?? above;
     if (node.selfSize > 0) totals.set(part, (totals.get(part) ?? 0) + node.selfSize);
     for (const child of node.children) visit(child, part);

@@ -30,7 +30,7 @@ import { isMessagePack, JSON_HEADER, MESSAGE_PACK_TYPES, negotiateLeniently } fr
 import { ApiError, type ApiErrorCode } from './error-catalogue.ts';
 import { parseJsonBody } from './json-body.ts';
 import { decodeMessagePack, encodeMessagePack } from './message-pack.ts';
-import type { Metrics } from './metrics.ts';
+import type { Metrics, Tally } from './metrics.ts';
 import { openApiInfo } from './openapi.ts';
 import type { ViewRebuildsApi } from './rebuild-status.ts';
 import { requestId } from './request-id.ts';
@@ -195,30 +195,33 @@ async function buildEdge(
   };
   parseAs(['application/json'], parseJsonBody);
   parseAs(MESSAGE_PACK_TYPES, decodeMessagePack);
+  // Hooks with a callback: a promise for each of them would cost more than what they do.
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
     done();
   });
   traceRequests(app);
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const encoding = request.headers['content-encoding'];
-    if (encoding !== undefined && encoding !== 'identity') {
-      throw new ApiError('unsupported_media_type', 'the body must not be compressed', {
-        header: 'content-encoding',
-      });
+    if (encoding === undefined || encoding === 'identity') {
+      done();
+      return;
     }
+    done(
+      new ApiError('unsupported_media_type', 'the body must not be compressed', {
+        header: 'content-encoding',
+      }),
+    );
   });
-  app.addHook('onResponse', async (request, reply) => {
+  const answered = new AnsweredRequests(metrics);
+  app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'none';
-    metrics.count('millrace_http_requests_total', {
-      route,
-      method: request.method,
-      status: reply.statusCode,
-    });
+    answered.count(route, request.method, reply.statusCode);
     metrics.observe('millrace_http_request_duration_seconds', { route }, reply.elapsedTime / 1000);
     // The template of the path: nothing that a caller wrote.
     const { statusCode: status, elapsedTime: ms } = reply;
     request.log.debug({ route, method: request.method, status, ms }, 'a request was answered');
+    done();
   });
 
   await app.register(swagger, { openapi: openApiInfo() });
@@ -230,6 +233,32 @@ async function buildEdge(
   for (const [url, allowed] of methods) refuseOtherMethods(app, url, allowed);
   await app.ready();
   return app;
+}
+
+/** Counts requests by labels that come again and again. */
+class AnsweredRequests {
+  readonly #metrics: Metrics;
+  /** By route, then by method and status: as many as there are routes and errors. */
+  readonly #tallies = new Map<string, Map<string, Tally>>();
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics;
+  }
+
+  count(route: string, method: string, status: number): void {
+    let ofRoute = this.#tallies.get(route);
+    if (ofRoute === undefined) {
+      ofRoute = new Map();
+      this.#tallies.set(route, ofRoute);
+    }
+    const name = `${method} ${status}`;
+    let tally = ofRoute.get(name);
+    if (tally === undefined) {
+      tally = this.#metrics.tally('millrace_http_requests_total', { route, method, status });
+      ofRoute.set(name, tally);
+    }
+    tally.add();
+  }
 }
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];

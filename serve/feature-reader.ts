@@ -310,14 +310,16 @@ export class FeatureReader {
       const values = read.evaluate({ head: state.head, bytes, atMs: question.atMs, asked, tie });
       for (const { feature, value, status, truncated, fromMs, toMs, elements } of values) {
         const missing = gaps.length === 0 ? null : missingTime(view, gaps, fromMs);
-        answers[slots.get(feature)!] = {
+        // No spreads: they would be most of the time this takes.
+        const answer: { -readonly [Field in keyof FeatureAnswer]: FeatureAnswer[Field] } = {
           value: Array.isArray(value) ? Object.freeze(value) : value,
           status: catchingUp || missing !== null ? 'catching_up' : status,
           truncated,
           window: { fromMs, toMs },
-          ...(missing === null ? {} : { missing }),
-          ...(elements === undefined ? {} : { windows: elements }),
         };
+        if (missing !== null) answer.missing = missing;
+        if (elements !== undefined) answer.windows = elements;
+        answers[slots.get(feature)!] = answer;
       }
     } catch (error) {
       this.#options.onEvaluationError(view, error);

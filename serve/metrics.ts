@@ -339,6 +339,7 @@ export class Metrics {
   readonly #histograms = new Map<string, Histogram>();
   readonly #collectors: (() => void | Promise<void>)[] = [];
   #ofAllWorkers: (() => Promise<string>) | null = null;
+  readonly #tallies: Tally[] = [];
 
   /** @param args.process also collect memory, CPU and event loop of the process. @default false */
   constructor(args: { readonly process?: boolean } = {}) {
@@ -360,6 +361,16 @@ export class Metrics {
 
   count<N extends CounterName>(name: N, labels: LabelsOf<N>, by = 1): void {
     if (by > 0) this.#counters.get(name)!.inc(labels as Record<string, string | number>, by);
+  }
+
+  /**
+   * A counter with these labels, for what happens with every request: adding to it costs an addition, where `count` looks
+   * the labels up. Make it once and keep it.
+   */
+  tally<N extends CounterName>(name: N, labels: LabelsOf<N>): Tally {
+    const tally = new Tally((by) => this.count(name, labels, by));
+    this.#tallies.push(tally);
+    return tally;
   }
 
   set<N extends GaugeName>(name: N, labels: LabelsOf<N>, value: number): void {
@@ -399,6 +410,7 @@ export class Metrics {
   }
 
   async #collect(): Promise<void> {
+    for (const tally of this.#tallies) tally.flush();
     for (const collector of this.#collectors) await collector();
   }
 }
@@ -406,4 +418,23 @@ export class Metrics {
 /** The metrics of several workers as those of one process: counters and histograms are added up. */
 export function textOfWorkers(metrics: readonly WorkerMetrics[]): Promise<string> {
   return AggregatorRegistry.aggregate([...metrics]).metrics();
+}
+
+/** Adds up what `Metrics.text` then counts. */
+export class Tally {
+  readonly #count: (by: number) => void;
+  #sum = 0;
+
+  constructor(count: (by: number) => void) {
+    this.#count = count;
+  }
+
+  add(by = 1): void {
+    this.#sum += by;
+  }
+
+  flush(): void {
+    this.#count(this.#sum);
+    this.#sum = 0;
+  }
 }

@@ -29,6 +29,8 @@ const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  */
 export class StateKeyWriter {
   readonly #bytes = new Uint8Array(2048);
+  /** The first bytes, by how many: some fifty keys are built for each read, and views are not made anew. */
+  readonly #starts = new Map<number, Uint8Array>();
   #stateEnd = 0;
 
   /** The state's key; `field` then builds keys of this state. */
@@ -40,14 +42,23 @@ export class StateKeyWriter {
     const length = writeText(bytes, KEY_AT, address.key);
     writeU16(bytes, KEY_LENGTH_AT, length);
     this.#stateEnd = KEY_AT + length;
-    return bytes.subarray(0, this.#stateEnd);
+    return this.#start(this.#stateEnd);
   }
 
   field(field: FieldName): Uint8Array {
     checkFieldName(field);
     let end = this.#stateEnd;
     for (let i = 0; i < field.length; i++) this.#bytes[end++] = field.charCodeAt(i);
-    return this.#bytes.subarray(0, end);
+    return this.#start(end);
+  }
+
+  #start(end: number): Uint8Array {
+    let start = this.#starts.get(end);
+    if (start === undefined) {
+      start = this.#bytes.subarray(0, end);
+      this.#starts.set(end, start);
+    }
+    return start;
   }
 }
 

@@ -11,6 +11,7 @@ export const MAX_SOURCE_BYTES = 255;
 export const MAX_RECORD_BYTES = 16 * 1024;
 export const MAX_SHARD = 0xffff;
 export const MAX_PARTITION = 0xffff;
+const MAX_FIELD_NAME = 16;
 
 /** An address, field, token or name that no store accepts. Never retryable. Does not echo the key: it may be personal data. */
 export class InvalidAddressError extends Error {
@@ -19,7 +20,6 @@ export class InvalidAddressError extends Error {
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const HEX_16 = /^[0-9a-f]{16}$/;
-const FIELD_NAME = /^[A-Za-z0-9:]{1,16}$/;
 const RECORD_NAME = /^[A-Za-z0-9:_.-]{1,64}$/;
 
 export function checkText(what: string, text: string, maxBytes: number): void {
@@ -47,10 +47,16 @@ export function checkAddress(address: StateAddress): void {
   checkText('entity key', address.key, MAX_ENTITY_KEY_BYTES);
 }
 
+/** Dozens of names are checked for each read: a loop is several times as fast as a regular expression. */
 export function checkFieldName(field: FieldName): void {
-  if (!FIELD_NAME.test(field)) {
-    throw new InvalidAddressError('a field name is 1 to 16 ASCII letters, digits and colons');
-  }
+  let isName = typeof field === 'string' && field.length > 0 && field.length <= MAX_FIELD_NAME;
+  for (let i = 0; isName && i < field.length; i++) isName = isNameUnit(field.charCodeAt(i));
+  if (!isName) throw new InvalidAddressError('a field name is 1 to 16 ASCII letters, digits and colons');
+}
+
+/** A letter, a digit or a colon, which follows the digits. */
+function isNameUnit(unit: number): boolean {
+  return (unit >= 0x30 && unit <= 0x3a) || (unit >= 0x41 && unit <= 0x5a) || (unit >= 0x61 && unit <= 0x7a);
 }
 
 export function checkWatermarkName(name: WatermarkName): void {
