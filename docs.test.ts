@@ -12,11 +12,13 @@ import {
   STATE_BYTES_MIN,
 } from './engine/definitions/check-view.ts';
 import { ENTITY_KEY_MAX_BYTES } from './engine/definitions/entity-key.ts';
+import { DEADLINE_MAX_MS, DEFAULT_DEADLINE } from './engine/definitions/feature-service.ts';
 import { DEFAULT_MAX_STATE_BYTES } from './engine/definitions/feature-view.ts';
 import { SingleView } from './engine/testing/single-view.ts';
 import { SHIFTS } from './engine/tiles/grid.ts';
 import { DEFAULT_TILE_SHAPE } from './engine/tiles/tile-shape.ts';
 
+import { parseDurationMs } from './engine/windows/duration.ts';
 import { SERIES_MAX } from './engine/windows/window-reach.ts';
 
 import {
@@ -35,7 +37,10 @@ import { PUSH_TIMEOUT_MS } from './ingest/log/kafka/topic-writer.ts';
 import { DEFAULT_CONSUMER_OPTIONS } from './ingest/partition-consumer.ts';
 import { aggregationsPage } from './scripts/aggregations-page.ts';
 import { DEFAULT_APP_LIMITS } from './serve/app.ts';
+import { ABANDONED_STATES_MAX } from './serve/deadline-reads.ts';
 import { toJson } from './serve/json-value.ts';
+import { LAST_ANSWERS_BYTES_MAX } from './serve/last-answers.ts';
+import { NARROWED_PLANS_MAX } from './serve/service-plans.ts';
 import { SCENARIOS } from './test/faults/scenarios.ts';
 
 const root = dirname(fileURLToPath(import.meta.url));
@@ -232,6 +237,16 @@ describe('ARCHITECTURE', () => {
     expect(bounds.get('values of a secondary key')).toBe(GROUPS_MAX.toLocaleString('en'));
     expect(bounds.get('last events')).toBe(`${LAST_EVENTS_MAX}`);
     expect(bounds.get('windows of a series')).toBe(`${SERIES_MAX}`);
+    expect(bounds.get('time for an answer')).toBe(
+      `1 ms to ${DEADLINE_MAX_MS / 1_000} s, ${parseDurationMs(DEFAULT_DEADLINE) / 1_000} s by default`,
+    );
+    expect(bounds.get('narrowed plans of a service')).toBe(`${NARROWED_PLANS_MAX}`);
+    expect(bounds.get('states asked for in reads that were given up')).toBe(
+      ABANDONED_STATES_MAX.toLocaleString('en'),
+    );
+    expect(bounds.get('last answers of a service with `staleFor`')).toBe(
+      `${LAST_ANSWERS_BYTES_MAX / 2 ** 20} MiB, roughly`,
+    );
     expect(bounds.get('live tail')).toContain(`${DEFAULT_TILE_SHAPE.tailRowsMax} rows`);
     expect(bounds.get('leaf, or inline rows of a node')).toContain(
       `${DEFAULT_TILE_SHAPE.leafBytesMax / 1024} kB`,

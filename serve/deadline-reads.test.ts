@@ -1,4 +1,4 @@
-/** Waiting until a time and no longer: a late answer is not used, and so many reads are given up at most. */
+/** Waiting until a time and no longer: a late answer is not used, and reads of so many states are given up at most. */
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
 import type { ReadState } from '../engine/store/tile-store.ts';
@@ -71,14 +71,15 @@ test('what came while the thread was busy has come in time', async () => {
 
 test('reads that are given up count until they are over; beyond the limit the store is not asked', async () => {
   const store = new SilentStore();
-  const reads = new DeadlineReads(store, { abandonedMax: 2 });
+  const reads = new DeadlineReads(store, { abandonedMax: 4 });
+  const requests = ['a', 'b'].map((key) => ({ address: { namespace: '0', key, shard: 0 }, fields: [] }));
   const statusOf = async (untilMs: number) => {
-    const states = await reads.read([], untilMs);
+    const states = await reads.read(requests, untilMs);
     return states instanceof ReadFailure ? states.status : 'read';
   };
   // Long enough for the store to be asked, on a machine however busy.
   expect(await Promise.all([statusOf(inMs(500)), statusOf(inMs(500))])).toEqual(['timed_out', 'timed_out']);
-  expect(reads.abandoned).toBe(2);
+  expect(reads.abandoned).toBe(4);
   expect(await statusOf(inMs(60_000))).toBe('error');
   expect(store.asked).toHaveLength(2);
   // Too late to be used, or to fail anybody.

@@ -1,13 +1,13 @@
 /**
  * Reads of the tile store that end at a deadline. A store cannot take a read back: one that is given up goes on without
- * anybody waiting for it, and holds a place in the store's queue. So many of them may be under way, and no more: where a
- * store does not answer at all, further reads are refused at once.
+ * anybody waiting for it, and holds a place in the store's queue. So many states may be asked for in such reads, and no
+ * more: where a store does not answer at all, further reads are refused at once.
  */
 import type { ReadRequest, ReadState, TileStore } from '../engine/store/tile-store.ts';
 import { LATE, settledBy } from './deadline.ts';
 
-/** Reads that were given up and are not over: some 3 MB of requests. */
-export const ABANDONED_READS_MAX = 1_024;
+/** States asked for in reads that were given up and are not over. */
+export const ABANDONED_STATES_MAX = 4_096;
 
 /** Why there are no states. */
 export class ReadFailure {
@@ -30,13 +30,13 @@ export class DeadlineReads {
 
   constructor(
     store: Pick<TileStore, 'read'>,
-    { abandonedMax = ABANDONED_READS_MAX }: { readonly abandonedMax?: number } = {},
+    { abandonedMax = ABANDONED_STATES_MAX }: { readonly abandonedMax?: number } = {},
   ) {
     this.#store = store;
     this.#abandonedMax = abandonedMax;
   }
 
-  /** Reads that were given up and are not over. */
+  /** States asked for in reads that were given up and are not over. */
   get abandoned(): number {
     return this.#abandoned;
   }
@@ -54,9 +54,10 @@ export class DeadlineReads {
       const reading = this.#store.read(requests);
       const states = await settledBy(reading, untilMs);
       if (states !== LATE) return states;
-      this.#abandoned++;
+      const { length } = requests;
+      this.#abandoned += length;
       const isOver = (): void => {
-        this.#abandoned--;
+        this.#abandoned -= length;
       };
       reading.then(isOver, isOver);
       return TIMED_OUT;
