@@ -46,6 +46,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
         statuses,
       });
       count(statuses);
+      if (ingest) request.admitted?.becomePush();
       return ingest ? { ...response, ingested: await record(question, context) } : response;
     },
   );
@@ -66,6 +67,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
           limit: limits.rows,
         });
       }
+      request.admitted?.addRows(rows.length);
       const parsed = rows.map((row) =>
         orError(() => {
           const question = parser.parseRow(row);
