@@ -4,6 +4,7 @@
  * answer, and that latencies hold under load (`npm run bench -- --overload` measures both).
  */
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { Pool } from 'undici';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { compose, type Embedded } from '../embedded/runtime.ts';
@@ -248,7 +249,7 @@ describe('admission', () => {
     new Admission({ inFlight, targetDelayMs: 5, bodyBytes: 1_024, metrics: new Metrics() });
   const request = { headers: {} } as Parameters<Admission['admit']>[1];
 
-  it('lets fewer in while the event loop is late, pushes first', () => {
+  it('lets fewer in while the event loop is late, pushes first', async () => {
     const admission = admissionOf(100);
     const reads = Array.from({ length: 50 }, () => admission.admit('serving', request));
     admission.endInterval(20);
@@ -260,11 +261,14 @@ describe('admission', () => {
       false,
     ]);
     for (const read of reads) read.release();
+    // Those answered in one turn of the event loop are in flight to its end.
+    expect(admission.slots('serving').inFlight).toBe(50);
+    await immediate();
     admission.endInterval(0);
     expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 44 });
   });
 
-  it('counts a request that records its event as a push from then on', () => {
+  it('counts a request that records its event as a push from then on', async () => {
     const admission = admissionOf(8);
     const request1 = admission.admit('serving', request);
     request1.becomePush();
@@ -274,6 +278,7 @@ describe('admission', () => {
     expect(() => late.becomePush()).toThrow(ApiError);
     expect([admission.slots('serving').inFlight, admission.slots('ingest').inFlight]).toEqual([1, 2]);
     for (const admitted of [request1, late, late]) admitted.release();
+    await immediate();
     expect([admission.slots('serving').inFlight, admission.slots('ingest').inFlight]).toEqual([0, 1]);
   });
 

@@ -8,7 +8,9 @@
  *   as a push from then on.
  * - One request of a class alone is always let in, whatever it counts for.
  *
- * A request is in flight until its answer is made, also where its client has gone: what was begun for it goes on.
+ * A request is in flight until its answer is made, also where its client has gone: what was begun for it goes on. It keeps
+ * its place to the end of that turn of the event loop: over a store that answers at once, requests that arrived together
+ * are answered one by one within one turn, and the queue is what they make each other wait.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { ApiError } from './error-catalogue.ts';
@@ -63,6 +65,7 @@ export class Admission {
   readonly #bytesMax: number;
   readonly #random: () => number;
   readonly #lines: Readonly<Record<RequestClass, Line>> = { serving: line(), ingest: line() };
+  #ended: AdmittedRequest[] = [];
 
   constructor({ metrics, bodyBytes, random = Math.random, ...limit }: AdmissionOptions) {
     this.#limit = new LoadLimit(limit);
@@ -133,6 +136,18 @@ export class Admission {
     taken.peak = Math.max(taken.peak, taken.inFlight);
   }
 
+  /** Gives back the places of a request at the end of this turn of the event loop. */
+  release(request: AdmittedRequest): void {
+    if (this.#ended.length === 0) {
+      setImmediate(() => {
+        const ended = this.#ended;
+        this.#ended = [];
+        for (const { requestClass, slots, bytes } of ended) this.add(requestClass, -slots, -bytes);
+      });
+    }
+    this.#ended.push(request);
+  }
+
   #refusal(requestClass: RequestClass, slots: number, bytes: number): ShedReason | null {
     const { inFlight, bytes: taken } = this.#lines[requestClass];
     if (inFlight === 0) return null;
@@ -171,13 +186,22 @@ export class AdmittedRequest {
   readonly #admission: Admission;
   #class: RequestClass;
   #slots = 1;
-  #bytes: number;
+  readonly bytes: number;
+  #released = false;
 
   constructor(admission: Admission, requestClass: RequestClass, bytes: number) {
     this.#admission = admission;
     this.#class = requestClass;
-    this.#bytes = bytes;
+    this.bytes = bytes;
     admission.add(requestClass, 1, bytes);
+  }
+
+  get requestClass(): RequestClass {
+    return this.#class;
+  }
+
+  get slots(): number {
+    return this.#slots;
   }
 
   /**
@@ -201,16 +225,15 @@ export class AdmittedRequest {
   becomePush(): void {
     if (this.#class === 'ingest') return;
     if (!this.#admission.take('ingest', this.#slots)) throw overloaded('ingest');
-    this.#admission.add('ingest', 0, this.#bytes);
-    this.#admission.add(this.#class, -this.#slots, -this.#bytes);
+    this.#admission.add('ingest', 0, this.bytes);
+    this.#admission.add(this.#class, -this.#slots, -this.bytes);
     this.#class = 'ingest';
   }
 
   /** Idempotent. */
   release(): void {
-    this.#admission.add(this.#class, -this.#slots, -this.#bytes);
-    this.#slots = 0;
-    this.#bytes = 0;
+    if (!this.#released) this.#admission.release(this);
+    this.#released = true;
   }
 }
 
