@@ -253,7 +253,7 @@ describe('admission', () => {
     const admission = admissionOf(100);
     const reads = Array.from({ length: 50 }, () => admission.admit('serving', request));
     admission.endInterval(20);
-    expect(admission.slots('serving')).toEqual({ inFlight: 50, limit: 40 });
+    expect(admission.slots('serving')).toEqual({ inFlight: 50, limit: 15 });
     expect(admission.slots('ingest')).toEqual({ inFlight: 0, limit: 1 });
     expect([admission.take('serving', 1), admission.take('ingest', 1), admission.take('ingest', 1)]).toEqual([
       false,
@@ -265,7 +265,7 @@ describe('admission', () => {
     expect(admission.slots('serving').inFlight).toBe(50);
     await immediate();
     admission.endInterval(0);
-    expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 44 });
+    expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 17 });
   });
 
   it('counts a request that records its event as a push from then on', async () => {

@@ -15,14 +15,16 @@ describe('the limit of requests in flight', () => {
     expect(limitsOf(new LoadLimit({ inFlight: 1, targetDelayMs: TARGET_MS }))).toEqual([1, 1]);
   });
 
-  it('cuts pushes to one and feature requests by a fifth of what is in flight, interval by interval', () => {
+  it('cuts pushes to one, and feature requests by how late the event loop is, interval by interval', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
     limit.observe(TARGET_MS, 100);
     expect(limitsOf(limit)).toEqual([256, 64]);
     limit.observe(LATE_MS, 100);
-    expect(limitsOf(limit)).toEqual([80, 1]);
-    limit.observe(LATE_MS, 80);
-    expect(limitsOf(limit)).toEqual([64, 1]);
+    expect(limitsOf(limit)).toEqual([30, 1]);
+    limit.observe(TARGET_MS * 1.25, 30);
+    expect(limitsOf(limit)).toEqual([24, 1]);
+    limit.observe(TARGET_MS * 1.01, 20);
+    expect(limitsOf(limit)).toEqual([18, 1]);
     for (let i = 0; i < 100; i++) limit.observe(LATE_MS, limit.of('serving'));
     expect(limitsOf(limit)).toEqual([8, 1]);
     expect([limit.isLowered('serving'), limit.isLowered('ingest')]).toEqual([true, true]);
@@ -30,19 +32,19 @@ describe('the limit of requests in flight', () => {
 
   it('rises when the delay is gone, feature requests first, and stays between half the target and the target', () => {
     const limit = new LoadLimit({ inFlight: 100, targetDelayMs: TARGET_MS });
-    limit.observe(LATE_MS, 50);
-    expect(limitsOf(limit)).toEqual([40, 1]);
-    limit.observe(TARGET_MS * 0.6, 40);
-    expect(limitsOf(limit)).toEqual([40, 1]);
+    limit.observe(TARGET_MS * 2, 50);
+    expect(limitsOf(limit)).toEqual([25, 1]);
+    limit.observe(TARGET_MS * 0.6, 25);
+    expect(limitsOf(limit)).toEqual([25, 1]);
     let intervals = 0;
     for (; limit.isLowered('serving'); intervals++) {
       expect(limit.of('ingest')).toBe(1);
-      limit.observe(0, 40);
+      limit.observe(0, 25);
     }
-    // 1.1 to the power of 10 is more than 2.5: a second, as an interval is 100 ms.
-    expect(intervals).toBe(10);
-    for (; limit.isLowered('ingest'); intervals++) limit.observe(0, 40);
-    expect(intervals).toBe(15);
+    // 1.1 to the power of 14 is nearly 4: 1.4 s, as an interval is 100 ms.
+    expect(intervals).toBe(14);
+    for (; limit.isLowered('ingest'); intervals++) limit.observe(0, 25);
+    expect(intervals).toBe(19);
     expect(limitsOf(limit)).toEqual([100, 25]);
   });
 

@@ -2,8 +2,9 @@
  * How many requests of each class may be in flight, by how long the event loop keeps work waiting.
  *
  * A queue that drains is none: only a delay that half of an interval's work had to wait for counts, as in CoDel. While
- * there is one, pushes are cut to one at a time at once, and the limit of feature requests comes down by a fifth of what
- * is in flight with each interval; without one it rises by a tenth, and pushes come back when it has risen to its top.
+ * there is one, pushes are cut to one at a time at once, and feature requests to the share of what was in flight that
+ * would make the delay the target, with each interval; without one their limit rises by a tenth, and pushes come back
+ * when it has risen to its top.
  * Between half the target and the target everything stays as it is, so that it does not swing.
  *
  * No clock and no timers: `event-loop-delay.ts` says when an interval is over.
@@ -24,7 +25,9 @@ const INGEST_SHARE = 0.25;
 /** Below it the delay has other causes than requests in flight. */
 const SERVING_MIN = 8;
 const INGEST_MIN = 1;
-const DECREASE = 0.8;
+/** In one interval; delays have other causes as well. */
+const DECREASE_MIN = 0.1;
+const DECREASE_MAX = 0.7;
 const INCREASE = 0.1;
 /** Pushes are cut by delay only while somebody has asked for features within so many intervals. */
 const SERVING_INTERVALS = 10;
@@ -74,7 +77,8 @@ export class LoadLimit {
     if (this.#servedAgo > SERVING_INTERVALS) return;
     this.#limit.ingest = INGEST_MIN;
     const { serving } = this.#limit;
-    const lowered = Math.floor(Math.min(serving, served) * DECREASE);
+    const decrease = Math.max(this.#targetDelayMs / this.#delayMs, 1 - DECREASE_MAX);
+    const lowered = Math.floor(Math.min(serving, served) * Math.min(decrease, 1 - DECREASE_MIN));
     this.#limit.serving = Math.min(serving, Math.max(lowered, SERVING_MIN));
   }
 
