@@ -1,4 +1,4 @@
-/** `npm run bench -- [--roles | --aggregations | --profile DIR] [--seconds N] [--events N] [--seed N] [--out FILE]`; see README.md. */
+/** `npm run bench -- [--roles | --aggregations | --overload | --profile DIR] [--seconds N] [--events N] [--seed N] [--out FILE]`; see README.md. */
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { register } from 'node:module';
@@ -20,6 +20,7 @@ import {
   runAggregationsBench,
 } from './aggregations/run-aggregations-bench.ts';
 import { scalingPlot } from './aggregations/scaling-plot.ts';
+import { formatOverloadReport, runOverloadBench } from './overload/run-overload-bench.ts';
 import { formatReadProfile, profileReads } from './read-profile.ts';
 import { formatReport } from './report.ts';
 import { buildCheckout } from './roles/build.ts';
@@ -32,12 +33,13 @@ const HELP = `npm run bench -- [options]
 npm run bench -- --profile DIR [options]
 npm run bench -- --roles [options]
 npm run bench -- --aggregations [options]
+npm run bench -- --overload [options]
 
 Reads and writes of the service card_fraud per second, and their latencies, as ratios to bare fastify and bare
 lmdb in the same run. With --roles: processes of the engine over a Kafka and a Redis that it starts, as ratios to
 bare fastify, kafkajs and ioredis. With --aggregations: what reads, writes and memory of one key cost against its
 number of events, and what each aggregation costs. With --profile alone: where the time and the allocations of a read
-over HTTP go, by part.
+over HTTP go, by part. With --overload: latencies at and beyond what a server takes.
 
   --seconds N  measuring time of each side of each figure (default 5; with --aggregations 2)
   --events N   events of the history that is loaded before (default 200000; with --aggregations: the most events of
@@ -56,7 +58,7 @@ with --aggregations
   --days LIST    days that the events of a key are spread over (default 30,90)
   --plots DIR    where to draw scaling-30d.svg and so on (default: not drawn; those kept are in bench/results)`;
 
-type Mode = 'embedded' | 'roles' | 'aggregations';
+type Mode = 'embedded' | 'roles' | 'aggregations' | 'overload';
 
 interface Options {
   readonly mode: Mode;
@@ -75,11 +77,13 @@ const PHASES_OF: Readonly<Record<Mode, readonly string[]>> = {
   embedded: [],
   roles: PHASES,
   aggregations: AGGREGATION_PHASES,
+  overload: [],
 };
 
 const OPTIONS = {
   roles: { type: 'boolean', default: false },
   aggregations: { type: 'boolean', default: false },
+  overload: { type: 'boolean', default: false },
   seconds: { type: 'string' },
   events: { type: 'string' },
   seed: { type: 'string', default: '1' },
@@ -93,14 +97,15 @@ const OPTIONS = {
 
 /** @throws UsageError */
 function optionsOf(values: OptionValues<typeof OPTIONS>): Options {
-  const { roles, aggregations, only, profile, plots, out } = values;
-  if (roles && aggregations) throw new UsageError('either --roles or --aggregations');
-  const mode: Mode = roles ? 'roles' : aggregations ? 'aggregations' : 'embedded';
-  if (mode === 'embedded' && only !== undefined)
+  const { roles, aggregations, overload, only, profile, plots, out } = values;
+  if ([roles, aggregations, overload].filter(Boolean).length > 1)
+    throw new UsageError('one of --roles, --aggregations and --overload');
+  const mode: Mode = roles ? 'roles' : aggregations ? 'aggregations' : overload ? 'overload' : 'embedded';
+  if (!roles && !aggregations && only !== undefined)
     throw new UsageError('--only goes with --roles or --aggregations');
   if (!roles && values.views !== undefined) throw new UsageError('--views goes with --roles');
-  if (aggregations && profile !== undefined)
-    throw new UsageError('--profile does not go with --aggregations');
+  if ((aggregations || overload) && profile !== undefined)
+    throw new UsageError('--profile does not go with --aggregations or --overload');
   if (!aggregations && (values.days ?? plots) !== undefined)
     throw new UsageError('--days and --plots go with --aggregations');
   const { seconds = aggregations ? '2' : '5', events = aggregations ? '1000000' : '200000' } = values;
@@ -219,6 +224,10 @@ await runDevCommand({
       });
       console.log(formatReadProfile(profile));
       report = profile;
+    } else if (mode === 'overload') {
+      const overload = await runOverloadBench({ repo: await cardFraud(), seconds, events, seed, onProgress });
+      console.log(formatOverloadReport(overload));
+      report = overload;
     } else {
       const embedded = await runBench({ repo: await cardFraud(), seconds, events, seed, onProgress });
       console.log(formatReport(embedded));

@@ -37,6 +37,7 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
           repo,
           roles: new Set(roles),
           consumer: { onGap: config.onGap },
+          limits: { inFlight: config.maxInFlight, connections: config.maxConnections },
           closeTimeoutMs: config.shutdownTimeout * 1_000,
           logger,
         });
@@ -143,6 +144,7 @@ export function backendSettings(config: Config): BackendSettings {
       nodes: listOf(config.redis!),
       prefix: config.redisPrefix,
       acceptLoss: config.redisAcceptLoss,
+      readTimeoutMs: config.redisReadTimeout,
       ...(shards === null ? {} : { shards }),
       ...(redisUsername === null ? {} : { username: redisUsername }),
       ...(redisPassword === null ? {} : { password: redisPassword }),

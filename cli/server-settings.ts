@@ -27,6 +27,8 @@ export interface ServersConfig {
   readonly redisKey: string | null;
   readonly redisPrefix: string;
   readonly redisAcceptLoss: boolean;
+  /** Milliseconds. */
+  readonly redisReadTimeout: number;
   readonly shards: number | null;
   /** URLs, separated by commas. */
   readonly registry: string | null;
@@ -88,6 +90,7 @@ export const SERVER_SCHEMAS = {
   redisKey: path,
   redisPrefix: z.string().regex(/^[A-Za-z0-9._-]{1,32}$/),
   redisAcceptLoss: z.boolean(),
+  redisReadTimeout: z.int().min(10).max(60_000),
   shards: z.int().min(1).max(1_024),
   registry: list(isUrl(['http:', 'https:'])),
   registryUsername: filled,
@@ -120,6 +123,7 @@ export const SERVER_DEFAULTS = {
   redisKey: null,
   redisPrefix: 'mr',
   redisAcceptLoss: false,
+  redisReadTimeout: 500,
   shards: null,
   registry: null,
   registryUsername: null,
@@ -330,6 +334,17 @@ export const SERVER_SETTINGS: readonly Setting[] = [
       'work on a Redis without an append-only file, though a crash then empties the store until the log is replayed',
     commands: ROLES,
     fromText: booleanFromText,
+  },
+  {
+    key: 'redisReadTimeout',
+    flag: '--redis-read-timeout <ms>',
+    env: 'MILLRACE_REDIS_READ_TIMEOUT',
+    defaultText: `\`${SERVER_DEFAULTS.redisReadTimeout}\``,
+    expected: 'a whole number from 10 to 60000 (milliseconds)',
+    description:
+      'a Redis node that has answered nothing for so long while feature requests wait for it is not asked for a while, ms',
+    commands: ['up', 'serve'],
+    fromText: numberFromText,
   },
   {
     key: 'shards',

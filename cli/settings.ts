@@ -66,6 +66,8 @@ export interface Config extends ServersConfig {
   readonly simulateSeed: number;
   readonly maxLogBytes: number;
   readonly onGap: 'stop' | 'continue';
+  readonly maxInFlight: number;
+  readonly maxConnections: number;
   /** Seconds. */
   readonly shutdownTimeout: number;
   readonly logLevel: LogLevel;
@@ -103,6 +105,8 @@ export const SETTING_SCHEMAS = {
     .max(2 ** 31 - 1),
   maxLogBytes: z.int().min(MIN_LOG_BYTES),
   onGap: z.enum(['stop', 'continue']),
+  maxInFlight: z.int().min(1).max(100_000),
+  maxConnections: z.int().min(1).max(1_000_000),
   shutdownTimeout: z.number().min(1).max(3_600),
   logLevel: z.enum(LOG_LEVELS),
   url: z.url({ protocol: /^https?$/ }),
@@ -121,6 +125,8 @@ export const DEFAULTS = {
   simulateSeed: 1,
   maxLogBytes: DEFAULT_MAX_LOG_BYTES,
   onGap: 'continue',
+  maxInFlight: 256,
+  maxConnections: 4_096,
   shutdownTimeout: 20,
   logLevel: 'warn',
   ...SERVER_DEFAULTS,
@@ -130,6 +136,7 @@ const bytesFromText = (value: string): unknown => parseByteSize(value) ?? value;
 
 const SERVER: readonly Command[] = ['up', 'ingest', 'serve', 'compact'];
 const ALONE: readonly Command[] = ['up'];
+const SERVING: readonly Command[] = ['up', 'serve'];
 const INGEST: readonly Command[] = ['up', 'ingest'];
 const CLIENT: readonly Command[] = ['replay', 'get', 'dlq', 'gaps'];
 
@@ -244,6 +251,28 @@ export const SETTINGS: readonly Setting[] = [
       'where events were gone from the log before they were applied and a window may ask for them: `stop` their ' +
       'partition, or `continue` and mark values that may lack them',
     commands: INGEST,
+  },
+  {
+    key: 'maxInFlight',
+    flag: '--max-in-flight <n>',
+    env: 'MILLRACE_MAX_IN_FLIGHT',
+    defaultText: `\`${DEFAULTS.maxInFlight}\``,
+    expected: 'a whole number from 1 to 100000',
+    description:
+      'feature requests answered at once; pushes may be a quarter of that. Further ones are refused at once, and fewer ' +
+      'are taken while the process is late',
+    commands: SERVING,
+    fromText: numberFromText,
+  },
+  {
+    key: 'maxConnections',
+    flag: '--max-connections <n>',
+    env: 'MILLRACE_MAX_CONNECTIONS',
+    defaultText: `\`${DEFAULTS.maxConnections}\``,
+    expected: 'a whole number from 1 to 1000000',
+    description: 'connections of clients at once; further ones are closed',
+    commands: SERVER,
+    fromText: numberFromText,
   },
   {
     key: 'shutdownTimeout',

@@ -41,6 +41,7 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
       clock: config.clock,
       maxLogBytes: config.maxLogBytes,
       consumer: { onGap: config.onGap },
+      limits: { inFlight: config.maxInFlight, connections: config.maxConnections },
       // Behind the requests, which have the first 60 %; the flush comes after it.
       drainTimeoutMs: DRAIN_SHARE * config.shutdownTimeout * 1_000,
       logger,

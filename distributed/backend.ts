@@ -46,7 +46,7 @@ export interface BackendSettings {
     /** −1: the brokers' default. */
     readonly replicationFactor: number;
   } | null;
-  readonly redis: Omit<RedisTileStoreOptions, 'profile' | 'onConnectionError' | 'clock'>;
+  readonly redis: Omit<RedisTileStoreOptions, 'profile' | 'onConnectionError' | 'onBreaker' | 'clock'>;
   /** null: records are JSON. */
   readonly registry: RegistryOptions | null;
   /** What becomes of records whose schema the registry does not have: see `RecordDecoderOptions`. @default 'stop' */
@@ -65,6 +65,8 @@ export interface Backend {
   readonly writingStore: TileStore | null;
   /** For reads that somebody waits for; null in a process that does not serve. */
   readonly servingStore: TileStore | null;
+  /** The store's nodes that reads were sent to: HOST:PORT, and whether they are not asked for now. */
+  breakers(): readonly { readonly address: string; readonly isOpen: boolean }[];
   /**
    * Whether the store is still laid out as this process found it.
    * @throws StoreFormatError where it is not: the process must not go on
@@ -159,6 +161,10 @@ class KafkaRedisBackend implements Backend {
     }
   }
 
+  breakers(): readonly { readonly address: string; readonly isOpen: boolean }[] {
+    return this.servingStore?.breakers() ?? [];
+  }
+
   async confirmLayout(): Promise<void> {
     await (this.servingStore ?? this.writingStore)?.confirmLayout();
   }
@@ -216,6 +222,10 @@ class KafkaRedisBackend implements Backend {
       profile,
       onConnectionError: (error) =>
         this.#logger.warn({ profile, reason: error.message }, 'Redis: a connection was lost or refused'),
+      onBreaker: (node, reason) =>
+        reason === null
+          ? this.#logger.warn({ node }, 'Redis: a node answers again')
+          : this.#logger.warn({ node, reason }, 'Redis: a node does not answer; reads of it fail at once'),
     });
     for (const warning of store.warnings) this.#logger.warn({ profile }, `Redis: ${warning}`);
     this.shards = store.shards;

@@ -90,6 +90,10 @@ describeWithServices(['kafka', 'redis'], 'Kafka or Redis that does not answer', 
     await until('compaction says so too', async () => /^compaction: Redis /m.test(await reasonsOf(compact)));
     const { status, body, headers } = await serve.read('card', { entities: { card: 'c1' } });
     expect([status, body.error.code, headers['retry-after']]).toEqual([503, 'store_unavailable', '1']);
+    await until('reads of the node are refused at once', async () => {
+      await paymentsOf(serve);
+      return (await serve.metric('millrace_store_breaker_open')) === 1;
+    });
     // At once, for load balancers; the clock by which values are fresh stands still.
     await until('serving says so too', async () =>
       /^positions in the log: Redis /m.test(await reasonsOf(serve)),
@@ -104,6 +108,7 @@ describeWithServices(['kafka', 'redis'], 'Kafka or Redis that does not answer', 
     for (const process of [serve, ingest, compact]) {
       await until('it is ready again', async () => (await reasonsOf(process)) === '');
     }
+    expect(await serve.metric('millrace_store_breaker_open')).toBe(0);
     expect(await ingest.metric('millrace_partition_paused')).toBe(0);
     expect(await ingest.metric('millrace_dead_letters_total')).toBe(0);
     const letters = await deployment.admin.fetchTopicOffsets(deadLetterTopic(deployment.topicOf('payments')));

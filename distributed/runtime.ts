@@ -427,6 +427,9 @@ class Runtime implements Distributed {
       this.metrics.set('millrace_consumer_lag_seconds', labels, seconds);
     }
     countGaps(this.metrics, lags, this.#gaps.list(this.clock.nowMs()));
+    for (const { address, isOpen } of this.#backend.breakers()) {
+      this.metrics.set('millrace_store_breaker_open', { node: address }, isOpen ? 1 : 0);
+    }
     this.#reach?.count(this.metrics);
     for (const ingest of this.#ingests) {
       this.metrics.set(

@@ -154,7 +154,7 @@ export class PushGateway {
   ): Promise<PushResult> {
     if (this.#closed)
       throw new PushError('shutting_down', 'the process is stopping and takes no more events');
-    const release = this.#options.budget.reserve(options.bytes ?? count * DEFAULT_EVENT_BYTES);
+    const release = this.#options.budget.reserve(options.bytes ?? count * DEFAULT_EVENT_BYTES, count);
     const pushing = this.#push(count, eventAt, options).finally(release);
     this.#inFlight.add(pushing);
     try {

@@ -26,6 +26,7 @@ import type { EventPush } from '../ingest/event-push.ts';
 import type { PartitionLag } from '../ingest/ingest-progress.ts';
 import type { OpenGap } from '../ingest/open-gaps.ts';
 import { PushError } from '../ingest/push-error.ts';
+import { Admission, type AdmittedRequest, classOfRoute } from './admission.ts';
 import { isMessagePack, JSON_HEADER, MESSAGE_PACK_TYPES, negotiateLeniently } from './content-types.ts';
 import { ApiError, type ApiErrorCode } from './error-catalogue.ts';
 import { parseJsonBody } from './json-body.ts';
@@ -52,6 +53,12 @@ export interface AppLimits {
   readonly rows: number;
   /** Time for a request to arrive, ms. @default 30 s */
   readonly requestTimeoutMs: number;
+  /** Feature requests in flight; pushes may be a quarter of that. See admission.ts. @default 256 */
+  readonly inFlight: number;
+  /** Delay of the event loop beyond which requests are shed, ms; see load-limit.ts. @default 5 */
+  readonly targetDelayMs: number;
+  /** Connections of clients; further ones are closed at once. @default 4,096 */
+  readonly connections: number;
 }
 
 export const DEFAULT_APP_LIMITS: AppLimits = {
@@ -59,9 +66,16 @@ export const DEFAULT_APP_LIMITS: AppLimits = {
   events: 50_000,
   rows: 1_000,
   requestTimeoutMs: 30_000,
+  inFlight: 256,
+  targetDelayMs: 5,
+  connections: 4_096,
 };
 
-/** How long a connection is kept without a request: longer than load balancers do (60 s as a rule), who then end it. */
+/** Headers are short: who takes longer holds a connection rather than asks for something. */
+const HEADERS_TIMEOUT_MS = 10_000;
+/** How often Node looks for requests that take too long. */
+const CONNECTIONS_CHECK_MS = 5_000;
+/** Of a connection without a request; more than load balancers have (60 s), who would send on a closed one. */
 export const KEEP_ALIVE_MS = 72_000;
 
 export interface Readiness {
@@ -161,6 +175,10 @@ async function buildEdge(
   const app: FastifyInstance = fastify({
     ...(logger === undefined ? { logger: false as const } : { loggerInstance: logger }),
     logController: new LogController({ disableRequestLogging: true }),
+    http: {
+      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, limits.requestTimeoutMs),
+      connectionsCheckingInterval: CONNECTIONS_CHECK_MS,
+    },
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -183,6 +201,7 @@ async function buildEdge(
 
   app.removeAllContentTypeParsers();
   app.decorateRequest('bodyBytes', 0);
+  admitRequests(app, limits, metrics);
   const parseAs = (types: readonly string[], parse: (body: Buffer) => unknown): void => {
     app.addContentTypeParser([...types], { parseAs: 'buffer' }, (request, body, done) => {
       request.bodyBytes = body.length;
@@ -261,6 +280,31 @@ class AnsweredRequests {
   }
 }
 
+/** Before any other hook: what is shed costs nothing more. */
+function admitRequests(app: FastifyInstance, limits: AppLimits, metrics: Metrics): void {
+  app.server.maxConnections = limits.connections;
+  app.server.on('drop', () => metrics.count('millrace_connections_refused_total', {}));
+  const admission = new Admission({ ...limits, metrics });
+  admission.guard(app.server);
+  app.decorateRequest('admitted', null);
+  app.addHook('onRequest', (request, reply, done) => {
+    const requestClass = classOfRoute(request.method, request.routeOptions.url);
+    if (requestClass === null) {
+      done();
+    } else if (admission.sheds(requestClass, request.raw, reply.raw)) {
+      // Where `guard` has not seen it: in a test without a server, or at a second address of the host's name.
+      reply.hijack();
+    } else {
+      request.admitted = admission.admit(requestClass, request.raw);
+      done();
+    }
+  });
+  app.addHook('onSend', (request, _reply, payload, done) => {
+    request.admitted?.release();
+    done(null, payload);
+  });
+}
+
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 /** Answers 405 before a body is read. */
@@ -282,6 +326,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Size of the body as it was received; 0 without one. */
     bodyBytes: number;
+    /** Of feature requests and pushes. */
+    admitted: AdmittedRequest | null;
   }
 }
 

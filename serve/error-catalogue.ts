@@ -228,13 +228,19 @@ export const API_ERRORS = [
     code: 'overloaded',
     status: 429,
     retryable: true,
-    meaning: 'Too many events are being written; see the header `retry-after`.',
+    meaning: 'Too many pushes are being taken; see the header `retry-after`.',
   },
   {
     code: 'internal',
     status: 500,
     retryable: false,
     meaning: 'A defect of the server; details: `request_id`, as in the log.',
+  },
+  {
+    code: 'serving_overloaded',
+    status: 503,
+    retryable: true,
+    meaning: 'There are more feature requests than can be answered in time; see the header `retry-after`.',
   },
   {
     code: 'store_unavailable',

@@ -86,6 +86,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
       if (type === JSON_TYPE) {
         const text = openFeatureJson(args);
         timings.done('serialise', buildingMs, performance.now());
+        if (ingest) request.admitted?.becomePush();
         const ingested = ingest ? await record(question, context, terms) : null;
         count(statuses);
         reply.header('content-type', JSON_HEADER);
@@ -93,6 +94,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
       }
       const response = featureResponse({ ...args, encode: toServable });
       const builtInMs = performance.now() - buildingMs;
+      if (ingest) request.admitted?.becomePush();
       const ingested = ingest ? await record(question, context, terms) : null;
       count(statuses);
       reply.header('content-type', type);
@@ -123,6 +125,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
           limit: limits.rows,
         });
       }
+      request.admitted?.addRows(rows.length);
       const parsed = rows.map((row) =>
         orError(() => {
           const question = parser.parseRow(row);

@@ -11,9 +11,10 @@
 import type { ConnectionOptions } from 'node:tls';
 import { Cluster, type CommonRedisOptions, Redis } from 'ioredis';
 import { StoreSetupError, StoreUnavailableError } from '../store-errors.ts';
+import { NodeBreaker } from './node-breaker.ts';
 import { hostAndPort, parseRedisAddresses, type RedisAddress } from './redis-address.ts';
 import type { RedisCommand } from './redis-command.ts';
-import { isNoScript, toStoreError, withoutArguments } from './redis-errors.ts';
+import { isAnswer, isNoScript, toStoreError, withoutArguments } from './redis-errors.ts';
 import { ScriptCall } from './redis-script.ts';
 import { ServerLives } from './server-lives.ts';
 
@@ -37,13 +38,24 @@ export interface RedisConnectionOptions {
   readonly profile?: RedisProfile;
   /** @default 1,000 for serving, 5,000 for writing */
   readonly commandTimeoutMs?: number;
+  /**
+   * How long a node may answer nothing while reads of the profile `serving` wait for it, before its breaker opens: see
+   * node-breaker.ts. @default 500
+   */
+  readonly readTimeoutMs?: number;
   /** @default 5,000 */
   readonly connectTimeoutMs?: number;
   /** Told of lost connections and failed attempts; there will be more attempts. @default nothing is done */
   readonly onConnectionError?: (error: Error) => void;
+  /**
+   * Told when the breaker of a node has opened, and why, or has closed again (null).
+   * @default nothing is done
+   */
+  readonly onBreaker?: (address: string, reason: string | null) => void;
 }
 
 const COMMAND_TIMEOUT_MS: Readonly<Record<RedisProfile, number>> = { serving: 1_000, writing: 5_000 };
+const READ_TIMEOUT_MS = 500;
 const CONNECT_TIMEOUT_MS = 5_000;
 const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 2_000;
@@ -57,30 +69,35 @@ export class RedisConnection {
   readonly lives = new ServerLives();
   #corked: readonly (Redis['stream'] | undefined)[] | null = null;
   #last: (() => void)[] = [];
+  /** By address; null: nobody waits for the reads. */
+  readonly #breakers: Map<string, NodeBreaker> | null;
+  readonly #options: RedisConnectionOptions;
 
   /** @throws StoreUnavailableError naming the nodes that were tried, StoreSetupError */
   static async open(options: RedisConnectionOptions): Promise<RedisConnection> {
     const addresses = parseRedisAddresses(options.nodes);
     const { cluster = 'auto' } = options;
-    if (cluster === true) return new RedisConnection(await connectCluster(addresses, options));
+    if (cluster === true) return new RedisConnection(await connectCluster(addresses, options), options);
     const single = await connectFirst(addresses, options);
     try {
       if (cluster === 'auto' && (await isClusterNode(single))) {
         single.disconnect();
-        return new RedisConnection(await connectCluster(addresses, options));
+        return new RedisConnection(await connectCluster(addresses, options), options);
       }
       if (addresses.length > 1) {
         throw new StoreSetupError('several Redis nodes were given, but they are not a Redis Cluster');
       }
-      return new RedisConnection(single);
+      return new RedisConnection(single, options);
     } catch (error) {
       single.disconnect();
       throw error;
     }
   }
 
-  private constructor(client: Redis | Cluster) {
+  private constructor(client: Redis | Cluster, options: RedisConnectionOptions) {
     this.#client = client;
+    this.#options = options;
+    this.#breakers = options.profile === 'serving' ? new Map() : null;
     const lost = (): void => this.lives.connectionLost();
     // Of a cluster also when one is new: it may have another server behind the same name.
     if (client instanceof Cluster) client.on('-node', lost).on('+node', lost).on('node error', lost);
@@ -118,6 +135,33 @@ export class RedisConnection {
   }
 
   /**
+   * As `call`, for commands that only read. With the profile `serving` each node has a breaker: one that does not answer is
+   * not asked, and nothing is sent to the others then either.
+   * @throws StoreUnavailableError at once, before anything was sent, where a breaker is open; else rejects as `call`
+   */
+  read(commands: readonly (RedisCommand | ScriptCall)[]): Promise<unknown[]> {
+    if (this.#breakers === null || commands.length === 0) return this.call(commands);
+    if (!(this.#client instanceof Cluster)) {
+      const breaker = this.#breaker(nodeAddress(this.#client));
+      breaker.check(commands.length);
+      return breaker.follow(this.call(commands), commands.length);
+    }
+    return this.#readOfCluster(this.#client, commands);
+  }
+
+  /**
+   * The nodes that reads were sent to, and whether their breakers are open; those that a cluster has no more are not.
+   */
+  breakers(): { readonly address: string; readonly isOpen: boolean }[] {
+    const client = this.#client;
+    const current = client instanceof Cluster ? new Set(client.slots.map(([master]) => master)) : null;
+    return [...(this.#breakers?.values() ?? [])].map(({ address, isOpen }) => ({
+      address,
+      isOpen: isOpen && (current?.has(address) ?? true),
+    }));
+  }
+
+  /**
    * Sends a command behind everything that is sent in this turn of the event loop.
    * @throws as `call`
    */
@@ -134,6 +178,49 @@ export class RedisConnection {
   async close(): Promise<void> {
     if (this.#client.status !== 'end') await this.#client.quit().catch(() => undefined);
     this.#client.disconnect();
+  }
+
+  #readOfCluster({ slots }: Cluster, commands: readonly (RedisCommand | ScriptCall)[]): Promise<unknown[]> {
+    const byAddress = new Map<string | undefined, number[]>();
+    commands.forEach((command, i) => {
+      const { byHash } = command instanceof ScriptCall ? command : { byHash: command };
+      const address = slots[byHash.getSlot()]?.[0];
+      const indices = byAddress.get(address);
+      if (indices === undefined) byAddress.set(address, [i]);
+      else indices.push(i);
+    });
+    const groups = [...byAddress].map(([address, indices]) => ({
+      // A slot that nobody has: any node is asked, and says so.
+      breaker: address === undefined ? null : this.#breaker(address),
+      indices,
+    }));
+    for (const { breaker, indices } of groups) breaker?.check(indices.length);
+    const replies = new Array<unknown>(commands.length);
+    const reading = groups.map(async ({ breaker, indices }) => {
+      const own = this.call(indices.map((i) => commands[i]!));
+      const values = await (breaker === null ? own : breaker.follow(own, indices.length));
+      indices.forEach((i, at) => {
+        replies[i] = values[at];
+      });
+    });
+    return Promise.all(reading).then(() => replies);
+  }
+
+  #breaker(address: string): NodeBreaker {
+    const breakers = this.#breakers!;
+    let breaker = breakers.get(address);
+    if (breaker === undefined) {
+      breaker = new NodeBreaker({
+        address,
+        silenceMs: this.#options.readTimeoutMs ?? READ_TIMEOUT_MS,
+        receivedBytes: () =>
+          this.masters().find((node) => nodeAddress(node) === address)?.stream?.bytesRead ?? 0,
+        isAnswer,
+        onChange: this.#options.onBreaker ?? (() => {}),
+      });
+      breakers.set(address, breaker);
+    }
+    return breaker;
   }
 
   #send(commands: readonly RedisCommand[]): Promise<unknown>[] {
@@ -163,6 +250,9 @@ export class RedisConnection {
     }
   }
 }
+
+/** As a cluster's table of slots says it. */
+const nodeAddress = ({ options }: Redis): string => `${options.host}:${options.port}`;
 
 function clientOptions([first]: readonly RedisAddress[], options: RedisConnectionOptions) {
   const { profile = 'writing' } = options;

@@ -66,12 +66,19 @@ export function toStoreError(error: unknown): Error {
     const meaning = BY_CODE.get(code!);
     if (meaning !== undefined) return new StoreUnavailableError(meaning, { cause });
   }
-  return new StoreUnavailableError(
-    cause.name === 'ReplyError' || cause.name === 'ErrorReply' || /^[A-Z]+ /.test(message)
-      ? 'Redis refused a command'
-      : 'Redis cannot be reached',
-    { cause },
-  );
+  return new StoreUnavailableError(isReply(cause) ? 'Redis refused a command' : 'Redis cannot be reached', {
+    cause,
+  });
+}
+
+/** Whether an error of a store is what Redis answered, rather than that it did not. */
+export function isAnswer(error: unknown): boolean {
+  if (!(error instanceof StoreUnavailableError)) return true;
+  return error.cause instanceof Error && isReply(error.cause);
+}
+
+function isReply({ name, message }: Error): boolean {
+  return name === 'ReplyError' || name === 'ErrorReply' || /^[A-Z]+ /.test(message);
 }
 
 /** Whether the script was not known, and therefore not executed. */

@@ -155,6 +155,11 @@ export class RedisTileStore implements TileStore {
     this.#restates = restates;
   }
 
+  /** The nodes that reads of the profile `serving` were sent to: HOST:PORT, and whether they are not asked for now. */
+  breakers(): readonly { readonly address: string; readonly isOpen: boolean }[] {
+    return this.#connection.breakers();
+  }
+
   /** Number of shards that this Redis was filled with. */
   get shards(): number {
     return this.#keys.shards;
@@ -185,7 +190,8 @@ export class RedisTileStore implements TileStore {
     const commands = this.#encode((writer) =>
       requests.map((request) => readCommand(writer, this.#keys, request)),
     );
-    const called = this.#connection.call(commands);
+    // Throws where nothing may be sent: the marks must not be asked for then either.
+    const called = this.#connection.read(commands);
     // Ingest, which reads the most states, asks for none.
     if (!requests.some(({ marked }) => marked)) {
       const replies = await called;
