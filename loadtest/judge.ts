@@ -54,11 +54,11 @@ function verdict(slo: Slo, evidence: Evidence): Verdict {
   }
 }
 
-/** k6 takes a threshold over no values for met: here somebody has to be admitted. Refusals may be none. */
+/** k6 takes a threshold over no values for met. A percentile has to be of something; a slowest answer there need not be. */
 function latency(slo: LatencySlo, { result }: Evidence): Verdict {
   const { metric, expression } = k6Threshold(slo);
   const trend = result.trend(slo.of, slo.phase);
-  if (trend.count === 0) return { measured: 'none', ok: slo.of === 'refused' };
+  if (trend.count === 0) return { measured: 'none', ok: slo.percentile === 100 };
   const value =
     slo.percentile === 100 ? trend.max : slo.percentile === 99 ? trend['p(99)'] : trend['p(99.9)'];
   return { measured: formatMs(value), ok: result.isMet(metric, expression) };

@@ -37,7 +37,7 @@ export interface Item {
 /** Virtual users that wait for an answer of this many ms at the rate; more are made while they are needed. */
 const USERS_FOR_MS = 50;
 const USERS_MIN = 10;
-const USERS_FOR_MS_MAX = 500;
+const USERS_FOR_MS_MAX = 2_000;
 const USERS_MAX = 2_000;
 /** What is under way at the end of a phase is waited for. */
 const GRACEFUL_STOP = '10s';

@@ -74,10 +74,12 @@ export async function runK6(
     readonly seconds: number;
     readonly onStart: (pid: number) => void;
     readonly onBegin: () => Promise<void>;
+    /** Rejects where there is nothing left to put load on. */
+    readonly failure: Promise<never>;
   },
   scope: Scope,
 ): Promise<K6Result> {
-  const { k6, scenario, plan, items, directory, seconds, onStart, onBegin } = args;
+  const { k6, scenario, plan, items, directory, seconds, onStart, onBegin, failure } = args;
   const file = (name: string): string => join(directory, name);
   const begun = await listenForBegin(scope);
   writeFileSync(file('items.json'), JSON.stringify(items));
@@ -154,7 +156,7 @@ export async function runK6(
   background.catch(() => {});
   try {
     // What goes wrong beside k6 ends the run.
-    const code = await Promise.race([late, exited, background.then(() => exited)]);
+    const code = await Promise.race([late, failure, exited, background.then(() => exited)]);
     ended = true;
     if (code !== 0 && code !== THRESHOLDS_FAILED) {
       throw new Error(`k6 ended with ${code}:\n${logTail(logFile)}`);

@@ -9,6 +9,7 @@ import type { Scope } from '../bench/roles/scope.ts';
 import { Worker } from '../bench/worker.ts';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import type { K6 } from '../services/k6/k6.ts';
+import { identify } from '../services/process/process-identity.ts';
 import { checkAnswers } from './answer-check.ts';
 import type { StreamAnswer, StreamOrder } from './event-stream.ts';
 import { htmlReport } from './html-report.ts';
@@ -64,6 +65,7 @@ const CAPACITY_SECONDS = 5;
 /** Of what is answered with 16 requests in flight; beyond it, k6 has no core left on a small machine. */
 const SUSTAINABLE_SHARE = 0.5;
 const SAY_EVERY_MS = 10_000;
+const LOOK_EVERY_MS = 1_000;
 const PLANS_PER_ORDER = 200;
 
 /** Everything that is started belongs to the scope. @throws where something breaks; an SLO that is not met is in the report */
@@ -222,6 +224,16 @@ async function putOn(
   let k6Pid = 0;
   let streamed: Measured['streamed'] = null;
   const timers: NodeJS.Timeout[] = [];
+  const failure = new Promise<never>((_, reject) => {
+    timers.push(
+      setInterval(() => {
+        const gone = system.processes.find(({ pid }) => identify(pid) === null);
+        if (gone !== undefined) reject(new Error(`${gone.name} has ended while the load was on`));
+      }, LOOK_EVERY_MS),
+    );
+  });
+  // Where the run has failed already, that is what is said.
+  failure.catch(() => {});
   const stopTimers = (): void => {
     for (const timer of timers) clearTimeout(timer);
     meter?.stop();
@@ -253,6 +265,7 @@ async function putOn(
         timeField: workload.timeField,
         eventsPerPush: EVENTS_PER_PUSH,
       },
+      failure,
       onStart: (pid) => {
         k6Pid = pid;
       },

@@ -165,8 +165,8 @@ await runDevCommand(
         }
       }
       const k6 = await k6For(args.directory);
-      onProgress(`k6: ${k6.origin}; building millrace …`);
-      buildCheckout({ always: true });
+      onProgress(`k6: ${k6.origin}`);
+      buildCheckout({ always: false });
       const repo = args.bare ? await repoOf(args.name) : null;
       const report = await runInScope((scope) => runLoadTest({ ...args, k6, repo, onProgress }, scope));
       console.log(formatLoadReport(report));

@@ -268,7 +268,6 @@ export const scenarioOf = (name: ScenarioName): Scenario => SCENARIOS[name];
 export function describeScenario(name: ScenarioName): readonly [string, string, string] {
   const scenario = scenarioOf(name);
   const { rate, modes, eventsPerSecond, seconds } = scenario;
-  const load: Load = { mode: modes[0]!, ratePerSecond: 1, seconds, bare: false };
   const rates =
     rate === null
       ? 'measured'
@@ -276,10 +275,15 @@ export function describeScenario(name: ScenarioName): readonly [string, string, 
         ? `${rate[modes[0]!]}/s`
         : modes.map((mode) => `${mode} ${rate[mode]}/s`).join(', ');
   const events = eventsPerSecond === 0 ? '' : ` + ${eventsPerSecond} events/s`;
-  // Where nothing fails, nothing is refused and the rate is kept, that is said once.
-  const slos = scenario
-    .slos(load)
-    .filter(({ kind }) => kind !== 'wrong')
-    .map(describeSlo);
+  const of = (mode: EngineMode): string[] =>
+    scenario
+      .slos({ mode, ratePerSecond: 1, seconds, bare: false })
+      .filter(({ kind }) => kind !== 'wrong')
+      .map(describeSlo);
+  const [first, ...others] = modes;
+  const slos = of(first!).map((slo, i) => {
+    const different = others.filter((mode) => of(mode)[i] !== slo).map((mode) => `${mode}: ${of(mode)[i]}`);
+    return different.length === 0 ? slo : `${slo} (${different.join(', ')})`;
+  });
   return [name, `${rates}${events}, ${seconds} s`, slos.join('; ')];
 }

@@ -60,6 +60,7 @@ export async function startRoles(options: SystemOptions, scope: Scope): Promise<
   // Only where something happens to it: it costs time of its own.
   const proxy = scenario.degradedAllowed ? await TcpProxy.open(redis.port) : null;
   scope.defer(async () => proxy?.close());
+  let redisState: 'healthy' | 'slow' | 'silent' = 'healthy';
   const { brokers } = kafka;
   const topic = await BenchTopic.create({ brokers, name: workload.source, partitions: PARTITIONS, scope });
   const common = { features: workload.features, brokers };
@@ -104,13 +105,13 @@ export async function startRoles(options: SystemOptions, scope: Scope): Promise<
       await untilCompacted(compact, count);
     },
     setRedis: (state) => {
-      if (state === 'slow') proxy?.delay(REDIS_DELAY_MS);
-      else if (state === 'silent') proxy?.hold();
-      else {
-        proxy?.heal();
-        // What was held is of requests that were given up long ago.
-        proxy?.cut();
-      }
+      if (proxy === null || state === redisState) return;
+      if (redisState !== 'healthy') proxy.heal();
+      // What was held is of requests that were given up long ago.
+      if (redisState === 'silent') proxy.cut();
+      if (state === 'slow') proxy.delay(REDIS_DELAY_MS);
+      else if (state === 'silent') proxy.hold();
+      redisState = state;
     },
   };
 }

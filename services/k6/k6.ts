@@ -12,7 +12,7 @@ import { findProgram } from '../process/find-program.ts';
 export const K6_VERSION = '1.8.1';
 
 /** From this version on, Go fetches by itself the version that a module asks for. */
-const GO_VERSION_MIN = [1, 21] as const;
+export const GO_VERSION_MIN = [1, 21] as const;
 
 const BUILD_DIR = join(DEFAULT_SERVICES_DIR, 'lib', `k6-${K6_VERSION}`);
 const BUILT = join(BUILD_DIR, 'k6');
@@ -48,11 +48,14 @@ export function findK6(): K6 | null {
 export function goProblem(): string | null {
   const { error, stdout } = spawnSync('go', ['env', 'GOVERSION'], { encoding: 'utf8' });
   if (error !== undefined) return 'go is not installed';
-  const [, major, minor] = /^go(\d+)\.(\d+)/.exec(stdout.trim()) ?? [];
+  return isRecentGo(stdout.trim().replace(/^go/, '')) ? null : `go is older than ${GO_VERSION_MIN.join('.')}`;
+}
+
+/** @param version such as `1.26.8` */
+export function isRecentGo(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number.parseFloat);
   const [majorMin, minorMin] = GO_VERSION_MIN;
-  return Number(major) > majorMin || (Number(major) === majorMin && Number(minor) >= minorMin)
-    ? null
-    : `go is older than ${GO_VERSION_MIN.join('.')}`;
+  return major > majorMin || (major === majorMin && minor >= minorMin);
 }
 
 /** Null where there is a k6 at once, else why not, and what to do. */
