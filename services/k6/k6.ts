@@ -114,7 +114,7 @@ export async function buildK6(report: Report): Promise<void> {
 }
 
 async function goInstall(directory: string): Promise<void> {
-  const child = spawn('go', ['install', '-trimpath', `go.k6.io/k6@v${K6_VERSION}`], {
+  const child = spawn('go', ['install', `go.k6.io/k6@v${K6_VERSION}`], {
     // Debian's Go fetches no other version of itself unless it is told to; a checkout's go.mod is none of k6's.
     env: {
       ...process.env,
