@@ -34,11 +34,13 @@ export interface Item {
   readonly members: string;
 }
 
-/** Virtual users that wait for an answer of this many ms at the rate; more are made while they are needed. */
+/** Virtual users for answers that take so many ms; more are made while they are needed, which costs k6 CPU and memory. */
 const USERS_FOR_MS = 50;
 const USERS_MIN = 10;
-const USERS_FOR_MS_MAX = 2_000;
-const USERS_MAX = 2_000;
+/** Requests beyond the most that may wait at once are dropped, and counted. */
+const WAITING_MS = 1_000;
+const WAITING_MIN = 200;
+const WAITING_MAX = 1_000;
 /** What is under way at the end of a phase is waited for. */
 const GRACEFUL_STOP = '10s';
 const RAMP_SECONDS = 1;
@@ -48,6 +50,8 @@ const REPORTED = {
   count: ['shed', 'failed', 'wrong', 'dropped_iterations'],
   trend: ['admitted', 'bare', 'refused'],
 };
+
+const clamped = (value: number, min: number, max: number): number => Math.min(max, Math.max(min, value));
 
 const seconds = (s: number): string => `${Math.round(1000 * s)}ms`;
 
@@ -63,8 +67,8 @@ export function k6Options(phases: readonly Phase[], slos: readonly Slo[]): objec
     scenarios[name] = {
       startTime: seconds(startS),
       timeUnit: '1m',
-      preAllocatedVUs: Math.min(users, USERS_MAX),
-      maxVUs: Math.min(USERS_MAX, Math.max(users, Math.ceil((ratePerSecond * USERS_FOR_MS_MAX) / 1000))),
+      preAllocatedVUs: Math.min(users, WAITING_MAX),
+      maxVUs: clamped(Math.ceil((ratePerSecond * WAITING_MS) / 1000), WAITING_MIN, WAITING_MAX),
       gracefulStop: GRACEFUL_STOP,
       env: { TARGET: target, SERIAL: String(1e9 * i) },
       ...(rampFrom === undefined

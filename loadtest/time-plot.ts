@@ -57,8 +57,7 @@ export function timePlot({ title, unit, lines, bands, logarithmic = false }: Tim
     parts.push(`<line x1="${LEFT}" x2="${RIGHT}" y1="${px(y(tick))}" y2="${px(y(tick))}" ${GRID}/>`);
     parts.push(text(LEFT - 6, y(tick) + 4, short(tick), 'text-anchor="end"'));
   }
-  for (let i = 0; i <= TICKS; i++) {
-    const s = (untilS * i) / TICKS;
+  for (let s = 0; s <= untilS; s += roundStep(untilS)) {
     parts.push(text(x(s), BOTTOM + 16, `${short(s)} s`, 'text-anchor="middle"'));
   }
   parts.push(text(LEFT - 6, TOP - 8, unit, 'text-anchor="end" fill="#667"'));
@@ -100,15 +99,19 @@ const toPixels = (share: number): number => BOTTOM - Math.min(1, Math.max(0, sha
 
 function linearScale(values: readonly number[]): Scale {
   const most = Math.max(1, ...values);
-  // 1, 2 or 5 times a power of ten, so often that the greatest value fits in.
-  const rough = most / TICKS;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 5, 10].find((one) => one * power >= rough) ?? 10);
+  const step = roundStep(most);
   const top = step * Math.ceil(most / step);
   return {
     ticks: Array.from({ length: Math.round(top / step) + 1 }, (_, i) => i * step),
     at: (value) => toPixels(value / top),
   };
+}
+
+/** 1, 2 or 5 times a power of ten, a few of which make up the whole. */
+function roundStep(whole: number): number {
+  const rough = whole / TICKS;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return power * ([1, 2, 5, 10].find((one) => one * power >= rough) ?? 10);
 }
 
 function logarithmicScale(values: readonly number[]): Scale {
