@@ -79,7 +79,7 @@ function toBare(ratioMax: number, rows: readonly PhaseRow[]): Verdict {
     .sort((a, b) => a - b);
   const median = ratios[ratios.length >>> 1] ?? Number.NaN;
   return {
-    measured: `${median.toFixed(2)} (${ratios.map((ratio) => ratio.toFixed(2)).join(', ')})`,
+    measured: `${median.toFixed(3)} (${ratios.map((ratio) => ratio.toFixed(3)).join(', ')})`,
     ok: median <= ratioMax && !ratios.some(Number.isNaN),
   };
 }

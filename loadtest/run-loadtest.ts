@@ -89,12 +89,12 @@ export async function runLoadTest(options: LoadTestOptions, scope: Scope): Promi
   });
   const service = `${system.serve.url}/v1/services/${workload.service}/features`;
   const ratePerSecond = options.ratePerSecond ?? (await sustainableRate(service, items, onProgress));
-  const bareUrl = options.bare ? await startBare(options, { system, workload, items }, scope) : null;
+  const bare = options.bare ? await startBare(options, { system, workload, items }, scope) : null;
   const load: Load = { mode, ratePerSecond, seconds: options.seconds, bare: options.bare };
   const phases = scenario.phases(load);
   const slos = scenario.slos(load);
   const measured = await putOn(
-    { options, scenario, workload, system, phases, items, service, bareUrl, load },
+    { options, scenario, workload, system, phases, items, service, bare, load },
     scope,
   );
   const rows = phases.map((phase) => phaseRow(phase, measured.result));
@@ -165,11 +165,16 @@ async function sustainableRate(
   }
 }
 
+interface BareRoute {
+  readonly url: string;
+  readonly pid: number;
+}
+
 async function startBare(
   { repo, onProgress }: LoadTestOptions,
   args: { readonly system: System; readonly workload: Workload; readonly items: readonly Item[] },
   scope: Scope,
-): Promise<string> {
+): Promise<BareRoute> {
   const { system, workload, items } = args;
   onProgress('bare route: what the requests ask Redis for …');
   const different = [...new Set(items.map(({ entities }) => entities))];
@@ -193,7 +198,8 @@ async function startBare(
     const some = plans.slice(at, at + PLANS_PER_ORDER).map((plan) => ({ ...plan, bytes: null }));
     await bare.order({ kind: 'add', plans: some }, 'done');
   }
-  return `${(await bare.order({ kind: 'listen' }, 'listens')).origin}/present`;
+  const { origin } = await bare.order({ kind: 'listen' }, 'listens');
+  return { url: `${origin}/present`, pid: bare.pid };
 }
 
 export interface Measured {
@@ -211,12 +217,12 @@ async function putOn(
     readonly phases: readonly Phase[];
     readonly items: readonly Item[];
     readonly service: string;
-    readonly bareUrl: string | null;
+    readonly bare: BareRoute | null;
     readonly load: Load;
   },
   scope: Scope,
 ): Promise<Measured> {
-  const { options, scenario, workload, system, phases, items, service, bareUrl, load } = args;
+  const { options, scenario, workload, system, phases, items, service, bare, load } = args;
   const { eventsPerSecond, onProgress } = options;
   const seconds = phases.reduce((sum, phase) => sum + phase.seconds, 0);
   const stream = eventsPerSecond === 0 ? null : await startStream(args, scope);
@@ -252,7 +258,7 @@ async function putOn(
           scenario.script === 'push-events'
             ? `${system.serve.url}/v1/sources/${workload.source}/events`
             : service,
-        bareUrl,
+        bareUrl: bare?.url ?? null,
         headers: scenario.deadlineMs === undefined ? {} : { 'x-deadline-ms': String(scenario.deadlineMs) },
         timeoutMs: TIMEOUT_MS,
         sampleEvery: SAMPLE_EVERY,
@@ -271,7 +277,11 @@ async function putOn(
       },
       onBegin: async () => {
         const startedMs = performance.now();
-        meter = new UsageMeter([...system.processes, { name: 'k6', pid: k6Pid }]);
+        meter = new UsageMeter([
+          ...system.processes,
+          ...(bare === null ? [] : [{ name: 'bare route', pid: bare.pid }]),
+          { name: 'k6', pid: k6Pid },
+        ]);
         const saying = setInterval(
           () => onProgress(`${Math.round((performance.now() - startedMs) / 1000)} of ${seconds} s`),
           SAY_EVERY_MS,
