@@ -34,9 +34,12 @@ export interface Item {
   readonly members: string;
 }
 
-/** Virtual users for answers that take so many ms; more are made while they are needed, which costs k6 CPU and memory. */
-const USERS_FOR_MS = 50;
-const USERS_MIN = 10;
+/**
+ * Virtual users for answers that take so many ms: a pause of the engine is measured. More are made while they are needed, which
+ * costs k6 CPU and memory just then, and requests that are due meanwhile are dropped.
+ */
+const USERS_FOR_MS = 200;
+const USERS_MIN = 20;
 /** Requests beyond the most that may wait at once are dropped, and counted. */
 const WAITING_MS = 1_000;
 const WAITING_MIN = 200;
