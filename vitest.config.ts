@@ -21,7 +21,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['**/*.test.ts'],
-          exclude: [...exclude, 'test/**'],
+          exclude: [...exclude, 'test/**', 'loadtest/loadtest.test.ts'],
           // Serves `sharedServices`; starts none of them by itself.
           globalSetup: ['./services/testing/shared-services-setup.ts'],
           testTimeout: 60_000,
@@ -32,7 +32,7 @@ export default defineConfig({
         resolve,
         test: {
           name: 'end-to-end',
-          include: ['test/**/*.test.ts'],
+          include: ['test/**/*.test.ts', 'loadtest/loadtest.test.ts'],
           exclude,
           // The tests run the built CLI.
           globalSetup: ['./test/build-once.ts', './services/testing/shared-services-setup.ts'],

@@ -26,7 +26,7 @@ import { formatReport } from './report.ts';
 import { buildCheckout } from './roles/build.ts';
 import { formatRolesReport } from './roles/roles-report.ts';
 import { PHASES, type Phase, runRolesBench } from './roles/run-roles-bench.ts';
-import { Scope } from './roles/scope.ts';
+import { runInScope } from './roles/scope.ts';
 import { runBench } from './run-bench.ts';
 
 const HELP = `npm run bench -- [options]
@@ -132,8 +132,6 @@ async function cardFraud(): Promise<CompiledRepo> {
   return compileRepo(Object.values(await import('../examples/card-fraud/features.ts')));
 }
 
-const INTERRUPTED = 130;
-
 async function benchRoles(options: Options, repo: CompiledRepo) {
   onProgress('building …');
   // Always: whether a build is stale is told by some of its sources only.
@@ -141,7 +139,7 @@ async function benchRoles(options: Options, repo: CompiledRepo) {
   const { seconds, events, views, seed, profile } = options;
   if (profile !== null) mkdirSync(profile, { recursive: true });
   const phases = options.phases as ReadonlySet<Phase>;
-  return inScope((scope) =>
+  return runInScope((scope) =>
     runRolesBench({ repo, phases, seconds, events, views, seed, profile, onProgress }, scope),
   );
 }
@@ -149,7 +147,7 @@ async function benchRoles(options: Options, repo: CompiledRepo) {
 async function benchAggregations(options: Options) {
   const { seconds, events, seed, days, plots } = options;
   const phases = options.phases as ReadonlySet<AggregationPhase>;
-  const report = await inScope((scope) =>
+  const report = await runInScope((scope) =>
     runAggregationsBench({ phases, seconds, events, seed, days, onProgress }, scope),
   );
   if (plots !== null && report.scaling.length > 0) {
@@ -165,33 +163,6 @@ async function benchAggregations(options: Options) {
     }
   }
   return report;
-}
-
-/** What was started is ended at the end, on a failure and on Ctrl-C. */
-async function inScope<T>(work: (scope: Scope) => Promise<T>): Promise<T> {
-  const scope = new Scope();
-  let interrupted = false;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => {
-      console.error(`\n${signal}: ending what was started …`);
-      interrupted = true;
-      // What was under way fails in places that nobody awaits any more.
-      process.on('unhandledRejection', () => {});
-      void scope
-        .close()
-        .catch(() => {})
-        .then(() => process.exit(INTERRUPTED));
-    });
-  }
-  try {
-    return await work(scope);
-  } catch (error) {
-    // What was ended fails wherever it was used.
-    if (interrupted) await new Promise(() => {});
-    throw error;
-  } finally {
-    await scope.close();
-  }
 }
 
 const onProgress = (text: string): void => console.error(text);

@@ -2,6 +2,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { installPackages } from './commands/install-packages.ts';
+import { prepareK6 } from './commands/prepare-k6.ts';
 import { startServices } from './commands/start-services.ts';
 import { stopServices } from './commands/stop-services.ts';
 import { ensureInstalled } from './libraries/install.ts';
@@ -12,7 +13,7 @@ const HELP = `Kafka, Redis and a schema registry on free ports of this machine, 
 
   npm run services -- [options]        start what does not run yet, print addresses and flags
   npm run services:stop -- [options]   end what was started, and nothing else
-  node services/run.mjs prepare        only fetch what is missing
+  node services/run.mjs prepare        only fetch what is missing; without --only also k6, which Go builds in some minutes
 
 Options
   --only <list>   some of redis,kafka,registry, separated by commas (default: all)
@@ -28,6 +29,8 @@ class UsageError extends Error {}
 interface Arguments {
   readonly command: 'start' | 'stop' | 'prepare';
   readonly only: readonly ServiceName[];
+  /** Nothing was chosen: also what load tests need. */
+  readonly k6: boolean;
   /** Absolute. */
   readonly dir: string;
   readonly fresh: boolean;
@@ -52,6 +55,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       await startServices({ ...args, report });
     } else {
       for (const name of args.only) if (name !== 'redis') await ensureInstalled(name, report);
+      if (args.k6) await prepareK6({ ...args, report });
     }
     return 0;
   } catch (error) {
@@ -79,6 +83,7 @@ function parse(argv: readonly string[]): Arguments | null {
   return {
     command,
     only: SERVICE_NAMES.filter((name) => names?.includes(name) ?? true),
+    k6: names === undefined,
     dir: isAbsolute(dir) ? dir : resolve(base, dir),
     fresh: values.fresh ?? false,
     install: values.install ?? false,

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { K6_VERSION } from './k6/k6.ts';
 import { checkoutRoot, type LibraryName, pomOf } from './libraries/library.ts';
 
 const read = (path: string): string => readFileSync(join(checkoutRoot, path), 'utf8');
@@ -25,6 +26,8 @@ test('the README names them', () => {
   const readme = read('services/README.md');
   expect(readme).toContain(`| Kafka | ${kafka} `);
   expect(readme).toContain(`Apicurio ${registry} `);
+  expect(readme).toContain(`builds k6 ${K6_VERSION} `);
+  expect(read('loadtest/README.md')).toContain(`(${K6_VERSION}, some`);
 });
 
 test('every image and base image has a version', () => {

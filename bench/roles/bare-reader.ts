@@ -8,12 +8,12 @@ import { obeyOrders } from '../worker.ts';
 
 /** What is fetched for one request: per state its key and fields. */
 export interface BarePlan {
-  /** As the request names them. */
-  readonly customer: string;
-  readonly terminal: string;
+  /** The keys of the request. */
+  readonly entities: Readonly<Record<string, string | number>>;
   readonly present: readonly StateFields[];
   readonly asked: readonly StateFields[];
-  readonly bytes: number;
+  /** Of the fields present, which the route compares; null where events change them meanwhile. */
+  readonly bytes: number | null;
   readonly answer: unknown;
 }
 
@@ -32,18 +32,19 @@ export type BareReaderAnswer =
   | { readonly kind: 'listens'; readonly origin: string };
 
 interface Request {
-  readonly entities: { readonly customer_id: unknown; readonly terminal_id: unknown };
+  readonly entities: Readonly<Record<string, unknown>>;
 }
 
 const plans = new Map<string, BarePlan>();
 let redis: Redis | undefined;
 const app = fastify();
 
-const nameOf = (customer: unknown, terminal: unknown): string => `${customer}|${terminal}`;
+/** Requests name their entities in one order. */
+const nameOf = (entities: Request['entities']): string => Object.values(entities).join('|');
 
 for (const variant of ['present', 'asked'] as const) {
   app.post<{ Body: Request }>(`/${variant}`, async ({ body: { entities } }) => {
-    const plan = plans.get(nameOf(entities.customer_id, entities.terminal_id))!;
+    const plan = plans.get(nameOf(entities))!;
     const pipeline = redis!.pipeline();
     for (const { key, fields } of plan[variant]) pipeline.hmgetBuffer(key, ...fields);
     let bytes = 0;
@@ -51,7 +52,8 @@ for (const variant of ['present', 'asked'] as const) {
       if (error !== null) throw error;
       for (const value of values as (Buffer | null)[]) bytes += value?.length ?? 0;
     }
-    if (bytes !== plan.bytes) throw new Error(`${bytes} bytes in Redis, not ${plan.bytes}`);
+    if (plan.bytes !== null && bytes !== plan.bytes)
+      throw new Error(`${bytes} bytes in Redis, not ${plan.bytes}`);
     return plan.answer;
   });
 }
@@ -62,7 +64,7 @@ obeyOrders<BareReaderOrder, BareReaderAnswer>(async (order) => {
       redis = new Redis(order.redis);
       return { kind: 'done' };
     case 'add':
-      for (const plan of order.plans) plans.set(nameOf(plan.customer, plan.terminal), plan);
+      for (const plan of order.plans) plans.set(nameOf(plan.entities), plan);
       return { kind: 'done' };
     case 'listen':
       return { kind: 'listens', origin: await app.listen({ host: '127.0.0.1', port: 0 }) };

@@ -1,4 +1,4 @@
-/** Processes of the engine: the built CLI with one role, over the servers of the benchmark. */
+/** Processes of the engine: the built CLI with one role over the servers of the benchmark, or with all of them embedded. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -15,7 +15,15 @@ export interface EngineSettings {
   readonly profile: string | null;
 }
 
-export interface EngineArguments {
+export type EngineArguments = RoleArguments | EmbeddedArguments;
+
+interface EmbeddedArguments {
+  readonly role: 'up';
+  readonly features: string;
+  readonly dataDir: string;
+}
+
+interface RoleArguments {
   readonly role: 'ingest' | 'serve' | 'compact';
   readonly features: string;
   readonly brokers: readonly string[];
@@ -115,7 +123,7 @@ export class EngineProcess {
 /** Arguments of `env`: nothing that configures millrace is passed on. */
 function commandLine({ profile }: EngineSettings, args: EngineArguments): string[] {
   const inherited = Object.keys(process.env).filter((name) => name.startsWith('MILLRACE_'));
-  const { role, features, brokers, redis, clock = 'wall', group = 'millrace', topic } = args;
+  const topic = args.role === 'up' ? undefined : args.topic;
   return [
     ...inherited.flatMap((name) => ['-u', name]),
     ...(topic === undefined ? [] : [`BENCH_TOPIC=${topic}`]),
@@ -124,9 +132,15 @@ function commandLine({ profile }: EngineSettings, args: EngineArguments): string
       ? []
       : ['--cpu-prof', `--cpu-prof-dir=${profile}`, '--heap-prof', `--heap-prof-dir=${profile}`]),
     pathOf('../../bin/millrace.js'),
-    role,
-    ...['--features', features, '--clock', clock, '--port', '0'],
-    ...['--kafka', brokers.join(','), '--redis', redis, '--create-topics'],
+    args.role,
+    ...['--features', args.features, '--port', '0'],
+    ...(args.role === 'up' ? ['--data-dir', args.dataDir] : roleFlags(args)),
+  ];
+}
+
+function roleFlags({ role, brokers, redis, clock = 'wall', group = 'millrace' }: RoleArguments): string[] {
+  return [
+    ...['--clock', clock, '--kafka', brokers.join(','), '--redis', redis, '--create-topics'],
     ...(role === 'ingest' ? ['--group', group] : []),
   ];
 }

@@ -13,11 +13,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import type { CompiledRepo } from '../../engine/definitions/compiled.ts';
-import { RedisKeys } from '../../engine/store/redis/redis-keys.ts';
-import { RedisTileStore } from '../../engine/store/redis/redis-tile-store.ts';
-import type { TileStore } from '../../engine/store/tile-store.ts';
 import simulate from '../../examples/card-fraud/simulator.ts';
-import { FeatureReader } from '../../serve/feature-reader.ts';
 import { startKafka, startRedis } from '../../services/index.ts';
 import { waitUntil } from '../../services/process/wait-until.ts';
 import { CONCURRENCY, type LoadClient, loadClient } from '../http-reads.ts';
@@ -28,13 +24,11 @@ import { untilApplied } from './applied.ts';
 import type { BarePlan, BareReaderAnswer, BareReaderOrder, StateFields } from './bare-reader.ts';
 import { EngineProcess, type EngineSettings } from './engine-process.ts';
 import { PARTITIONS } from './payment-events.ts';
+import { type Entities, planQuestions } from './plan-questions.ts';
 import { CpuMeter } from './process-cpu.ts';
 import type { PhaseReport, RolesRow } from './roles-report.ts';
 import type { Scope } from './scope.ts';
 import { BenchTopic, type EventMessage } from './topic.ts';
-
-/** What stands before the head in Redis: token, and life of the server. */
-const HEAD_PREFIX_BYTES = 12;
 
 export interface ReadOptions {
   /** examples/card-fraud, compiled. */
@@ -64,7 +58,7 @@ const TERMINALS_PER_CUSTOMER = 2;
 /** A step of the message to the bare reader. */
 const PLANS_PER_ORDER = 200;
 
-type Question = { readonly customer: string; readonly terminal: string; readonly body: string };
+type Question = { readonly entities: Entities; readonly body: string };
 
 export async function benchReads(options: ReadOptions, scope: Scope): Promise<PhaseReport> {
   const { onProgress, engine, seconds, rounds, ratePerSecond } = options;
@@ -79,7 +73,16 @@ export async function benchReads(options: ReadOptions, scope: Scope): Promise<Ph
 
   const questions = await scope.run((inner) => preload(options, common, client, inner));
   const serve = await EngineProcess.start(engine, { ...common, role: 'serve' }, scope);
-  const { plans, checksum } = await planQuestions(options, { questions, serve, redis: redis.url }, scope);
+  const { plans, checksum } = await planQuestions(
+    {
+      repo: options.repo,
+      service: SERVICE,
+      questions: questions.map(({ entities }) => entities),
+      serve,
+      redis: redis.url,
+    },
+    scope,
+  );
   const bare = new Worker<BareReaderOrder, BareReaderAnswer>(new URL('./bare-reader.ts', import.meta.url));
   scope.defer(() => bare.close());
   await bare.order({ kind: 'connect', redis: redis.url }, 'done');
@@ -148,7 +151,7 @@ export async function benchReads(options: ReadOptions, scope: Scope): Promise<Ph
       `read: a request asks for ${mean(({ asked }) => fieldsOf(asked)).toFixed(1)} fields of ` +
         `${mean(({ asked }) => asked.length).toFixed(1)} states and finds ` +
         `${mean(({ present }) => fieldsOf(present)).toFixed(1)} of them, ` +
-        `${Math.round(mean(({ bytes }) => bytes))} bytes (at most ${Math.max(...plans.map((plan) => plan.bytes))}); ` +
+        `${Math.round(mean(({ bytes }) => bytes!))} bytes (at most ${Math.max(...plans.map((plan) => plan.bytes!))}); ` +
         `answers of ${Math.round(closed.millrace.bytesPerAnswer)} against ${Math.round(closed.present.bytesPerAnswer)} bytes.`,
       `read: CPU per request, server + Redis: millrace ${cpuText(closed.millrace)}, bare with the fields present ` +
         `${cpuText(closed.present)}, with those asked for ${cpuText(closed.asked)}.`,
@@ -228,91 +231,9 @@ async function preload(
   onProgress(`read: ${events} events applied and ${compacted} states compacted in ${tookS} s`);
   return Array.from({ length: options.questions }, () => {
     const { customer_id, terminal_id } = swipes.next().value.data;
-    return {
-      customer: String(customer_id),
-      terminal: String(terminal_id),
-      body: JSON.stringify({ entities: { customer_id, terminal_id } }),
-    };
+    const entities = { customer_id: customer_id!, terminal_id: terminal_id! };
+    return { entities, body: JSON.stringify({ entities }) };
   });
-}
-
-interface Answer {
-  readonly features: Readonly<Record<string, number | null>>;
-  readonly metadata?: { readonly at_ms: number };
-}
-
-async function ask(serve: EngineProcess, body: string): Promise<Answer> {
-  const response = await fetch(`${serve.url}/v1/services/${SERVICE}/features`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body,
-  });
-  if (response.status !== 200) throw new Error(`serve answered ${response.status}: ${await response.text()}`);
-  return (await response.json()) as Answer;
-}
-
-/** What a question's read asks Redis for and finds there, and the engine's answer. */
-async function planQuestions(
-  { repo }: ReadOptions,
-  args: { readonly questions: readonly Question[]; readonly serve: EngineProcess; readonly redis: string },
-  scope: Scope,
-): Promise<{ readonly plans: BarePlan[]; readonly checksum: number }> {
-  const { questions, serve } = args;
-  const redisStore = await RedisTileStore.open({ nodes: args.redis, profile: 'serving' });
-  scope.defer(() => redisStore.close());
-  const keys = new RedisKeys('mr', redisStore.shards);
-  const store: TileStore = redisStore;
-  const read = store.read.bind(store);
-  let noted: { present: StateFields[]; asked: StateFields[]; bytes: number } = {
-    present: [],
-    asked: [],
-    bytes: 0,
-  };
-  store.read = async (requests) => {
-    const states = await read(requests);
-    requests.forEach(({ address, fields }, r) => {
-      const key = keys.state(address);
-      const { head, fields: values } = states[r]!;
-      const present = fields.filter((_, f) => values[f] !== null);
-      noted.asked.push({ key, fields: ['.', ...fields] });
-      if (head === null) return;
-      noted.present.push({ key, fields: ['.', ...present] });
-      noted.bytes +=
-        HEAD_PREFIX_BYTES + head.length + values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
-    });
-    return states;
-  };
-  const reader = new FeatureReader({
-    service: repo.services.get(SERVICE)!,
-    store,
-    shards: redisStore.shards,
-    isCatchingUp: () => false,
-    onEvaluationError: (_view, error) => {
-      throw error;
-    },
-  });
-  const { entities } = JSON.parse(questions[0]!.body) as { entities: unknown };
-  const atMs = (await ask(serve, JSON.stringify({ entities, metadata: true }))).metadata!.at_ms;
-  const plans: BarePlan[] = [];
-  let checksum = 0;
-  for (const { customer, terminal, body } of questions) {
-    noted = { present: [], asked: [], bytes: 0 };
-    const asked = new Map([
-      ['customer_id', customer],
-      ['terminal_id', terminal],
-    ]);
-    const [values] = await reader.read([{ keys: asked, request: {}, atMs, asked: null }]);
-    const answer = await ask(serve, body);
-    for (const { name, slot } of reader.output) {
-      const value = values![slot]!.value;
-      if (answer.features[name] !== value) {
-        throw new Error(`${name} is ${answer.features[name]} over HTTP and ${String(value)} in process`);
-      }
-      checksum += Number(value ?? 0);
-    }
-    plans.push({ customer, terminal, ...noted, answer });
-  }
-  return { plans, checksum };
 }
 
 /** The first turn of each warms up. */

@@ -38,3 +38,32 @@ export class Scope {
     if (errors.length > 0) throw errors[0];
   }
 }
+
+const INTERRUPTED = 130;
+
+/** For commands: what was started is ended at the end, on a failure and on Ctrl-C. */
+export async function runInScope<T>(work: (scope: Scope) => Promise<T>): Promise<T> {
+  const scope = new Scope();
+  let interrupted = false;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      console.error(`\n${signal}: ending what was started …`);
+      interrupted = true;
+      // What was under way fails in places that nobody awaits any more.
+      process.on('unhandledRejection', () => {});
+      void scope
+        .close()
+        .catch(() => {})
+        .then(() => process.exit(INTERRUPTED));
+    });
+  }
+  try {
+    return await work(scope);
+  } catch (error) {
+    // What was ended fails wherever it was used.
+    if (interrupted) await new Promise(() => {});
+    throw error;
+  } finally {
+    await scope.close();
+  }
+}

@@ -39,15 +39,9 @@ function javaPackage(): string {
 export async function installPackages({ only, install, report }: InstallPackagesOptions): Promise<void> {
   let missing = missingPrograms(only);
   if (missing.size > 0 && install) {
-    const elevate = process.getuid?.() === 0 || findProgram('sudo') === null ? [] : ['sudo', '-n'];
-    const apt = (...args: readonly string[]): boolean => {
-      const argv = [...elevate, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', ...args];
-      report(argv.join(' '));
-      // A Redis that the package starts on its usual port is nobody's business here: ours have ports of their own.
-      return spawnSync(argv[0]!, argv.slice(1), { stdio: ['ignore', 'inherit', 'inherit'] }).status === 0;
-    };
-    apt('update');
-    apt('install', '-y', '--no-install-recommends', ...new Set(missingPrograms(only).values()));
+    aptGet(report, 'update');
+    // A Redis that the package starts on its usual port is nobody's business here: ours have ports of their own.
+    aptGet(report, 'install', '-y', '--no-install-recommends', ...new Set(missingPrograms(only).values()));
     resetJavaProblem();
     missing = missingPrograms(only);
   }
@@ -57,4 +51,12 @@ export async function installPackages({ only, install, report }: InstallPackages
     `${[...missing.keys()].join('; ')}.\n` +
       `On Debian or Ubuntu: apt-get install ${packages}${install ? '' : ' (or --install, which does that)'}`,
   );
+}
+
+/** As root or through sudo; whether it worked shows in what is there afterwards. */
+export function aptGet(report: Report, ...args: readonly string[]): void {
+  const elevate = process.getuid?.() === 0 || findProgram('sudo') === null ? [] : ['sudo', '-n'];
+  const argv = [...elevate, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', ...args];
+  report(argv.join(' '));
+  spawnSync(argv[0]!, argv.slice(1), { stdio: ['ignore', 'inherit', 'inherit'] });
 }

@@ -30,6 +30,13 @@ process.on('exit', () => {
 
 /** Starts the program; throws if it cannot be run. That it answers is for the caller to wait for. */
 export async function launch(command: LaunchCommand): Promise<ProcessIdentity> {
+  const child = await spawnLogged(command);
+  // Gone already: a start that no process has any more.
+  return identify(child.pid!) ?? { pid: child.pid!, started: 'never seen running' };
+}
+
+/** The same, for a program whose end is waited for. */
+export async function spawnLogged(command: LaunchCommand): Promise<ChildProcess> {
   const { program, args, cwd, logFile, lifetime } = command;
   const setpriv = lifetime === 'with-parent' ? findProgram('setpriv') : null;
   const argv =
@@ -48,8 +55,7 @@ export async function launch(command: LaunchCommand): Promise<ProcessIdentity> {
       children.add(child);
       child.once('exit', () => children.delete(child));
     }
-    // Gone already: a start that no process has any more.
-    return identify(child.pid!) ?? { pid: child.pid!, started: 'never seen running' };
+    return child;
   } finally {
     closeSync(log);
   }

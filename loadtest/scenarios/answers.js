@@ -1,0 +1,121 @@
+/**
+ * What all scenarios share: the plan of the run, which the runner has made, and what is noted of an answer.
+ *
+ * This is k6's JavaScript, not Node's: there are no packages to import.
+ */
+import { SharedArray } from 'k6/data';
+import exec from 'k6/execution';
+import http from 'k6/http';
+import { Counter, Trend } from 'k6/metrics';
+
+/** See `K6Plan` in ../k6-plan.ts. */
+export const plan = JSON.parse(open(__ENV.PLAN));
+
+/** One copy for all virtual users. */
+export const items = new SharedArray('items', () => JSON.parse(open(plan.items)));
+
+export const options = plan.options;
+
+/** Tells the runner that the load begins now. */
+export function setup() {
+  http.post(plan.begin, null, { timeout: '10s' });
+}
+
+/** What was measured, for the runner. */
+export function handleSummary(data) {
+  return { [plan.summary]: JSON.stringify(data) };
+}
+
+/** Of the answers 2xx: from the wish to send until the last byte, ms. */
+const admitted = new Trend('admitted', true);
+/** The same of the bare route, where it is compared with. */
+const bare = new Trend('bare', true);
+/** Of the refusals, ms. */
+const refused = new Trend('refused', true);
+const answers = new Counter('answers');
+const bareAnswers = new Counter('bare_answers');
+/** Refused for now: 429 and 503. */
+const shed = new Counter('shed');
+/** No answer, or one that nobody may get. */
+const failed = new Counter('failed');
+/** Answers of the sample that say something else than they should. */
+const wrong = new Counter('wrong');
+
+/** Of each virtual user; k6 itself says every request that got no answer. */
+const FAILURES_SAID = 1;
+let failuresSaid = 0;
+
+function say(text) {
+  if (failuresSaid++ < FAILURES_SAID) console.error(text);
+}
+
+/** A number that no other iteration of the phase has, from 0. */
+export const iteration = () => exec.scenario.iterationInTest;
+
+/** A number that no other iteration of the test has. */
+export const serial = () => Number(__ENV.SERIAL) + iteration();
+
+const HEADERS = Object.assign({ 'content-type': 'application/json' }, plan.headers);
+
+/**
+ * Sends the body, and notes what is answered. Every so many answers, the parsed one goes to `isRight`.
+ * @param isRight says what is wrong with the answer 2xx, or null
+ */
+export function ask(body, isRight) {
+  const isBare = __ENV.TARGET === 'bare';
+  const sampled = plan.readAll || (!isBare && iteration() % plan.sampleEvery === 0);
+  const response = http.post(isBare ? plan.bareUrl : plan.url, body, {
+    headers: HEADERS,
+    timeout: plan.timeoutMs,
+    responseType: sampled ? 'text' : 'none',
+  });
+  const { status, timings } = response;
+  const ms = timings.blocked + timings.connecting + timings.duration;
+  if (status >= 200 && status < 300) {
+    (isBare ? bare : admitted).add(ms);
+    (isBare ? bareAnswers : answers).add(1);
+    if (!sampled || isBare) return;
+    const problem = problemOf(response.body, isRight);
+    if (problem === null) return;
+    wrong.add(1);
+    say(`a wrong answer: ${problem}`);
+  } else if ((status === 429 || status === 503 || plan.typedStatuses.includes(status)) && isTyped(response)) {
+    refused.add(ms);
+    shed.add(1);
+  } else {
+    failed.add(1);
+    say(`an answer that should not be: status ${status}, ${response.error || response.body}`);
+  }
+}
+
+function problemOf(body, isRight) {
+  try {
+    return isRight(JSON.parse(body));
+  } catch (error) {
+    return String(error);
+  }
+}
+
+/** Whether a refusal says why; its body is known only of the sample. */
+function isTyped({ body }) {
+  if (body === null) return true;
+  try {
+    return typeof JSON.parse(body).error.code === 'string';
+  } catch {
+    return false;
+  }
+}
+
+/** What is wrong with an answer of features, or null. */
+export function problemOfFeatures({ features, metadata }) {
+  if (metadata !== undefined && !plan.degradedAllowed)
+    return `not all are present: ${JSON.stringify(metadata)}`;
+  if (plan.degradedAllowed) return features === undefined ? 'no features' : null;
+  const missing = plan.neverNull.filter((name) => typeof features[name] !== 'number');
+  return missing.length === 0 ? null : `no number: ${missing.join(', ')}`;
+}
+
+/** An event of an item, now. */
+export function eventOf(item, id) {
+  return `{"${plan.idField}":${id},"${plan.timeField}":${Date.now()},${item.members}}`;
+}
