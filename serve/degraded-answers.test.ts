@@ -112,6 +112,8 @@ describeWithServices(['redis'], 'a store that does not answer', () => {
       nodes: `redis://127.0.0.1:${proxy.port}`,
       profile: 'serving',
       commandTimeoutMs: COMMAND_TIMEOUT_MS,
+      // Its silence must not be noticed: a deadline is what is tested.
+      readTimeoutMs: COMMAND_TIMEOUT_MS,
       acceptLoss: true,
     });
     return {
@@ -499,6 +501,7 @@ describeWithServices(['redis'], 'a node of a Redis Cluster that does not answer'
       nodes: cluster.urls,
       profile: 'serving',
       commandTimeoutMs: COMMAND_TIMEOUT_MS,
+      readTimeoutMs: COMMAND_TIMEOUT_MS,
       acceptLoss: true,
     });
   });

@@ -382,7 +382,8 @@ export class Metrics {
   readonly #histograms = new Map<string, Histogram>();
   readonly #collectors: (() => void | Promise<void>)[] = [];
   #ofAllWorkers: (() => Promise<string>) | null = null;
-  readonly #tallies: Tally[] = [];
+  /** By the name of the counter. */
+  readonly #tallies = new Map<string, Tally[]>();
 
   /** @param args.process also collect memory, CPU and event loop of the process. @default false */
   constructor(args: { readonly process?: boolean } = {}) {
@@ -390,8 +391,14 @@ export class Metrics {
     for (const entry of METRICS) {
       const { name, type, meaning, labels } = entry;
       const common = { name, help: meaning, labelNames: [...labels], registers };
-      if (type === 'counter') this.#counters.set(name, new Counter(common));
-      else if (type === 'gauge')
+      if (type === 'counter') {
+        const tallies: Tally[] = [];
+        this.#tallies.set(name, tallies);
+        const collect = (): void => {
+          for (const tally of tallies) tally.flush();
+        };
+        this.#counters.set(name, new Counter({ ...common, collect }));
+      } else if (type === 'gauge')
         this.#gauges.set(name, new Gauge({ ...common, aggregator: GAUGES_OF_WORKERS[name] ?? 'max' }));
       else {
         const histogram = new Histogram({ ...common, bounds: entry.buckets });
@@ -412,7 +419,7 @@ export class Metrics {
    */
   tally<N extends CounterName>(name: N, labels: LabelsOf<N>): Tally {
     const tally = new Tally((by) => this.count(name, labels, by));
-    this.#tallies.push(tally);
+    this.#tallies.get(name)!.push(tally);
     return tally;
   }
 
@@ -453,7 +460,6 @@ export class Metrics {
   }
 
   async #collect(): Promise<void> {
-    for (const tally of this.#tallies) tally.flush();
     for (const collector of this.#collectors) await collector();
   }
 }
@@ -463,7 +469,7 @@ export function textOfWorkers(metrics: readonly WorkerMetrics[]): Promise<string
   return AggregatorRegistry.aggregate([...metrics]).metrics();
 }
 
-/** Adds up what `Metrics.text` then counts. */
+/** Adds up what is counted when somebody looks at the counter. */
 export class Tally {
   readonly #count: (by: number) => void;
   #sum = 0;
