@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { compileRepo } from '../engine/definitions/compile.ts';
 import * as features from '../examples/card-fraud/features.ts';
+import { formatReadProfile, profileReads } from './read-profile.ts';
 import { formatReport, NOT_MEASURED } from './report.ts';
 import { type BenchOptions, runBench } from './run-bench.ts';
 
@@ -43,4 +44,16 @@ test('the benchmark fills its table, and answers the same in every run with the 
   const again = await runBench(TINY);
   expect(again.checksum).toBe(first.checksum);
   expect(Number.parseFloat(first.checksum)).toBeGreaterThan(0);
+}, 60_000);
+
+test('the profile of reads says where time and memory go', async () => {
+  const profile = await profileReads({ repo: TINY.repo, events: 300, seconds: 0.3, directory: null });
+  expect(profile.requests).toBeGreaterThan(0);
+  for (const figures of [profile.cpuUs, profile.bytes]) {
+    expect(figures.length).toBeGreaterThan(0);
+    expect(figures.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1);
+  }
+  // Every read makes rows of states: no profile can be without.
+  expect(profile.bytes.map(({ part }) => part)).toContain('decode and merge');
+  expect(formatReadProfile(profile)).toContain('bytes per request');
 }, 60_000);

@@ -26,8 +26,6 @@ export interface ReadProfileOptions {
   readonly seed?: number;
   /** Where `reads.cpuprofile` and `reads.heapprofile` go; null: nowhere. */
   readonly directory: string | null;
-  /** `Accept` of the requests. @default JSON */
-  readonly accept?: string;
   readonly onProgress?: (text: string) => void;
 }
 
@@ -68,7 +66,7 @@ const PARTS: readonly { readonly part: string; readonly file: RegExp; readonly n
   { part: 'plan: fields to read', file: /\/engine\/tiles\/(edge-paths|edge-blocks|grid|base36)\./ },
   {
     part: 'store',
-    file: /\/engine\/store\/|\/node_modules\/(lmdb|ordered-binary|msgpackr|weak-lru-cache)\//,
+    file: /\/engine\/store\/|\/node_modules\/(lmdb|ordered-binary|weak-lru-cache)\//,
   },
   { part: 'finalise', file: /\/engine\/aggregators\/(operations\/|stored-value)/ },
   {
@@ -79,7 +77,7 @@ const PARTS: readonly { readonly part: string; readonly file: RegExp; readonly n
   { part: 'answer: statuses, gaps', file: /\/serve\/(feature-reader|missing-time)\.|\/ingest\// },
   {
     part: 'serialise',
-    file: /\/serve\/(feature-response|feature-json|json-value|message-pack|arrow-stream)\./,
+    file: /\/serve\/(feature-response|json-value|message-pack|arrow-stream)\./,
   },
   { part: 'metrics', file: /\/serve\/metrics\.|\/node_modules\/prom-client\// },
   { part: 'routes and hooks', file: /\/serve\// },

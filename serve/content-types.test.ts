@@ -288,6 +288,23 @@ describe('an Arrow stream', () => {
   });
 });
 
+test('/openapi.json names the content types', async () => {
+  const { paths } = (await it.get('/openapi.json')).body;
+  const bodies = [
+    'application/json',
+    'application/vnd.msgpack',
+    'application/msgpack',
+    'application/x-msgpack',
+  ];
+  const types = (path: string) => {
+    const { requestBody, responses } = paths[path].post;
+    return [Object.keys(requestBody.content), Object.keys(responses['200'].content)];
+  };
+  expect(types('/v1/services/{service}/features')).toEqual([bodies, FEATURES_TYPES]);
+  expect(types('/v1/services/{service}/features/batch')).toEqual([bodies, BATCH_TYPES]);
+  expect(types('/v1/sources/{source}/events')[0]).toEqual([...bodies, 'application/x-ndjson']);
+});
+
 test('a connection is kept for the next request, and the answer says for how long', async () => {
   await it.engine.app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = it.engine.app.server.address() as AddressInfo;

@@ -1,6 +1,7 @@
 /** The description of the routes, for /openapi.json; nothing is checked with these schemas. */
 import { DEADLINE_MAX_MS } from '../engine/definitions/feature-service.ts';
 import { ROW_ERRORS } from '../engine/definitions/row-error.ts';
+import { ARROW_STREAM_TYPE, FEATURES_TYPES, JSON_TYPE, MESSAGE_PACK_TYPES } from './content-types.ts';
 import { DEADLINE_HEADER } from './deadline.ts';
 import { API_ERRORS } from './error-catalogue.ts';
 import { FEATURE_STATUSES } from './feature-answer.ts';
@@ -28,7 +29,7 @@ const object = (properties: Schema, required: readonly string[] = []): Schema =>
 });
 
 const ERROR: Schema = {
-  description: 'An error; every error has this shape.',
+  description: 'An error; every error has this shape, as MessagePack where the header accept prefers that.',
   ...object(
     {
       error: object(
@@ -43,6 +44,14 @@ const ERROR: Schema = {
     ['error'],
   ),
 };
+
+const BODY_TYPES: readonly string[] = [JSON_TYPE, ...MESSAGE_PACK_TYPES];
+
+/** The same in each of the types, by the header `accept`. */
+const inTypes = (types: readonly string[], description: string, schema: Schema) => ({
+  description,
+  content: Object.fromEntries(types.map((type) => [type, { schema }])),
+});
 
 const answers = (ok: Schema): Schema => ({ 200: ok, '4xx': ERROR, '5xx': ERROR });
 
@@ -159,7 +168,7 @@ export function pushSchema(): Schema {
       wait: { type: 'string', enum: ['durable', 'applied'], default: 'durable' },
       dry_run: { type: 'string', enum: ['true', 'false'], default: 'false' },
     }),
-    consumes: ['application/json', 'application/x-ndjson'],
+    consumes: [...BODY_TYPES, 'application/x-ndjson'],
     body: object({ events: { type: 'array', items: { type: 'object', additionalProperties: true } } }, [
       'events',
     ]),
@@ -175,6 +184,7 @@ export function featuresSchema(): Schema {
     summary: 'Read the features of a service.',
     params: object({ service: { type: 'string' } }, ['service']),
     headers: DEADLINE,
+    consumes: BODY_TYPES,
     body: object({
       ...QUESTION,
       ...ANSWERING,
@@ -190,15 +200,17 @@ export function featuresSchema(): Schema {
           'Status and window of every feature; without it only of those that are neither present nor empty.',
       },
     }),
-    response: answers(FEATURES),
+    response: answers(inTypes(FEATURES_TYPES, 'The features.', FEATURES)),
   };
 }
 
 export function batchSchema(): Schema {
+  const rows = object({ rows: { type: 'array', items: { anyOf: [FEATURES, ERROR] } } }, ['rows']);
   return {
     summary: 'Read the features of a service for many rows.',
     params: object({ service: { type: 'string' } }, ['service']),
     headers: DEADLINE,
+    consumes: BODY_TYPES,
     body: object(
       {
         rows: { type: 'array', items: object(QUESTION) },
@@ -207,7 +219,19 @@ export function batchSchema(): Schema {
       },
       ['rows'],
     ),
-    response: answers(object({ rows: { type: 'array', items: { anyOf: [FEATURES, ERROR] } } }, ['rows'])),
+    response: answers({
+      description: 'A row for each question.',
+      content: {
+        ...inTypes(FEATURES_TYPES, '', rows).content,
+        [ARROW_STREAM_TYPE]: {
+          schema: {
+            type: 'string',
+            contentMediaType: ARROW_STREAM_TYPE,
+            description: 'An Arrow IPC stream.',
+          },
+        },
+      },
+    }),
   };
 }
 

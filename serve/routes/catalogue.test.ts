@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TestEngine } from '../../embedded/testing/test-engine.ts';
 import { payment } from '../../embedded/testing/test-repo.ts';
+import { MESSAGE_PACK_TYPES } from '../content-types.ts';
 
 let it: TestEngine;
 beforeAll(async () => {
@@ -94,7 +95,11 @@ describe('GET /openapi.json', () => {
       'post /v1/views/{view}/rebuild',
     ]);
     const push = body.paths['/v1/sources/{source}/events'].post;
-    expect(Object.keys(push.requestBody.content)).toEqual(['application/json', 'application/x-ndjson']);
+    expect(Object.keys(push.requestBody.content)).toEqual([
+      'application/json',
+      ...MESSAGE_PACK_TYPES,
+      'application/x-ndjson',
+    ]);
     expect(push.parameters.map(({ name }: { name: string }) => name).sort()).toEqual([
       'dry_run',
       'source',
