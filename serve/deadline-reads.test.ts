@@ -56,6 +56,8 @@ test('what came while the thread was busy has come in time', async () => {
   try {
     const received = () => new Promise((resolve) => worker.once('message', resolve));
     await received();
+    // From here timers come before messages, as after any longer piece of work.
+    await new Promise(setImmediate);
     const answer = received();
     worker.postMessage('question');
     const untilMs = inMs(10);

@@ -169,7 +169,7 @@ export class FeatureRequestParser {
     }
     const keys = new Map<string, string>();
     for (const [name, needed] of this.#entities) {
-      const key = readEntityKeyOf(name, given.get(name)) ?? (needed ? this.#keyOfEvent(name, asked) : null);
+      const key = readEntityKeyOf(name, given.get(name)) ?? this.#keyOfEvent(name, asked);
       if (key === null) {
         if (!needed) continue;
         throw new ApiError('missing_entity', `the key of entity '${name}' is missing`, { entity: name });
