@@ -7,6 +7,7 @@ import { startServices } from './commands/start-services.ts';
 import { stopServices } from './commands/stop-services.ts';
 import { ensureInstalled } from './libraries/install.ts';
 import { DEFAULT_SERVICES_DIR } from './libraries/library.ts';
+import { ensurePromtool } from './prometheus/promtool.ts';
 import { SERVICE_NAMES, type ServiceName } from './testing/have-services.ts';
 
 const HELP = `Kafka, Redis and a schema registry on free ports of this machine, without Docker.
@@ -56,12 +57,19 @@ export async function main(argv: readonly string[]): Promise<number> {
     } else {
       for (const name of args.only) if (name !== 'redis') await ensureInstalled(name, report);
       if (args.k6) await prepareK6({ ...args, report });
+      if (args.only.length === SERVICE_NAMES.length) await preparePromtool(report);
     }
     return 0;
   } catch (error) {
     process.stderr.write(`services: ${(error as Error).message}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
+}
+
+/** For the test of the alert rules, which is skipped where it cannot be had. */
+async function preparePromtool(report: (line: string) => void): Promise<void> {
+  const found = await ensurePromtool();
+  if ('problem' in found) report(`promtool: the test of the alert rules will be skipped: ${found.problem}`);
 }
 
 /** Null: help is asked for. */
