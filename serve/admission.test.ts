@@ -265,7 +265,7 @@ describe('admission', () => {
     expect(admission.slots('serving').inFlight).toBe(50);
     await immediate();
     admission.endInterval(0);
-    expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 17 });
+    expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 18 });
   });
 
   it('counts a request that records its event as a push from then on', async () => {

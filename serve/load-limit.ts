@@ -3,7 +3,7 @@
  *
  * A queue that drains is none: only a delay that half of an interval's work had to wait for counts, as in CoDel. While
  * there is one, pushes are cut to one at a time at once, and feature requests to the share of what was in flight that
- * would make the delay the target, with each interval; without one their limit rises by a tenth, and pushes come back
+ * would make the delay the target, with each interval; without one their limit rises by a fifth, and pushes come back
  * when it has risen to its top.
  * Between half the target and the target everything stays as it is, so that it does not swing.
  *
@@ -22,13 +22,13 @@ export interface LoadLimitOptions {
 
 /** Pushes may take this share of what feature requests may. */
 const INGEST_SHARE = 0.25;
-/** Below it the delay has other causes than requests in flight. */
+/** So few in flight make no queue: the delay has other causes. */
 const SERVING_MIN = 8;
 const INGEST_MIN = 1;
 /** In one interval; delays have other causes as well. */
 const DECREASE_MIN = 0.1;
 const DECREASE_MAX = 0.7;
-const INCREASE = 0.1;
+const INCREASE = 0.2;
 /** Pushes are cut by delay only while somebody has asked for features within so many intervals. */
 const SERVING_INTERVALS = 10;
 
@@ -76,6 +76,7 @@ export class LoadLimit {
     // Without readers nobody is kept from anything, and what is pushed has to be done anyway.
     if (this.#servedAgo > SERVING_INTERVALS) return;
     this.#limit.ingest = INGEST_MIN;
+    if (served <= SERVING_MIN) return;
     const { serving } = this.#limit;
     const decrease = Math.max(this.#targetDelayMs / this.#delayMs, 1 - DECREASE_MAX);
     const lowered = Math.floor(Math.min(serving, served) * Math.min(decrease, 1 - DECREASE_MIN));
