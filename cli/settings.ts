@@ -259,7 +259,7 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: `\`${DEFAULTS.maxInFlight}\``,
     expected: 'a whole number from 1 to 100000',
     description:
-      'feature requests answered at once; pushes may be a quarter of that. Further ones are refused at once, and fewer ' +
+      'feature requests answered at once; pushes may be half of that. Further ones are refused at once, and fewer ' +
       'are taken while the process is late',
     commands: SERVING,
     fromText: numberFromText,

@@ -40,7 +40,7 @@ describeWithServices(['kafka', 'redis'], 'Kafka or Redis that does not answer', 
       brokers: broker.brokers,
       redisUrl: redis.url,
       // Quicker than the defaults to take a silent server for unavailable.
-      redis: { commandTimeoutMs: 500, connectTimeoutMs: 500 },
+      redis: { commandTimeoutMs: 500, readTimeoutMs: 500, connectTimeoutMs: 500 },
       startMs: NOON_MS,
       process: {
         lagBoundMs: LAG_BOUND_MS,

@@ -139,7 +139,7 @@ describeWithServices(['redis'], 'an app that listens, over a store that is held 
         expect(['1', '2', '3']).toContain(retryAfter);
       }
       // They have places of their own, if fewer.
-      const pushes = pushEvents(5, 0);
+      const pushes = pushEvents(7, 0);
       for (const { status, code, retryAfter } of await pushes.until(3)) {
         expect([status, code]).toEqual([429, 'overloaded']);
         expect(['1', '2', '3']).toContain(retryAfter);
@@ -151,7 +151,7 @@ describeWithServices(['redis'], 'an app that listens, over a store that is held 
       proxy.heal();
       const statuses = (replies: readonly Reply[]) => replies.map(({ status }) => status).sort();
       expect(statuses(await reads.all())).toEqual([...Array(8).fill(200), ...Array(32).fill(503)]);
-      expect(statuses(await pushes.all())).toEqual([200, 200, 429, 429, 429]);
+      expect(statuses(await pushes.all())).toEqual([200, 200, 200, 200, 429, 429, 429]);
       expect(await read(1).all()).toMatchObject([{ status: 200 }]);
       expect(await pushEvents(1, 100).all()).toMatchObject([{ status: 200 }]);
       expect(await metric('millrace_requests_shed_total{class="serving",reason="in_flight"}')).toBe(32);
@@ -167,7 +167,7 @@ describeWithServices(['redis'], 'an app that listens, over a store that is held 
     async () => {
       await open({ inFlight: 8, targetDelayMs: Number.POSITIVE_INFINITY });
       proxy.hold();
-      const pushes = pushEvents(6, 0);
+      const pushes = pushEvents(8, 0);
       await pushes.until(4);
       const reads = read(8);
       const more = pushEvents(4, 10);
@@ -250,26 +250,27 @@ describe('admission', () => {
   const request = { headers: {} } as Parameters<Admission['admit']>[1];
 
   it('lets fewer in while the event loop is late, pushes first', async () => {
-    const admission = admissionOf(100);
-    const reads = Array.from({ length: 50 }, () => admission.admit('serving', request));
-    admission.endInterval(20);
-    expect(admission.slots('serving')).toEqual({ inFlight: 50, limit: 15 });
-    expect(admission.slots('ingest')).toEqual({ inFlight: 0, limit: 1 });
-    expect([admission.take('serving', 1), admission.take('ingest', 1), admission.take('ingest', 1)]).toEqual([
-      false,
-      true,
-      false,
-    ]);
+    const admission = admissionOf(200);
+    const reads = Array.from({ length: 100 }, () => admission.admit('serving', request));
+    for (let i = 0; i < 2; i++) admission.endInterval(10);
+    expect(admission.slots('serving')).toEqual({ inFlight: 100, limit: 50, top: 200 });
+    expect(admission.slots('ingest')).toEqual({ inFlight: 0, limit: 25, top: 100 });
+    expect([admission.take('serving', 1), admission.take('ingest', 25), admission.take('ingest', 1)]).toEqual(
+      [false, true, false],
+    );
+    // What was computed is not thrown away for it.
+    reads[0]!.becomePush();
+    expect(admission.slots('ingest').inFlight).toBe(26);
     for (const read of reads) read.release();
     // Those answered in one turn of the event loop are in flight to its end.
-    expect(admission.slots('serving').inFlight).toBe(50);
+    expect(admission.slots('serving').inFlight).toBe(99);
     await immediate();
     admission.endInterval(0);
-    expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 17 });
+    expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 60, top: 200 });
   });
 
   it('counts a request that records its event as a push from then on', async () => {
-    const admission = admissionOf(8);
+    const admission = admissionOf(4);
     const request1 = admission.admit('serving', request);
     request1.becomePush();
     expect([admission.slots('serving').inFlight, admission.slots('ingest').inFlight]).toEqual([0, 1]);

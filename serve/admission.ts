@@ -2,7 +2,7 @@
  * Lets requests in, or sheds them before anything of their bodies is read.
  *
  * - Feature requests and pushes have limits of their own for what is in flight and for the bytes of their bodies, so that
- *   neither can take the other's place. Pushes have a quarter, and are the first to be shed for the event loop's delay:
+ *   neither can take the other's place. Pushes have half as much, and are the first to be shed for the event loop's delay:
  *   see load-limit.ts. Everything else (health, metrics, catalogue, gaps, dead letters) is always let in.
  * - A batch counts as one request until its rows are known, then as more. A feature request that records its event counts
  *   as a push from then on.
@@ -75,9 +75,14 @@ export class Admission {
     metrics.onCollect(() => this.#collect(metrics));
   }
 
-  /** Slots taken, and to be had at most. */
-  slots(requestClass: RequestClass): { readonly inFlight: number; readonly limit: number } {
-    return { inFlight: this.#lines[requestClass].inFlight, limit: this.#limit.of(requestClass) };
+  /** Slots taken, and to be had at most: now, and where the event loop is not late. */
+  slots(requestClass: RequestClass): {
+    readonly inFlight: number;
+    readonly limit: number;
+    readonly top: number;
+  } {
+    const { inFlight } = this.#lines[requestClass];
+    return { inFlight, limit: this.#limit.of(requestClass), top: this.#limit.topOf(requestClass) };
   }
 
   /** Looks at the event loop's delay until the server closes, and sheds requests before the routes see them. */
@@ -120,9 +125,12 @@ export class Admission {
     return new AdmittedRequest(this, requestClass, this.#bytesOf(request));
   }
 
-  /** @returns whether there was room for them */
-  take(requestClass: RequestClass, slots: number): boolean {
-    const reason = this.#refusal(requestClass, slots, 0);
+  /**
+   * @param limit how many there may be
+   * @returns whether there was room for them
+   */
+  take(requestClass: RequestClass, slots: number, limit = this.#limit.of(requestClass)): boolean {
+    const reason = this.#refusal(requestClass, slots, 0, limit);
     if (reason !== null) this.#lines[requestClass].shed[reason]++;
     else this.add(requestClass, slots, 0);
     return reason === null;
@@ -148,11 +156,16 @@ export class Admission {
     this.#ended.push(request);
   }
 
-  #refusal(requestClass: RequestClass, slots: number, bytes: number): ShedReason | null {
+  #refusal(
+    requestClass: RequestClass,
+    slots: number,
+    bytes: number,
+    limit = this.#limit.of(requestClass),
+  ): ShedReason | null {
     const { inFlight, bytes: taken } = this.#lines[requestClass];
     if (inFlight === 0) return null;
-    if (inFlight + slots > this.#limit.of(requestClass)) {
-      return this.#limit.isLowered(requestClass) ? 'delay' : 'in_flight';
+    if (inFlight + slots > limit) {
+      return limit < this.#limit.topOf(requestClass) ? 'delay' : 'in_flight';
     }
     return taken > 0 && taken + bytes > this.#bytesMax ? 'bytes' : null;
   }
@@ -219,12 +232,14 @@ export class AdmittedRequest {
   }
 
   /**
-   * It records an event now: a log that is slow must not take places of feature requests.
+   * It records an event now: a log that is slow must not take places of feature requests. What its client asked for is
+   * nearly done, so that a late event loop is no reason to refuse it.
    * @throws ApiError `overloaded` where no more pushes are taken
    */
   becomePush(): void {
     if (this.#class === 'ingest') return;
-    if (!this.#admission.take('ingest', this.#slots)) throw overloaded('ingest');
+    const { top } = this.#admission.slots('ingest');
+    if (!this.#admission.take('ingest', this.#slots, top)) throw overloaded('ingest');
     this.#admission.add('ingest', 0, this.bytes);
     this.#admission.add(this.#class, -this.#slots, -this.bytes);
     this.#class = 'ingest';

@@ -53,7 +53,7 @@ export interface AppLimits {
   readonly rows: number;
   /** Time for a request to arrive, ms. @default 30 s */
   readonly requestTimeoutMs: number;
-  /** Feature requests in flight; pushes may be a quarter of that. See admission.ts. @default 256 */
+  /** Feature requests in flight; pushes may be half of that. See admission.ts. @default 256 */
   readonly inFlight: number;
   /** Delay of the event loop beyond which requests are shed, ms; see load-limit.ts. @default 5 */
   readonly targetDelayMs: number;

@@ -1,11 +1,11 @@
 /**
  * How many requests of each class may be in flight, by how long the event loop keeps work waiting.
  *
- * A queue that drains is none: only a delay that half of an interval's work had to wait for counts, as in CoDel. While
- * there is one, pushes are cut to one at a time at once, and feature requests to the share of what was in flight that
- * would make the delay the target, with each interval; without one their limit rises by a tenth, and pushes come back
- * when it has risen to its top.
- * Between half the target and the target everything stays as it is, so that it does not swing.
+ * A queue that drains is none: only a delay that half of an interval's work had to wait for counts, as in CoDel. With each
+ * interval that has one the limit of pushes is halved; from the second in a row on, feature requests are cut to the share of
+ * what was in flight that would make the delay the target. Without one their limit rises by a fifth, and that of pushes is
+ * doubled when it has come to its top. Between half the target and the target everything stays as it is, so that it does not
+ * swing.
  *
  * No clock and no timers: `event-loop-delay.ts` says when an interval is over.
  */
@@ -21,14 +21,14 @@ export interface LoadLimitOptions {
 }
 
 /** Pushes may take this share of what feature requests may. */
-const INGEST_SHARE = 0.25;
-/** Below it the delay has other causes than requests in flight. */
-const SERVING_MIN = 8;
+const INGEST_SHARE = 0.5;
+/** So few in flight make no queue: the delay has other causes. */
+const SERVING_MIN = 32;
 const INGEST_MIN = 1;
 /** In one interval; delays have other causes as well. */
 const DECREASE_MIN = 0.1;
 const DECREASE_MAX = 0.7;
-const INCREASE = 0.1;
+const INCREASE = 0.2;
 /** Pushes are cut by delay only while somebody has asked for features within so many intervals. */
 const SERVING_INTERVALS = 10;
 
@@ -38,6 +38,7 @@ export class LoadLimit {
   readonly #limit: Record<RequestClass, number>;
   #servedAgo = Number.POSITIVE_INFINITY;
   #delayMs = 0;
+  #lateIntervals = 0;
 
   constructor({ inFlight, targetDelayMs }: LoadLimitOptions) {
     this.#top = { serving: inFlight, ingest: Math.max(INGEST_MIN, Math.floor(inFlight * INGEST_SHARE)) };
@@ -48,6 +49,11 @@ export class LoadLimit {
   /** Slots that a class may take now. */
   of(requestClass: RequestClass): number {
     return this.#limit[requestClass];
+  }
+
+  /** Slots that it may take where the event loop is not late. */
+  topOf(requestClass: RequestClass): number {
+    return this.#top[requestClass];
   }
 
   /** Whether the delay holds the limit of the class down. */
@@ -68,14 +74,17 @@ export class LoadLimit {
   observe(delayMs: number, served: number): void {
     this.#delayMs = delayMs;
     this.#servedAgo = served > 0 ? 0 : this.#servedAgo + 1;
-    if (delayMs > this.#targetDelayMs) this.#lower(served);
+    this.#lateIntervals = delayMs > this.#targetDelayMs ? this.#lateIntervals + 1 : 0;
+    if (this.#lateIntervals > 0) this.#lower(served);
     else if (delayMs <= this.#targetDelayMs / 2) this.#raise();
   }
 
   #lower(served: number): void {
     // Without readers nobody is kept from anything, and what is pushed has to be done anyway.
     if (this.#servedAgo > SERVING_INTERVALS) return;
-    this.#limit.ingest = INGEST_MIN;
+    this.#limit.ingest = Math.max(INGEST_MIN, Math.floor(this.#limit.ingest / 2));
+    // Others on the machine may have taken an interval away; the next one tells.
+    if (this.#lateIntervals < 2 || served <= SERVING_MIN) return;
     const { serving } = this.#limit;
     const decrease = Math.max(this.#targetDelayMs / this.#delayMs, 1 - DECREASE_MAX);
     const lowered = Math.floor(Math.min(serving, served) * Math.min(decrease, 1 - DECREASE_MIN));

@@ -25,8 +25,10 @@ export interface Outcome {
   readonly sent: number;
   /** By status; 0: nothing came. */
   readonly statuses: Readonly<Record<number, number>>;
-  /** Of those answered with 200; null where there are none. */
+  /** Of those answered with 200, but for the first second; null where there are none. */
   readonly admitted: Percentiles | null;
+  /** Of those of the first second, in which the load begins. */
+  readonly onset: Percentiles | null;
   /** Of all others. */
   readonly refused: Percentiles | null;
 }
@@ -39,6 +41,8 @@ const CONNECTIONS_MAX = 500;
 /** Opened at once: more than a server lets wait would be tried again by the system, a second later. */
 const OPENED_AT_ONCE = 50;
 const TICK_MS = 1;
+/** Of a run that is at least twice as long. */
+const ONSET_MS = 1_000;
 /** What is not answered by then is counted as nothing. */
 const DRAIN_MS = 10_000;
 
@@ -46,24 +50,29 @@ class Tally {
   sent = 0;
   readonly statuses: Record<number, number> = {};
   readonly admitted = latencyHistogram();
+  readonly onset = latencyHistogram();
   readonly refused = latencyHistogram();
 
-  add(status: number, ms: number): void {
+  add(status: number, ms: number, isOnset: boolean): void {
     this.statuses[status] = (this.statuses[status] ?? 0) + 1;
-    recordMs(status === 200 ? this.admitted : this.refused, ms);
+    recordMs(status !== 200 ? this.refused : isOnset ? this.onset : this.admitted, ms);
   }
 
   outcome(): Outcome {
-    const { sent, statuses, admitted, refused } = this;
+    const { sent, statuses, admitted, onset, refused } = this;
     const unanswered = sent - Object.values(statuses).reduce((sum, count) => sum + count, 0);
     return {
       sent,
       statuses: unanswered > 0 ? { ...statuses, 0: unanswered } : statuses,
-      admitted: admitted.totalCount === 0 ? null : percentilesOf(admitted),
-      refused: refused.totalCount === 0 ? null : percentilesOf(refused),
+      admitted: percentilesOrNull(admitted),
+      onset: percentilesOrNull(onset),
+      refused: percentilesOrNull(refused),
     };
   }
 }
+
+const percentilesOrNull = (histogram: ReturnType<typeof latencyHistogram>): Percentiles | null =>
+  histogram.totalCount === 0 ? null : percentilesOf(histogram);
 
 interface Pending {
   readonly bytes: Buffer;
@@ -145,7 +154,8 @@ async function run(ms: number, connections: number, ratePerSecond: number | null
     unanswered++;
     const done = (status: number): void => {
       unanswered--;
-      tally.add(status, performance.now() - scheduledMs);
+      const isOnset = ms >= 2 * ONSET_MS && scheduledMs < startedMs + ONSET_MS;
+      tally.add(status, performance.now() - scheduledMs, isOnset);
     };
     const pending = { bytes, scheduledMs, done };
     const line = free.pop();

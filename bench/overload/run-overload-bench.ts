@@ -195,6 +195,7 @@ export function formatOverloadReport(report: OverloadReport): string {
       ...(['p50Us', 'p99Us', 'p999Us'] as const).map((name) =>
         read.admitted === null ? '' : formatUs(read.admitted[name]),
       ),
+      read.onset === null ? '' : formatUs(read.onset.p99Us),
       read.refused === null ? '' : formatUs(read.refused.p99Us),
       share(push),
     ]),

@@ -174,7 +174,13 @@ export class TestDeployment {
       group: `test-${this.id}`,
       groupTimings: GROUP_TIMINGS,
       createTopics: null,
-      redis: { nodes: this.#options.redisUrl, prefix: `test-${this.id}`, ...this.#options.redis },
+      redis: {
+        nodes: this.#options.redisUrl,
+        prefix: `test-${this.id}`,
+        // A busy machine may keep a Redis from answering for longer than the default.
+        readTimeoutMs: 5_000,
+        ...this.#options.redis,
+      },
       registry: null,
       wallClock: this.clock,
       lookEveryMs: LOOK_EVERY_MS,

@@ -36,7 +36,7 @@ export interface RedisConnectionOptions {
   readonly cluster?: boolean | 'auto';
   /** @default 'writing' */
   readonly profile?: RedisProfile;
-  /** @default 1,000 for serving, 5,000 for writing */
+  /** @default 1,000 for serving, or twice `readTimeoutMs` if that is more; 5,000 for writing */
   readonly commandTimeoutMs?: number;
   /**
    * How long a node may answer nothing while reads of the profile `serving` wait for it, before its breaker opens: see
@@ -256,7 +256,11 @@ const nodeAddress = ({ options }: Redis): string => `${options.host}:${options.p
 
 function clientOptions([first]: readonly RedisAddress[], options: RedisConnectionOptions) {
   const { profile = 'writing' } = options;
-  const commandTimeoutMs = options.commandTimeoutMs ?? COMMAND_TIMEOUT_MS[profile];
+  const { readTimeoutMs = READ_TIMEOUT_MS } = options;
+  // The breaker is to find a silent node before its commands time out.
+  const commandTimeoutMs =
+    options.commandTimeoutMs ??
+    Math.max(COMMAND_TIMEOUT_MS[profile], profile === 'serving' ? 2 * readTimeoutMs : 0);
   const tls = options.tls ?? (first!.tls ? {} : undefined);
   const username = options.username ?? first!.username;
   const password = options.password ?? first!.password;
