@@ -109,7 +109,8 @@ export async function startRoles(options: SystemOptions, scope: Scope): Promise<
       if (redisState !== 'healthy') proxy.heal();
       // What was held is of requests that were given up long ago.
       if (redisState === 'silent') proxy.cut();
-      if (state === 'slow') proxy.delay(REDIS_DELAY_MS);
+      // In each direction.
+      if (state === 'slow') proxy.delay(REDIS_DELAY_MS / 2);
       else if (state === 'silent') proxy.hold();
       redisState = state;
     },
