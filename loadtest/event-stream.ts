@@ -8,6 +8,7 @@ import { latencyHistogram, type Percentiles, percentilesOf, recordMs } from '../
 import { Scope } from '../bench/roles/scope.ts';
 import { BenchTopic } from '../bench/roles/topic.ts';
 import { obeyOrders } from '../bench/worker.ts';
+import { pushEvents } from './push-events.ts';
 import { type EventsTarget, PARTITIONS, partitionOf } from './system.ts';
 import { eventText, FIRST_ID, WORKLOADS, type WorkloadName } from './workload.ts';
 
@@ -69,34 +70,25 @@ async function connect(order: Extract<StreamOrder, { kind: 'connect' }>): Promis
     connection = { order, pour: (args) => topic.pour(args) };
   } else {
     const pool = new Pool(target.url, { connections: 16 });
-    const path = `/v1/sources/${WORKLOADS[order.workload].source}/events`;
-    connection = { order, pour: (args) => pourOverHttp(pool, path, args) };
+    const { source } = WORKLOADS[order.workload];
+    connection = { order, pour: (args) => pourOverHttp(pool, source, args) };
   }
   return { kind: 'connected' };
 }
 
 /** At a steady rate, whatever the engine does: pushes do not wait for one another. */
-async function pourOverHttp(pool: Pool, path: string, args: Parameters<Pour>[0]): Promise<number> {
+async function pourOverHttp(pool: Pool, source: string, args: Parameters<Pour>[0]): Promise<number> {
   const { ratePerSecond, ms, message, onSend } = args;
   const total = Math.floor((ratePerSecond * ms) / 1000);
   const startedMs = performance.now();
   const pushes: Promise<void>[] = [];
   let sent = 0;
-  const push = async (values: readonly string[]): Promise<void> => {
-    const { statusCode, body } = await pool.request({
-      method: 'POST',
-      path,
-      headers: { 'content-type': 'application/x-ndjson' },
-      body: values.join('\n'),
-    });
-    const text = await body.text();
-    if (statusCode !== 200) throw new Error(`a push was answered ${statusCode}: ${text}`);
-  };
   while (sent < total) {
     const due = Math.min(total, Math.floor(((performance.now() - startedMs) / 1000) * ratePerSecond));
     if (due > sent) {
       const from = sent;
-      const pushed = push(Array.from({ length: due - from }, (_, i) => message(from + i).value));
+      const lines = Array.from({ length: due - from }, (_, i) => message(from + i).value);
+      const pushed = pushEvents(pool, source, lines);
       onSend(from, due - from, pushed);
       // Reported where all are awaited.
       pushed.catch(() => {});

@@ -10,6 +10,7 @@ import type { Scope } from '../bench/roles/scope.ts';
 import { BenchTopic } from '../bench/roles/topic.ts';
 import { startKafka, startRedis, TcpProxy } from '../services/index.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
+import { pushEvents } from './push-events.ts';
 import { REDIS_DELAY_MS, type Scenario } from './scenarios.ts';
 import { eventText, type HistoryEvent, WORKLOADS, type Workload } from './workload.ts';
 
@@ -45,7 +46,6 @@ const SAY_EVERY_MS = 5_000;
 const SETTLE_MS = 1_000;
 const PUSH_EVENTS = 1_000;
 const PUSHES_AT_ONCE = 4;
-const PUSH_RETRY_MS = 50;
 
 const timeoutFor = (events: number): number => 120_000 + 5 * events;
 
@@ -167,21 +167,6 @@ async function pushAll(
   const iterator = events[Symbol.iterator]();
   let pushed = 0;
   let saidMs = performance.now();
-  const push = async (lines: readonly string[]): Promise<void> => {
-    for (;;) {
-      const { statusCode, body } = await pool.request({
-        method: 'POST',
-        path: `/v1/sources/${workload.source}/events`,
-        headers: { 'content-type': 'application/x-ndjson' },
-        body: lines.join('\n'),
-      });
-      const text = await body.text();
-      if (statusCode === 200) return;
-      // The history comes faster than anything is to come.
-      if (statusCode !== 429) throw new Error(`a push of the history was answered ${statusCode}: ${text}`);
-      await delay(PUSH_RETRY_MS);
-    }
-  };
   const loop = async (): Promise<void> => {
     for (;;) {
       const lines: string[] = [];
@@ -191,7 +176,7 @@ async function pushAll(
         lines.push(textOf(workload, next.value));
       }
       if (lines.length === 0) return;
-      await push(lines);
+      await pushEvents(pool, workload.source, lines);
       pushed += lines.length;
       if (performance.now() - saidMs < SAY_EVERY_MS) continue;
       saidMs = performance.now();
