@@ -114,7 +114,10 @@ async function waitForOk(servers: readonly RedisServer[]): Promise<void> {
       }
       const ports = new Set<unknown>(running.map((server) => server.port));
       for (const server of running) {
-        if (!String(await server.command('CLUSTER', 'INFO')).includes('cluster_state:ok')) return false;
+        const info = String(await server.command('CLUSTER', 'INFO'));
+        // With `cluster-require-full-coverage no` the state is ok before all slots are known.
+        if (!info.includes('cluster_state:ok') || !info.includes(`cluster_slots_assigned:${SLOT_COUNT}\r`))
+          return false;
         // The state stays ok until the node timeout has shown that a master is gone.
         const ranges = (await server.command('CLUSTER', 'SLOTS')) as readonly SlotRange[];
         if (ranges.some(([, , master]) => !ports.has(master?.[1]))) return false;

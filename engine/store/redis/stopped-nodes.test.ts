@@ -175,7 +175,10 @@ describeWithServices(['redis'], 'reads of a Redis Cluster', () => {
   let watched: Watched;
 
   beforeEach(async () => {
-    cluster = await startRedisCluster({ args: ['--cluster-require-full-coverage', 'no'] });
+    // The others must not notice it: they would have no answer for its slots, and soon none at all.
+    cluster = await startRedisCluster({
+      args: ['--cluster-require-full-coverage', 'no', '--cluster-node-timeout', '120000'],
+    });
   }, TEST_TIMEOUT_MS);
   afterEach(async () => {
     await cluster.masters[1]!.kill('SIGCONT').catch(() => {});
