@@ -146,7 +146,9 @@ export class GroupedProducer {
   async connect(): Promise<void> {
     const { topic } = this.#info;
     await this.#connect(this.#producer).catch((error: unknown) => {
-      throw new KafkaUnreachableError(`topic ${topic}: ${messageOf(error)}`, { cause: error });
+      throw new KafkaUnreachableError(`Kafka was not reached for topic ${topic}: ${messageOf(error)}`, {
+        cause: error,
+      });
     });
     await this.maxRecordBytes();
     const { compacted } = await this.#info.limits();

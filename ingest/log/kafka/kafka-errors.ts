@@ -2,7 +2,7 @@
  * What goes wrong with a topic. A message never holds a record's key, value or headers; `cause` is kafkajs's error.
  */
 
-/** No broker answered, or not in time. Retryable; at start it is usually a wrong address. */
+/** No broker answered, or not in time. Retryable; at start it is usually a wrong address. Messages name Kafka. */
 export class KafkaUnreachableError extends Error {
   override readonly name = 'KafkaUnreachableError';
 }

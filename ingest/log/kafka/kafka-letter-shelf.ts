@@ -79,7 +79,9 @@ export class KafkaLetterShelf implements LetterShelf {
       const { records, nextOffset } = await reader.read(args);
       if (nextOffset > offset) return records[0]?.offset === offset ? records[0] : null;
     }
-    throw new KafkaUnreachableError(`the record at ${source.topic}/${partition}/${offset} could not be read`);
+    throw new KafkaUnreachableError(
+      `the record at ${source.topic}/${partition}/${offset} could not be read from Kafka`,
+    );
   }
 
   async fits(copy: RecordCopy): Promise<boolean> {
@@ -168,7 +170,7 @@ export class KafkaLetterShelf implements LetterShelf {
         if (performance.now() > deadlineMs) {
           const { state, reason = 'it does not say why' } = reader.status();
           throw new KafkaUnreachableError(
-            `topic ${info.topic} could not be read: the group ${reader.groupId} is ${state} (${reason})`,
+            `topic ${info.topic} could not be read from Kafka: the group ${reader.groupId} is ${state} (${reason})`,
           );
         }
         await delay(POLL_MS);

@@ -297,7 +297,7 @@ export class KafkaLogInfo implements LogInfo {
       ends[partition] = { startOffset: Number(low), endOffset: Math.max(Number(high), Number(low)) };
     }
     if (ends.length === 0 || ends.length !== answer.length) {
-      throw new KafkaUnreachableError(`some partitions of topic ${this.topic} have no leader`);
+      throw new KafkaUnreachableError(`some partitions of topic ${this.topic} have no leader in Kafka`);
     }
     this.#partitions = Math.max(this.#partitions, ends.length);
     this.#partitionsAtMs = performance.now();
@@ -377,7 +377,9 @@ export class KafkaLogInfo implements LogInfo {
   #connect(): Promise<void> {
     this.#connected ??= this.#admin.connect().catch((error: unknown) => {
       this.#connected = null;
-      throw new KafkaUnreachableError(`topic ${this.topic}: ${messageOf(error)}`, { cause: error });
+      throw new KafkaUnreachableError(`Kafka was not reached for topic ${this.topic}: ${messageOf(error)}`, {
+        cause: error,
+      });
     });
     return this.#connected;
   }
