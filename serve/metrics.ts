@@ -371,6 +371,8 @@ export type WorkerMetrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
 /** What gauges of several workers make together; every other one is the greatest of theirs. */
 const GAUGES_OF_WORKERS: Partial<Record<GaugeName, Aggregator>> = {
   millrace_push_in_flight_bytes: 'sum',
+  millrace_requests_in_flight: 'sum',
+  millrace_requests_in_flight_limit: 'sum',
   millrace_clock_seconds: 'min',
   millrace_ready: 'min',
 };
