@@ -42,6 +42,8 @@ test('a broker that cuts the connection at the start is not reached: no defect, 
   const producer = new GroupedProducer({ kafka, info, logger: silent });
   const failure: unknown = await producer.connect().catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(KafkaUnreachableError);
-  expect((failure as Error).message).toMatch(/^Kafka was not reached for topic payments: .*Closed connection/);
+  expect((failure as Error).message).toMatch(
+    /^Kafka was not reached for topic payments: .*Closed connection/,
+  );
   await producer.close();
 });
