@@ -19,6 +19,7 @@ import { kafkaSettingsOf, refuseAll, tlsFiles } from './kafka-settings.ts';
 import { registryOptions } from './registry-options.ts';
 import { runEngine } from './run-engine.ts';
 import type { Config } from './settings.ts';
+import { stepBack } from './step-back.ts';
 import { isWorker, shareMetrics, workerAnnouncer } from './worker-link.ts';
 
 /** Resolves with the exit code. @throws CliError where a server cannot be used */
@@ -28,6 +29,7 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
     const { serveWorkers } = await import('./serve-workers.ts');
     return serveWorkers(config);
   }
+  stepBack(config.nice, roles);
   const ingests = roles.includes('ingest');
   return runEngine(config, {
     open: async (repo, logger) => {

@@ -12,6 +12,7 @@ import {
   type ServersConfig,
 } from './server-settings.ts';
 import { booleanFromText, numberFromText } from './setting-text.ts';
+import { NICE_BY_ROLE } from './step-back.ts';
 
 export type Command =
   | 'up'
@@ -70,6 +71,8 @@ export interface Config extends ServersConfig {
   readonly maxConnections: number;
   /** Seconds. */
   readonly shutdownTimeout: number;
+  /** null: by role. */
+  readonly nice: number | null;
   readonly logLevel: LogLevel;
   /** Of the server that `replay`, `get`, `dlq` and `gaps` talk to. */
   readonly url: string;
@@ -108,6 +111,7 @@ export const SETTING_SCHEMAS = {
   maxInFlight: z.int().min(1).max(100_000),
   maxConnections: z.int().min(1).max(1_000_000),
   shutdownTimeout: z.number().min(1).max(3_600),
+  nice: z.int().min(0).max(19),
   logLevel: z.enum(LOG_LEVELS),
   url: z.url({ protocol: /^https?$/ }),
   ...SERVER_SCHEMAS,
@@ -128,6 +132,7 @@ export const DEFAULTS = {
   maxInFlight: 256,
   maxConnections: 4_096,
   shutdownTimeout: 20,
+  nice: null,
   logLevel: 'warn',
   ...SERVER_DEFAULTS,
 } as const satisfies Partial<Config>;
@@ -281,6 +286,17 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: `\`${DEFAULTS.shutdownTimeout}\``,
     expected: 'a number from 1 to 3600 (seconds)',
     description: 'how long the process may take to drain and end after SIGTERM, seconds',
+    commands: SERVER,
+    fromText: numberFromText,
+  },
+  {
+    key: 'nice',
+    flag: '--nice <n>',
+    env: 'MILLRACE_NICE',
+    defaultText: `${NICE_BY_ROLE.ingest} of \`ingest\`, ${NICE_BY_ROLE.compact} of \`compact\`, else 0`,
+    expected: 'a whole number from 0 to 19',
+    description:
+      'how far the process steps back where others on its machine want a core too, 0: not at all, to 19. Serving goes first',
     commands: SERVER,
     fromText: numberFromText,
   },

@@ -1,5 +1,6 @@
 /** `millrace up`: everything in one process; over lmdb, or over Kafka and Redis where they are given. */
 import type { pino } from 'pino';
+import type { Role } from '../distributed/runtime.ts';
 import { type Embedded, openEmbedded } from '../embedded/runtime.ts';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import { DirectoryLockedError } from '../engine/store/directory-lock.ts';
@@ -9,6 +10,9 @@ import { LogReplacedError, PartitionStoppedError } from '../ingest/partition-sto
 import { CliError } from './cli-error.ts';
 import { runEngine } from './run-engine.ts';
 import type { Config } from './settings.ts';
+import { stepBack } from './step-back.ts';
+
+const ALL_ROLES: readonly Role[] = ['ingest', 'serve', 'compact'];
 
 /** Share of the shutdown timeout in which the log is applied. */
 const DRAIN_SHARE = 0.25;
@@ -17,8 +21,9 @@ const DRAIN_SHARE = 0.25;
 export async function up(config: Config): Promise<number> {
   if (config.kafka !== null || config.redis !== null) {
     const { runRoles } = await import('./run-roles.ts');
-    return runRoles(config, ['ingest', 'serve', 'compact']);
+    return runRoles(config, ALL_ROLES);
   }
+  stepBack(config.nice, ALL_ROLES);
   return runEngine(config, {
     open: (repo, logger) => open(config, repo, logger),
     simulates: true,

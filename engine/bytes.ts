@@ -8,6 +8,7 @@ import { readText } from './read-text.ts';
 
 /** zigzag(2⁵²) is the largest varint there is, and exact as a double. */
 const VARINT_MAX = 2 ** 53;
+const VARINT_BYTES_MAX = 8;
 
 /** A stored value could not be decoded: the bytes are damaged or of another version. Never retryable. */
 export class CorruptBytesError extends Error {
@@ -175,18 +176,35 @@ export class ByteReader {
   }
 
   varint(): number {
+    const bytes = this.#bytes;
+    let at = this.#at;
+    // Checked once for all bytes, and not for each: this is the innermost loop of whatever is read.
+    const end = Math.min(this.#end, at + VARINT_BYTES_MAX);
     let value = 0;
-    let scale = 1;
-    for (let i = 0; i < 8; i++) {
-      const byte = this.u8();
-      value += (byte & 0x7f) * scale;
+    for (let scale = 1; at < end; scale *= 0x80) {
+      const byte = bytes[at++]!;
       if (byte < 0x80) {
+        value += byte * scale;
         if (value > VARINT_MAX) break;
+        this.#at = at;
         return value;
       }
-      scale *= 0x80;
+      value += (byte & 0x7f) * scale;
     }
-    throw new CorruptBytesError(`varint beyond 2⁵³ before ${this.#at}`);
+    const cut = at === this.#end && at < this.#at + VARINT_BYTES_MAX;
+    this.#at = at;
+    if (cut) this.#take(1);
+    throw new CorruptBytesError(`varint beyond 2⁵³ before ${at}`);
+  }
+
+  /** As many pairs of `u32` as the arrays are long. */
+  u32Pairs(first: Uint32Array, second: Uint32Array): void {
+    let at = this.#take(8 * first.length);
+    const bytes = this.#bytes;
+    for (let i = 0; i < first.length; i++, at += 8) {
+      first[i] = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+      second[i] = bytes[at + 4]! | (bytes[at + 5]! << 8) | (bytes[at + 6]! << 16) | (bytes[at + 7]! << 24);
+    }
   }
 
   zigzag(): number {

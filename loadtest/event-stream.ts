@@ -38,7 +38,8 @@ export type StreamAnswer =
 const MARKER_EVERY_MS = 100;
 /** Markers of the first seconds warm up. */
 const WARM_UP_MS = 5_000;
-const POLL_MS = 1;
+/** More often would be a load of its own. */
+const POLL_MS = 4;
 /** A marker that is not visible by then fails the run. */
 const VISIBLE_WITHIN_MS = 60_000;
 const PUSH_TICK_MS = 10;
@@ -122,7 +123,7 @@ async function stream({
       method: 'POST',
       path: `/v1/services/${workload.service}/features`,
       headers: { 'content-type': 'application/json' },
-      body: `{"entities":${draw.entities}}`,
+      body: `{"entities":${draw.entities},"features":["${feature}"]}`,
     } as const;
     const sentMs = performance.now();
     let ackMs = Number.POSITIVE_INFINITY;

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
@@ -117,6 +118,27 @@ it('SIGTERM while a server takes connections and says nothing: the process ends 
   await connected;
   expect(await starting.end('SIGTERM')).toEqual({ code: 0, signal: null });
   expect(starting.stderr).not.toMatch(/^millrace:/m);
+});
+
+it.each([
+  ['serve', [], 0],
+  ['ingest', [], 5],
+  ['compact', [], 10],
+  ['up', [], 0],
+  ['serve', ['--nice', '3'], 3],
+  ['compact', ['--nice', '0'], 0],
+] as const)('millrace %s %j steps back by %d before it connects', async (role, flags, nice) => {
+  const silent = createServer();
+  const connected = new Promise((resolve) => silent.once('connection', resolve));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void silent.close());
+  const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const args = [role, '--port', '0', '--kafka', address, '--redis', `redis://${address}`, ...flags];
+  const starting = new MillraceProcess(process.execPath, [millraceBinary, ...args]);
+  await connected;
+  // It never takes more than it was started with.
+  expect(getPriority(starting.child.pid!)).toBe(Math.max(getPriority(), nice));
+  await starting.end('SIGTERM');
 });
 
 describeWithServices(['redis'], 'what Redis must be', () => {

@@ -15,13 +15,18 @@
  */
 import type { ByteReader, ByteWriter } from '../bytes.ts';
 import type { EventId } from '../event-id.ts';
-import { allocateRows, decodeRows, encodeRows } from './row-block.ts';
+import { allocateRows, decodeRows, emptyRows, encodeRows, lowerBound, type RowBlock } from './row-block.ts';
 
 /** Late ids kept at most: the newest by append time. */
 const LATE_MAX = 1024;
 
 /** After so many questions an index pays. */
 const SCANS_MAX = 8;
+
+/** Room made for ids at a time, at least. */
+const ROOM_MIN = 8;
+
+const NO_ROWS = emptyRows([]);
 
 interface LateId {
   readonly timeMs: number;
@@ -33,31 +38,31 @@ interface LateId {
 export class RecentIds {
   #fromMs: number;
   #newestMs: number;
-  #times: number[] = [];
-  #hi: number[] = [];
-  #lo: number[] = [];
+  /** Ascending in (time, hi, lo), `#length` of them; behind these there may be room for more. */
+  #rows: RowBlock;
+  #length: number;
   #late: LateId[] = [];
-  /** Low half → indexes of the ids with it; made once many are asked for. */
-  #byLo: Map<number, number[]> | null = null;
+  /** Low halves of all ids, perhaps of forgotten ones as well; made once many are asked for. */
+  #lows: Set<number> | null = null;
   /** Low halves of the late ids; made likewise. */
-  #lateLo: Set<number> | null = null;
+  #lateLows: Set<number> | null = null;
   #asked = 0;
 
-  private constructor(fromMs: number, newestMs: number) {
+  private constructor(fromMs: number, newestMs: number, rows: RowBlock) {
     this.#fromMs = fromMs;
     this.#newestMs = newestMs;
+    this.#rows = rows;
+    this.#length = rows.length;
   }
 
   static empty(): RecentIds {
-    return new RecentIds(0, -1);
+    return new RecentIds(0, -1, NO_ROWS);
   }
 
   static decode(r: ByteReader): RecentIds {
-    const ids = new RecentIds(r.varint(), r.varint() - 1);
-    const { times, idHi, idLo } = decodeRows(r, []);
-    ids.#times = Array.from(times);
-    ids.#hi = Array.from(idHi);
-    ids.#lo = Array.from(idLo);
+    const fromMs = r.varint();
+    const newestMs = r.varint() - 1;
+    const ids = new RecentIds(fromMs, newestMs, decodeRows(r, []));
     const m = r.varint();
     for (let i = 0; i < m; i++) {
       ids.#late.push({ timeMs: r.varint(), hi: r.u32(), lo: r.u32(), appendedMs: r.varint() });
@@ -76,55 +81,49 @@ export class RecentIds {
   }
 
   get length(): number {
-    return this.#times.length;
+    return this.#length;
   }
 
   /** Whether an event with this id and |Δ event time| ≤ horizonMs was taken. A read asks once: then a scan is cheaper. */
   has(id: EventId, timeMs: number, horizonMs: number): boolean {
-    if (++this.#asked <= SCANS_MAX) {
-      for (let i = 0; i < this.#lo.length; i++) {
-        if (this.#lo[i] === id.lo && this.#isAt(i, id, timeMs, horizonMs)) return true;
+    const many = ++this.#asked > SCANS_MAX;
+    if (many) {
+      this.#lows ??= new Set(this.#rows.idLo.subarray(0, this.#length));
+      this.#lateLows ??= new Set(this.#late.map(({ lo }) => lo));
+    }
+    if (!many || this.#lows!.has(id.lo)) {
+      const { times, idHi, idLo } = this.#rows;
+      for (let i = 0; i < this.#length; i++) {
+        if (idLo[i] === id.lo && idHi[i] === id.hi && Math.abs(times[i]! - timeMs) <= horizonMs) return true;
       }
-    } else if (
-      this.#indexed()
-        .get(id.lo)
-        ?.some((i) => this.#isAt(i, id, timeMs, horizonMs))
-    ) {
-      return true;
     }
-    if (this.#asked > SCANS_MAX) {
-      this.#lateLo ??= new Set(this.#late.map(({ lo }) => lo));
-      if (!this.#lateLo.has(id.lo)) return false;
-    }
+    if (many && !this.#lateLows!.has(id.lo)) return false;
     return this.#late.some(
       (late) => late.lo === id.lo && late.hi === id.hi && Math.abs(late.timeMs - timeMs) <= horizonMs,
     );
   }
 
-  #isAt(i: number, id: EventId, timeMs: number, horizonMs: number): boolean {
-    return this.#hi[i] === id.hi && Math.abs(this.#times[i]! - timeMs) <= horizonMs;
-  }
-
-  #indexed(): Map<number, number[]> {
-    if (this.#byLo !== null) return this.#byLo;
-    const byLo = new Map<number, number[]>();
-    for (let i = 0; i < this.#lo.length; i++) addTo(byLo, this.#lo[i]!, i);
-    this.#byLo = byLo;
-    return byLo;
-  }
-
   add(id: EventId, timeMs: number): void {
-    if (this.#byLo !== null) addTo(this.#byLo, id.lo, this.#lo.length);
-    this.#times.push(timeMs);
-    this.#hi.push(id.hi);
-    this.#lo.push(id.lo);
+    if (this.#length === this.#rows.times.length) this.#grow();
+    const { times, idHi, idLo } = this.#rows;
+    // Events mostly come in order: then this is the last place at once.
+    let i = this.#length++;
+    for (; i > 0 && (times[i - 1]! - timeMs || idHi[i - 1]! - id.hi || idLo[i - 1]! - id.lo) > 0; i--) {
+      times[i] = times[i - 1]!;
+      idHi[i] = idHi[i - 1]!;
+      idLo[i] = idLo[i - 1]!;
+    }
+    times[i] = timeMs;
+    idHi[i] = id.hi;
+    idLo[i] = id.lo;
+    this.#lows?.add(id.lo);
     this.#newestMs = Math.max(this.#newestMs, timeMs);
   }
 
   /** Remembers an id by its append time: for events older than `fromMs`. */
   addLate(id: EventId, timeMs: number, appendedMs: number): void {
     this.#late.push({ timeMs, hi: id.hi, lo: id.lo, appendedMs });
-    this.#lateLo?.add(id.lo);
+    this.#lateLows?.add(id.lo);
   }
 
   /**
@@ -136,46 +135,14 @@ export class RecentIds {
   prune(horizonMs: number, appendedMs: number, idsMax: number): void {
     if (this.#late.length > 0) this.#pruneLate(horizonMs, appendedMs);
     this.#forgetBefore(this.#newestMs - horizonMs);
-    const surplus = this.#times.length - idsMax;
-    if (surplus > 0) this.#forgetBefore(Float64Array.from(this.#times).sort()[surplus - 1]! + 1);
-  }
-
-  #forgetBefore(fromMs: number): void {
-    if (fromMs <= this.#fromMs) return;
-    this.#fromMs = fromMs;
-    if (!this.#times.some((timeMs) => timeMs < fromMs)) return;
-    this.#byLo = null;
-    const kept = [...this.#times.keys()].filter((i) => this.#times[i]! >= fromMs);
-    this.#times = kept.map((i) => this.#times[i]!);
-    this.#hi = kept.map((i) => this.#hi[i]!);
-    this.#lo = kept.map((i) => this.#lo[i]!);
-  }
-
-  #pruneLate(horizonMs: number, appendedMs: number): void {
-    this.#lateLo = null;
-    this.#late = this.#late
-      .filter((late) => late.appendedMs >= appendedMs - 2 * horizonMs)
-      .sort((a, b) => a.appendedMs - b.appendedMs || a.timeMs - b.timeMs || a.hi - b.hi || a.lo - b.lo)
-      .slice(-LATE_MAX);
-  }
-
-  #compare(i: number, j: number): number {
-    return this.#times[i]! - this.#times[j]! || this.#hi[i]! - this.#hi[j]! || this.#lo[i]! - this.#lo[j]!;
+    const surplus = this.#length - idsMax;
+    if (surplus > 0) this.#forgetBefore(this.#rows.times[surplus - 1]! + 1);
   }
 
   encode(w: ByteWriter): void {
-    const order = [...this.#times.keys()];
-    // Events mostly come in order.
-    if (order.some((i) => i > 0 && this.#compare(i - 1, i) > 0)) order.sort((i, j) => this.#compare(i, j));
     w.varint(this.#fromMs);
     w.varint(this.#newestMs + 1);
-    const rows = allocateRows(order.length, []);
-    order.forEach((i, k) => {
-      rows.times[k] = this.#times[i]!;
-      rows.idHi[k] = this.#hi[i]!;
-      rows.idLo[k] = this.#lo[i]!;
-    });
-    encodeRows(rows, [], w);
+    encodeRows(this.#from(0), [], w);
     w.varint(this.#late.length);
     for (const { timeMs, hi, lo, appendedMs } of this.#late) {
       w.varint(timeMs);
@@ -184,10 +151,43 @@ export class RecentIds {
       w.varint(appendedMs);
     }
   }
-}
 
-function addTo(byLo: Map<number, number[]>, lo: number, i: number): void {
-  const indexes = byLo.get(lo);
-  if (indexes === undefined) byLo.set(lo, [i]);
-  else indexes.push(i);
+  /** The ids from index `from` on, without the room behind them. */
+  #from(from: number): RowBlock {
+    const { times, idHi, idLo } = this.#rows;
+    if (from === 0 && this.#length === times.length) return this.#rows;
+    return {
+      length: this.#length - from,
+      times: times.subarray(from, this.#length),
+      idHi: idHi.subarray(from, this.#length),
+      idLo: idLo.subarray(from, this.#length),
+      columns: [],
+    };
+  }
+
+  #grow(): void {
+    const { times, idHi, idLo } = this.#rows;
+    const rows = allocateRows(this.#length + Math.max(ROOM_MIN, this.#length >>> 2), []);
+    rows.times.set(times);
+    rows.idHi.set(idHi);
+    rows.idLo.set(idLo);
+    this.#rows = rows;
+  }
+
+  #forgetBefore(fromMs: number): void {
+    if (fromMs <= this.#fromMs) return;
+    this.#fromMs = fromMs;
+    const first = lowerBound(this.#from(0), fromMs);
+    if (first === 0) return;
+    this.#rows = this.#from(first);
+    this.#length = this.#rows.length;
+  }
+
+  #pruneLate(horizonMs: number, appendedMs: number): void {
+    this.#lateLows = null;
+    this.#late = this.#late
+      .filter((late) => late.appendedMs >= appendedMs - 2 * horizonMs)
+      .sort((a, b) => a.appendedMs - b.appendedMs || a.timeMs - b.timeMs || a.hi - b.hi || a.lo - b.lo)
+      .slice(-LATE_MAX);
+  }
 }

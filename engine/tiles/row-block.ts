@@ -371,10 +371,7 @@ function writeIds(rows: RowBlock, w: ByteWriter): void {
 function readIds(r: ByteReader, { length, idHi, idLo }: RowBlock): void {
   const mode = r.u8();
   if (mode === IDS_FIXED) {
-    for (let i = 0; i < length; i++) {
-      idHi[i] = r.u32();
-      idLo[i] = r.u32();
-    }
+    r.u32Pairs(idHi, idLo);
     return;
   }
   if (mode !== IDS_DIFFERENCES) throw new CorruptBytesError(`unknown encoding of ids ${mode}`);

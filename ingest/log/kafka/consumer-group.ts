@@ -12,6 +12,8 @@
  *   that another deployment reads as well: half of the partitions would stand still, and nobody would say so. So the
  *   name of our assigner says for whom it assigns: brokers refuse a member that has none of the group's assigners.
  */
+
+import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, {
   type Batch,
   type Consumer,
@@ -35,6 +37,11 @@ export interface GroupTimings {
   readonly metadataMaxAgeMs?: number;
   /** How long a broker waits for records before it answers a fetch with none. @default 50 */
   readonly maxWaitMs?: number;
+  /**
+   * How long after records at a partition's end the next fetch is held back, so that what comes meanwhile is one fetch and
+   * one chunk. Records that lie there already wait for nothing. @default 20
+   */
+  readonly lingerMs?: number;
 }
 
 export interface GroupMemberOptions {
@@ -179,6 +186,7 @@ export class GroupMember {
     this.#relaunch = null;
     this.#state = 'joining';
     const { kafka, groupId, topic, deployment, timings = {}, maxMessageBytes } = this.#options;
+    const lingerMs = timings.lingerMs ?? 20;
     const consumer = kafka.consumer({
       groupId,
       partitionAssigners: [roundRobinNamed(`millrace ${topic} ${deployment}`)],
@@ -206,8 +214,9 @@ export class GroupMember {
         autoCommit: false,
         eachBatchAutoResolve: false,
         partitionsConsumedConcurrently: CONCURRENCY,
+        // What it awaits, the next fetch from the same broker awaits as well.
         eachBatch: async (payload) => {
-          if (isCurrent()) this.#onBatch(payload);
+          if (isCurrent() && this.#onBatch(payload)) await delay(lingerMs);
         },
       });
       // Stopped while it was joining: a member that nobody listens to would hold partitions for ever.
@@ -269,9 +278,10 @@ export class GroupMember {
     consumer.on(names.CRASH, ({ payload }) => this.#onCrash(consumer, payload.error));
   }
 
-  #onBatch({ batch, resolveOffset }: EachBatchPayload): void {
+  /** @returns whether the partition was read to its end */
+  #onBatch({ batch, resolveOffset }: EachBatchPayload): boolean {
     const { topic, partition, messages, highWatermark } = batch;
-    if (topic !== this.#options.topic) return;
+    if (topic !== this.#options.topic) return false;
     const raw = batch as RawBatch;
     const nextOffset = this.#options.events.batch({
       partition,
@@ -280,7 +290,7 @@ export class GroupMember {
       nextOffset: offsetBehind(raw),
       highWatermark: Number(highWatermark),
     });
-    if (nextOffset === null) return;
+    if (nextOffset === null) return false;
     // Not on joining: what crashes every consumer that fetches it lets them all join.
     this.#backoffMs = BACKOFF_MS.first;
     try {
@@ -288,6 +298,7 @@ export class GroupMember {
     } catch {
       // A join in between took the partition from us; the next batch shows whether positions agree.
     }
+    return nextOffset >= Number(highWatermark);
   }
 
   #onCrash(consumer: Consumer, cause: unknown): void {

@@ -1,0 +1,18 @@
+/**
+ * Which process gets a core first where several share a machine: whoever waits for features waits for `serve`, and nobody
+ * for `ingest` or `compact`. Without it the scheduler lets each finish its slice of some milliseconds before `serve` runs.
+ */
+import os from 'node:os';
+import type { Role } from '../distributed/runtime.ts';
+
+/** A process with several roles is as urgent as the most urgent of them. */
+export const NICE_BY_ROLE: Readonly<Record<Role, number>> = { serve: 0, ingest: 5, compact: 10 };
+
+/**
+ * Lowers the priority of this process; never raises it, as only a superuser may.
+ * @param nice null: as its roles have it
+ */
+export function stepBack(nice: number | null, roles: readonly Role[]): void {
+  const wanted = nice ?? Math.min(...roles.map((role) => NICE_BY_ROLE[role]));
+  if (wanted > os.getPriority()) os.setPriority(wanted);
+}
