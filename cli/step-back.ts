@@ -2,6 +2,7 @@
  * Which process gets a core first where several share a machine: whoever waits for features waits for `serve`, and nobody
  * for `ingest` or `compact`. Without it the scheduler lets each finish its slice of some milliseconds before `serve` runs.
  */
+import { readdirSync } from 'node:fs';
 import os from 'node:os';
 import type { Role } from '../distributed/runtime.ts';
 
@@ -14,5 +15,13 @@ export const NICE_BY_ROLE: Readonly<Record<Role, number>> = { serve: 0, ingest: 
  */
 export function stepBack(nice: number | null, roles: readonly Role[]): void {
   const wanted = nice ?? Math.min(...roles.map((role) => NICE_BY_ROLE[role]));
-  if (wanted > os.getPriority()) os.setPriority(wanted);
+  if (wanted <= os.getPriority()) return;
+  os.setPriority(wanted);
+  for (const thread of otherThreads()) os.setPriority(thread, wanted);
+}
+
+/** On Linux each thread has a priority of its own; V8's, which collect garbage, are there before any JavaScript runs. */
+function otherThreads(): number[] {
+  if (process.platform !== 'linux') return [];
+  return readdirSync('/proc/self/task').map(Number);
 }

@@ -9,7 +9,7 @@ export interface EventMessage {
 }
 
 const BATCH = 2_000;
-const STEADY_TICK_MS = 5;
+const STEADY_TICK_MS = 10;
 
 const clientOf = (brokers: readonly string[]) =>
   new kafkajs.Kafka({
