@@ -224,6 +224,7 @@ export class FeatureReader {
         requests.push({
           address: { namespace: namespaces[v]!, key, shard },
           fields: read.fields(question.atMs, askedTimeMs),
+          implied: read.implied(askedTimeMs),
           marked: seenMark !== undefined,
         });
         if (seenMark !== undefined) seen.push(seenMark(view, shard));

@@ -42,6 +42,7 @@ import {
 } from './lmdb-keys.ts';
 import { randomTokens } from './random-tokens.ts';
 import {
+  checkFieldName,
   checkNamespace,
   checkRecordName,
   checkRecordWrite,
@@ -179,18 +180,25 @@ export class LmdbTileStore implements TileStore {
     try {
       const options = { transaction };
       const arena = this.#arena;
-      return requests.map(({ address, fields, watermarks = [], marked = false }) => {
+      return requests.map(({ address, fields, implied, watermarks = [], marked = false }) => {
         const base = this.#states.getBinaryFast(this.#keys.state(address), options);
         // lmdb overwrites what a get returned in the next get: everything is copied at once.
         const copy = base === undefined ? null : arena.copy(valueView(base));
+        const values = new Array<Uint8Array | null>(fields.length).fill(null);
+        let lookedFor = fields.length;
+        if (copy === null) {
+          lookedFor = 0;
+          for (const field of fields) checkFieldName(field);
+        }
+        for (let i = 0; i < lookedFor; i++) {
+          const value = this.#states.getBinaryFast(this.#keys.field(fields[i]!), options);
+          if (value !== undefined) values[i] = arena.copy(valueView(value));
+          if (i === 0 && implied?.areAbsent(values[0]!)) lookedFor = implied.from;
+        }
         return {
           token: copy === null ? null : readHex(copy, 0),
           head: copy === null ? null : copy.subarray(TOKEN_BYTES),
-          fields: fields.map((field) => {
-            const key = this.#keys.field(field);
-            const value = copy === null ? undefined : this.#states.getBinaryFast(key, options);
-            return value === undefined ? null : arena.copy(valueView(value));
-          }),
+          fields: values,
           watermarks: watermarks.map((name) => {
             const value = this.#watermarks.getBinaryFast(watermarkKey(address.shard, name), options);
             return value === undefined ? null : decodeWatermark(valueView(value));

@@ -28,9 +28,19 @@ export interface StateAddress {
 /** Name of a field besides the head: unique within a state, 1 ≤ length ≤ 16, ASCII letters, digits and `:`. */
 export type FieldName = string;
 
+/** Fields that need not be looked for where the first one says that they are not there. */
+export interface ImpliedFields {
+  /** All fields from this index on; ≥ 1. */
+  readonly from: number;
+  /** @param first the first field; null where absent */
+  readonly areAbsent: (first: Uint8Array | null) => boolean;
+}
+
 export interface ReadRequest {
   readonly address: StateAddress;
   readonly fields: readonly FieldName[];
+  /** Changes how much is looked for, never the answer. Not together with `watermarks`. @default all are looked for */
+  readonly implied?: ImpliedFields;
   /** Also return these watermarks of the address's shard, read at the same instant as the state. */
   readonly watermarks?: readonly WatermarkName[];
   /** Also return the mark of the address's shard, read no earlier than the state. */

@@ -17,7 +17,7 @@
  *              · varint keptBytes · u8 keptDepth · u8 mergeDepth · varint unorderedBeforeMs · varint prefix row count
  *              · varint length, prefix partials (length 0: none) · node
  */
-import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
+import { ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
 import { type ColumnStorage, decodeRows, emptyRows, encodeRows, type RowBlock } from './row-block.ts';
 
 export type Child =
@@ -59,6 +59,7 @@ const VERSION = 3;
 const LEAF = 0;
 const INNER = 1;
 const CHILD_KINDS = ['inline', 'node', 'collapsed'] as const;
+const INLINE = CHILD_KINDS.indexOf('inline');
 
 export function emptyRoot(storages: readonly ColumnStorage[]): Root {
   return { ...emptyRootHeader(), node: { kind: 'leaf', rows: emptyRows(storages) } };
@@ -181,6 +182,32 @@ export function decodeRootHeader(r: ByteReader): Omit<Root, 'node'> {
     prefixRowCount,
     prefix: prefix.length === 0 ? null : prefix.slice(),
   };
+}
+
+/**
+ * Whether no field of the tree is there but the root itself: every row of it is kept inline, so that there is no node and
+ * no block of wide partials besides. Looks at no row.
+ * @param root null: there is none
+ */
+export function rootStandsAlone(root: Uint8Array | null): boolean {
+  if (root === null) return true;
+  const r = new ByteReader(root);
+  // Of another version everything is read, and refused.
+  if (r.u8() !== VERSION) return false;
+  for (let i = 0; i < 5; i++) r.varint();
+  r.skip(2);
+  r.varint();
+  r.varint();
+  r.skip(r.varint());
+  if (r.u8() === LEAF) return true;
+  const n = r.varint();
+  for (let i = 0; i < n; i++) {
+    r.varint();
+    if (r.u8() !== INLINE) return false;
+    r.varint();
+    r.skip(r.varint());
+  }
+  return true;
 }
 
 export function decodeRoot(r: ByteReader, storages: readonly ColumnStorage[]): Root {

@@ -17,11 +17,12 @@ import { ByteReader } from '../bytes.ts';
 import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
 import type { Window } from '../definitions/types.ts';
 import type { EventId } from '../event-id.ts';
-import type { FieldName } from '../store/tile-store.ts';
+import type { FieldName, ImpliedFields } from '../store/tile-store.ts';
 import { EdgeBlocks } from '../tiles/edge-blocks.ts';
 import { EdgePaths } from '../tiles/edge-paths.ts';
 import { IDS_FIELD, NEWEST_FIELD, ROOT_FIELD } from '../tiles/grid.ts';
 import { tailStorages } from '../tiles/head.ts';
+import { rootStandsAlone } from '../tiles/node.ts';
 import { PartialSet } from '../tiles/partial-set.ts';
 import { RecentIds } from '../tiles/recent-ids.ts';
 import type { RowBlock } from '../tiles/row-block.ts';
@@ -99,6 +100,9 @@ interface LastEvents {
   readonly features: readonly CompiledFeature[];
 }
 
+/** By the number of fields that are read besides those of the tree. */
+const BELOW_ROOT: readonly ImpliedFields[] = [1, 2, 3].map((from) => ({ from, areAbsent: rootStandsAlone }));
+
 export class WindowRead {
   readonly #view: CompiledView;
   readonly #groups: readonly OffsetGroup[];
@@ -150,13 +154,21 @@ export class WindowRead {
    */
   fields(atMs: number, askedTimeMs: number | null): FieldName[] {
     const fields: FieldName[] = [ROOT_FIELD];
+    if (askedTimeMs !== null) fields.push(IDS_FIELD);
+    if (this.#readsNewest(askedTimeMs)) fields.push(NEWEST_FIELD);
     this.#paths.append(atMs, askedTimeMs, fields);
     this.#blocks.append(atMs, fields);
-    if (askedTimeMs !== null) fields.push(IDS_FIELD);
-    // Also where it is asked whether the event is recorded: the row may be remembered nowhere else.
-    if (this.#lastEvents.length > 0 || (askedTimeMs !== null && this.#view.newestRows.length > 0))
-      fields.push(NEWEST_FIELD);
     return fields;
+  }
+
+  /** Which of `fields(…, askedTimeMs)` are not there where the root stands alone. */
+  implied(askedTimeMs: number | null): ImpliedFields {
+    return BELOW_ROOT[Number(askedTimeMs !== null) + Number(this.#readsNewest(askedTimeMs))]!;
+  }
+
+  /** Also where it is asked whether an event is recorded: its row may be remembered nowhere else. */
+  #readsNewest(askedTimeMs: number | null): boolean {
+    return this.#lastEvents.length > 0 || (askedTimeMs !== null && this.#view.newestRows.length > 0);
   }
 
   /** @param bytes the fields of `fields(atMs, …)`; @param head the state's head, null where it does not exist */

@@ -104,6 +104,48 @@ export function describeStates(opened: OpenedStore): void {
       });
     });
 
+    it('answers as if no field implied another', async () => {
+      // The first field says whether those from the third on are there.
+      const implied = { from: 2, areAbsent: (first: Uint8Array | null) => text(first) !== 'more' };
+      const fields = ['root', 'own', 'x', 'y'];
+      const asked = ['k', 'other', 'k'].map((key) => ({ address: address(key), fields, implied }));
+      const seeAll = async () =>
+        (await opened.store.read(asked)).map((state) => [state.token, ...state.fields.map(text)]);
+      const nobody = [null, null, null, null, null];
+      expect(await seeAll()).toEqual([nobody, nobody, nobody]);
+      await cas(write(address('k'), null, 1, { root: 'alone', own: 'o' }), write(address('other'), null, 5));
+      const other = [token(5), null, null, null, null];
+      // Twice: what a store learns of a state must not be trusted.
+      for (let times = 0; times < 2; times++) {
+        expect((await seeAll()).slice(0, 2)).toEqual([[token(1), 'alone', 'o', null, null], other]);
+      }
+      await cas(write(address('k'), token(1), 2, { root: 'more', x: 'X' }));
+      const grown = [token(2), 'more', 'o', 'X', null];
+      for (let times = 0; times < 2; times++) expect(await seeAll()).toEqual([grown, other, grown]);
+      await cas(write(address('k'), token(2), 3, { root: 'alone', own: null, x: null }));
+      const shrunk = [token(3), 'alone', null, null, null];
+      for (let times = 0; times < 2; times++) expect(await seeAll()).toEqual([shrunk, other, shrunk]);
+      await cas(write(address('k'), token(3), null, { root: null }));
+      await cas(write(address('k'), null, 4, { root: 'more', y: 'Y' }));
+      const made = [token(4), 'more', null, null, 'Y'];
+      expect(await seeAll()).toEqual([made, other, made]);
+    });
+
+    it('marks what implies as well', async () => {
+      const implied = { from: 1, areAbsent: (first: Uint8Array | null) => text(first) !== 'more' };
+      const read = async () => {
+        const request = { address: address('k'), fields: ['root', 'x'], implied, marked: true };
+        const [state] = await opened.store.read([request]);
+        return { fields: state!.fields.map(text), isMarked: state!.mark !== undefined };
+      };
+      await cas(write(address('k'), null, 1, { root: 'alone' }));
+      for (let times = 0; times < 2; times++) {
+        expect(await read()).toEqual({ fields: ['alone', null], isMarked: true });
+      }
+      await cas(write(address('k'), token(1), 2, { root: 'more', x: 'X' }));
+      expect(await read()).toEqual({ fields: ['more', 'X'], isMarked: true });
+    });
+
     it('deletes nothing of the neighbours', async () => {
       const neighbours = ['', 'k', 'k\0', 'ka', 'kk'].map((key) => address(key));
       await cas(...neighbours.map((at, i) => write(at, null, i + 1, { a: 'A' })));

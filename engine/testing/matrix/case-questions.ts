@@ -8,7 +8,7 @@ import { ByteReader } from '../../bytes.ts';
 import type { ManualClock } from '../../clock.ts';
 import type { CompiledView } from '../../definitions/compiled.ts';
 import { compareEventIds, type EventId } from '../../event-id.ts';
-import type { TileStore } from '../../store/tile-store.ts';
+import type { ImpliedFields, ReadState, TileStore } from '../../store/tile-store.ts';
 import { ROOT_FIELD, spanMs, TIME_END_MS } from '../../tiles/grid.ts';
 import { decodeRootHeader } from '../../tiles/node.ts';
 import { allocateRows, setValue } from '../../tiles/row-block.ts';
@@ -175,7 +175,13 @@ export class CaseQuestions {
       question !== null && asked!.event.timeMs === atMs ? { timeMs: atMs, last: question.id } : null;
     const fields = read.fields(atMs, askedTimeMs);
     const address = { namespace: view.namespace, key, shard: shardOf(key, SHARDS) };
-    const [state] = await store.read([{ address, fields }]);
+    const implied = read.implied(askedTimeMs);
+    const [state, spared] = await store.read([
+      { address, fields },
+      { address, fields, implied },
+    ]);
+    if (implied.areAbsent(state!.fields[0]!)) coverage.meet('root alone');
+    checkSame(state!, spared!, implied);
     const bytes = new Map(fields.map((field, f) => [field, state!.fields[f]!]));
     const values = read.evaluate({ head: state!.head, bytes, atMs, asked: question?.asked ?? null, tie });
     if (values.length !== features.length) throw new Mismatch('a feature has no value');
@@ -366,3 +372,17 @@ function countedWithin(answer: Answer, feature: string, { fromMs, toMs }: Bounds
     ? counted
     : counted.filter(({ row }) => columnValueOf(view, row, by.column) !== null);
 }
+
+/** What is left out as it is implied to be absent must be absent. */
+function checkSame(whole: ReadState, spared: ReadState, implied: ImpliedFields): void {
+  const isAlone = implied.areAbsent(whole.fields[0]!);
+  whole.fields.forEach((value, i) => {
+    if (isAlone && i >= implied.from && value !== null) throw new Mismatch(`field ${i} beside a root alone`);
+    const other = spared.fields[i]!;
+    if ((value === null) !== (other === null) || (value !== null && !bytesEqual(value, other!)))
+      throw new Mismatch(`field ${i} differs where fields are implied`);
+  });
+}
+
+const bytesEqual = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, i) => byte === b[i]);
