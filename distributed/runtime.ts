@@ -8,6 +8,7 @@
  *
  * Nothing here listens: call `app.listen`. Processes that do not serve have health, readiness and metrics only.
  */
+import { setMaxListeners } from 'node:events';
 import type { FastifyInstance } from 'fastify';
 import { logCompleteness } from '../compaction/completeness.ts';
 import { type Clock, WallClock } from '../engine/clock.ts';
@@ -163,6 +164,8 @@ class Runtime implements Distributed {
   constructor(options: DistributedOptions, backend: Backend) {
     this.#options = { ...DEFAULTS, ...options } as DistributedOptions & typeof DEFAULTS;
     this.#backend = backend;
+    // Every partition listens: as many as there are, and not a leak.
+    setMaxListeners(0, this.#stopping.signal);
     this.#wallClock = options.wallClock ?? new WallClock();
     const eventClock = options.clock === 'event' ? new EventClock() : null;
     this.clock = eventClock ?? this.#wallClock;

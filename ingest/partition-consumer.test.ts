@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { NOON_MS, payment, payments, testRepo } from '../embedded/testing/test-repo.ts';
 import { ManualClock } from '../engine/clock.ts';
@@ -283,6 +284,43 @@ test('lanes apply what they are told, and take up another namespace with the nex
   expect(chunks).toContain(`${rebuilt.namespace} 3`);
   const names = [view!, rebuilt].map(({ namespace }) => ({ namespace, source: source.name, partition: 0 }));
   expect((await store.readWatermarks(0, names)).map((mark) => mark?.nextOffset)).toEqual([4, 4]);
+});
+
+test('records that trickle in while lanes linger are few chunks', async () => {
+  const EVENTS = 20;
+  const log = await logOf([payment({ id: 'a' })]);
+  const stop = new AbortController();
+  const chunks: number[] = [];
+  const lanes = new PartitionLanes({
+    source,
+    partition: 0,
+    log,
+    writing: writingTo(storeInMemory()),
+    deadLetters: { write: async () => {} },
+    // Longer than the events take to come, also on a slow machine.
+    lingerMs: 1_000,
+    observer: {
+      chunkApplied: ({ nextOffset }) => {
+        chunks.push(nextOffset);
+        if (nextOffset === EVENTS + 1) stop.abort();
+      },
+      caughtUp() {},
+      positioned() {},
+      missing() {},
+      gap() {},
+      failed() {},
+      recovered() {},
+    },
+  });
+  const running = lanes.run(stop.signal);
+  for (let i = 0; i < EVENTS; i++) {
+    await appendMore(log, 1);
+    // Time enough for a chunk.
+    for (let turn = 0; turn < 20; turn++) await immediate();
+  }
+  await running;
+  expect(chunks.at(-1)).toBe(EVENTS + 1);
+  expect(chunks.length).toBeLessThan(EVENTS / 2);
 });
 
 test('lanes without records take up another namespace all the same', async () => {

@@ -62,6 +62,11 @@ export interface PartitionLanesOptions {
    * @default the next macrotask
    */
   readonly giveWay?: () => Promise<unknown>;
+  /**
+   * Records that come within so many ms of the end of a turn wait until then, so that a trickle is not a chunk for each of
+   * them; after a longer silence they wait for nothing. @default 0
+   */
+  readonly lingerMs?: number;
 }
 
 export class PartitionLanes {
@@ -85,7 +90,12 @@ export class PartitionLanes {
         const atRest = await this.step();
         if (this.#failures > 0) this.#options.observer.recovered();
         this.#failures = 0;
-        if (atRest) await this.#wait(this.#lanes![0]!, signal);
+        if (!atRest) continue;
+        const { lingerMs = 0 } = this.#options;
+        const notBeforeMs = performance.now() + lingerMs;
+        await this.#wait(this.#lanes![0]!, signal);
+        const earlyMs = notBeforeMs - performance.now();
+        if (earlyMs > 0 && !signal.aborted) await delay(earlyMs);
       } catch (error) {
         // On the way out nothing is tried again: the partition may be another's by now.
         if (signal.aborted) return;

@@ -105,7 +105,8 @@ export async function runK6(
     K6_WEB_DASHBOARD_PERIOD: '1s',
     K6_WEB_DASHBOARD_RECORD: file('series.ndjson'),
     // Its own garbage collection takes both cores at a time: less of it, for memory.
-    GOGC: 'off', GOMEMLIMIT: '4GiB',
+    GOGC: 'off',
+    GOMEMLIMIT: '4GiB',
   };
   const flags = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   const docker = k6.program === 'docker';

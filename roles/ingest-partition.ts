@@ -51,6 +51,8 @@ export interface IngestPartitionOptions {
   /** @default records are JSON */
   readonly decoder?: RecordDecoder;
   readonly consumer?: Partial<ConsumerOptions>;
+  /** See `PartitionLanes`. @default 0 */
+  readonly lingerMs?: number;
   /** Processing time. @default the machine's clock */
   readonly wallClock?: Clock;
 }
@@ -66,7 +68,7 @@ export class IngestPartition {
 
   constructor(options: IngestPartitionOptions) {
     const { source, partition, log, writing, deadLetters, decoder, consumer, bindings } = options;
-    const { wallClock, views = () => bindings.applied(source) } = options;
+    const { wallClock, lingerMs, views = () => bindings.applied(source) } = options;
     this.source = source;
     this.partition = partition;
     this.#options = options;
@@ -102,6 +104,7 @@ export class IngestPartition {
       ...(decoder === undefined ? {} : { decoder }),
       ...(consumer === undefined ? {} : { consumer }),
       ...(wallClock === undefined ? {} : { wallClock }),
+      ...(lingerMs === undefined ? {} : { lingerMs }),
     });
   }
 

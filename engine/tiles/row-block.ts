@@ -38,9 +38,28 @@ const holdsDoubles = (storage: ColumnStorage): boolean => storage === 'number' |
 
 /**
  * V8 keeps typed arrays of up to 64 bytes in its own heap. A larger one has memory of its own, which costs about a
- * microsecond to get and to give back: such rows share one buffer.
+ * microsecond to get and to give back: the arrays of such rows lie in one slab, one behind the other, those of the next
+ * rows behind them. Nobody keeps rows for longer than a read or a write takes, so that slabs do not last either.
  */
 const OWN_ARRAYS_MAX = 8;
+const SLAB_BYTES = 32 * 1024;
+/** More would leave much of a slab unused. */
+const IN_SLAB_MAX = SLAB_BYTES / 8;
+
+let slab = new ArrayBuffer(SLAB_BYTES);
+let slabUsed = 0;
+
+/** Zeros. @param bytes a multiple of 8 */
+function slabBytes(bytes: number): { readonly buffer: ArrayBuffer; readonly at: number } {
+  if (bytes > IN_SLAB_MAX) return { buffer: new ArrayBuffer(bytes), at: 0 };
+  if (slabUsed + bytes > SLAB_BYTES) {
+    slab = new ArrayBuffer(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  const at = slabUsed;
+  slabUsed += bytes;
+  return { buffer: slab, at };
+}
 
 export function allocateRows(length: number, storages: readonly ColumnStorage[]): RowBlock {
   if (length <= OWN_ARRAYS_MAX) {
@@ -57,10 +76,10 @@ export function allocateRows(length: number, storages: readonly ColumnStorage[])
   let doubles = 1;
   for (const storage of storages) if (holdsDoubles(storage)) doubles++;
   const columnBytes = 8 * length;
-  const buffer = new ArrayBuffer(columnBytes * (doubles + 1));
-  const times = new Float64Array(buffer, 0, length);
+  const { buffer, at: start } = slabBytes(columnBytes * (doubles + 1));
+  const times = new Float64Array(buffer, start, length);
   const columns = new Array<ColumnVector>(storages.length);
-  let at = columnBytes;
+  let at = start + columnBytes;
   for (let c = 0; c < storages.length; c++) {
     if (holdsDoubles(storages[c]!)) {
       columns[c] = new Float64Array(buffer, at, length);

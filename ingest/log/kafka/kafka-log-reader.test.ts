@@ -107,6 +107,31 @@ describeWithKafka('Kafka log reader', (brokers) => {
     await reader.close();
   });
 
+  it('fetches records that trickle in together', async () => {
+    const RECORDS = 20;
+    const topic = await bench.topic(1);
+    // Longer than some of them take to be acknowledged one by one, also on a slow machine.
+    const reader = await bench.reader(connection, topic, 1, { timings: { lingerMs: 500 } });
+    const writer = connection.writer({ topic, source: 'events' });
+    const writing = (async () => {
+      for (const one of numbered(RECORDS)) await writer.append([one]);
+    })();
+    const read: string[] = [];
+    let chunks = 0;
+    while (read.length < RECORDS) {
+      await reader.waitFor(0, read.length, AbortSignal.timeout(20_000));
+      const { records } = await reader.read({
+        ...{ partition: 0, fromOffset: read.length, maxRecords: 1_000, maxBytes: 1 << 20 },
+      });
+      if (records.length > 0) chunks++;
+      read.push(...textOf(records));
+    }
+    expect(read).toEqual(numbers(RECORDS));
+    expect(chunks).toBeLessThan(RECORDS / 2);
+    await writing;
+    await Promise.all([reader.close(), writer.close()]);
+  });
+
   it('shares the partitions of a topic with others, and takes over when one leaves', async () => {
     const topic = await bench.topic(4);
     await append(
