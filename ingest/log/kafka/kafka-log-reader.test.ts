@@ -113,12 +113,17 @@ describeWithKafka('Kafka log reader', (brokers) => {
     // Longer than some of them take to be acknowledged one by one, also on a slow machine.
     const reader = await bench.reader(connection, topic, 1, { timings: { lingerMs: 500 } });
     const writer = connection.writer({ topic, source: 'events' });
-    const writing = (async () => {
-      for (const one of numbered(RECORDS)) await writer.append([one]);
-    })();
+    const trickle = async (records: readonly AppendRecord[]): Promise<void> => {
+      for (const one of records) await writer.append([one]);
+    };
+    const [first, ...others] = numbered(RECORDS);
+    await trickle([first!]);
+    let writing: Promise<void> | null = null;
     const read: string[] = [];
     let chunks = 0;
     while (read.length < RECORDS) {
+      // The reader must be at the end before the others come.
+      if (read.length > 0) writing ??= trickle(others);
       await reader.waitFor(0, read.length, AbortSignal.timeout(20_000));
       const { records } = await reader.read({
         ...{ partition: 0, fromOffset: read.length, maxRecords: 1_000, maxBytes: 1 << 20 },
