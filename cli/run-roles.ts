@@ -44,6 +44,11 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
           logger,
         });
         if (isWorker()) shareMetrics(engine.metrics);
+        // A process that also ingests has enough to do at its start, and is somebody's own machine.
+        if (config.warmUp > 0 && roles.length === 1 && roles[0] === 'serve') {
+          const { warmUp } = await import('./warm-up.ts');
+          await warmUp(repo, { forMs: 1_000 * config.warmUp, logger });
+        }
         return engine;
       } catch (error) {
         throw explain(error) ?? error;

@@ -70,6 +70,8 @@ export interface Config extends ServersConfig {
   readonly maxInFlight: number;
   readonly maxConnections: number;
   /** Seconds. */
+  readonly warmUp: number;
+  /** Seconds. */
   readonly shutdownTimeout: number;
   /** null: by role. */
   readonly nice: number | null;
@@ -110,6 +112,7 @@ export const SETTING_SCHEMAS = {
   onGap: z.enum(['stop', 'continue']),
   maxInFlight: z.int().min(1).max(100_000),
   maxConnections: z.int().min(1).max(1_000_000),
+  warmUp: z.number().min(0).max(60),
   shutdownTimeout: z.number().min(1).max(3_600),
   nice: z.int().min(0).max(19),
   logLevel: z.enum(LOG_LEVELS),
@@ -131,6 +134,7 @@ export const DEFAULTS = {
   onGap: 'continue',
   maxInFlight: 256,
   maxConnections: 4_096,
+  warmUp: 1,
   shutdownTimeout: 20,
   nice: null,
   logLevel: 'warn',
@@ -277,6 +281,18 @@ export const SETTINGS: readonly Setting[] = [
     expected: 'a whole number from 1 to 1000000',
     description: 'connections of clients at once; further ones are closed',
     commands: SERVER,
+    fromText: numberFromText,
+  },
+  {
+    key: 'warmUp',
+    flag: '--warm-up <s>',
+    env: 'MILLRACE_WARM_UP',
+    defaultText: `\`${DEFAULTS.warmUp}\``,
+    expected: 'a number from 0 to 60 (seconds)',
+    description:
+      'how long the process answers made-up requests before it listens, so that the first real ones are not slow; 0: not ' +
+      'at all',
+    commands: ['serve'],
     fromText: numberFromText,
   },
   {
