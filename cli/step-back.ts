@@ -2,7 +2,7 @@
  * Which process gets a core first where several share a machine: whoever waits for features waits for `serve`, and nobody
  * for `ingest` or `compact`. Without it the scheduler lets each finish its slice of some milliseconds before `serve` runs.
  */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import os from 'node:os';
 import type { Role } from '../distributed/runtime.ts';
 
@@ -16,12 +16,18 @@ export const NICE_BY_ROLE: Readonly<Record<Role, number>> = { serve: 0, ingest: 
 export function stepBack(nice: number | null, roles: readonly Role[]): void {
   const wanted = nice ?? Math.min(...roles.map((role) => NICE_BY_ROLE[role]));
   if (wanted <= os.getPriority()) return;
-  os.setPriority(wanted);
-  for (const thread of otherThreads()) os.setPriority(thread, wanted);
+  for (const thread of [0, ...otherThreads()]) {
+    try {
+      os.setPriority(thread, wanted);
+    } catch (error) {
+      // The thread has ended meanwhile. Where the system does not allow it, the process works all the same.
+      if (thread === 0) process.emitWarning(`the priority could not be lowered: ${(error as Error).message}`);
+    }
+  }
 }
 
 /** On Linux each thread has a priority of its own; V8's, which collect garbage, are there before any JavaScript runs. */
 function otherThreads(): number[] {
-  if (process.platform !== 'linux') return [];
-  return readdirSync('/proc/self/task').map(Number);
+  const threads = '/proc/self/task';
+  return existsSync(threads) ? readdirSync(threads).map(Number) : [];
 }

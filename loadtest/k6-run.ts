@@ -106,7 +106,7 @@ export async function runK6(
     K6_WEB_DASHBOARD_RECORD: file('series.ndjson'),
     // Its own garbage collection takes both cores at a time: less of it, for memory.
     GOGC: 'off',
-    GOMEMLIMIT: '4GiB',
+    GOMEMLIMIT: '2GiB',
   };
   const flags = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   const docker = k6.program === 'docker';
