@@ -62,7 +62,7 @@ export async function warmUp(
 }
 
 async function askUntil(repo: CompiledRepo, untilMs: number): Promise<WarmUp> {
-  const engine = await openInMemory({ repo, limits: { targetDelayMs: Number.MAX_SAFE_INTEGER } });
+  const engine = await openInMemory({ repo, limits: { targetDelayMs: Number.POSITIVE_INFINITY } });
   let events = 0;
   let answers = 0;
   let refused = 0;
