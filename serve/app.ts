@@ -30,6 +30,7 @@ import { Admission, type AdmittedRequest, classOfRoute } from './admission.ts';
 import { isMessagePack, JSON_HEADER, MESSAGE_PACK_TYPES, negotiateLeniently } from './content-types.ts';
 import { ApiError, type ApiErrorCode } from './error-catalogue.ts';
 import { parseJsonBody } from './json-body.ts';
+import { LogRate } from './log-rate.ts';
 import { decodeMessagePack, encodeMessagePack } from './message-pack.ts';
 import type { Metrics, Tally } from './metrics.ts';
 import { openApiInfo } from './openapi.ts';
@@ -172,6 +173,7 @@ async function buildEdge(
 ): Promise<FastifyInstance> {
   const { logger, metrics } = dependencies;
   const limits = { ...DEFAULT_APP_LIMITS, ...dependencies.limits };
+  const lines = new LogRate();
   const app: FastifyInstance = fastify({
     ...(logger === undefined ? { logger: false as const } : { loggerInstance: logger }),
     logController: new LogController({ disableRequestLogging: true }),
@@ -187,14 +189,14 @@ async function buildEdge(
     exposeHeadRoutes: false,
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => {
-      sendError(error, request as FastifyRequest, reply as FastifyReply);
+      sendError(error, request as FastifyRequest, reply as FastifyReply, lines);
     },
     clientErrorHandler,
   });
 
-  app.setErrorHandler<FastifyError>((error, request, reply) => sendError(error, request, reply));
+  app.setErrorHandler<FastifyError>((error, request, reply) => sendError(error, request, reply, lines));
   app.setNotFoundHandler((request, reply) => {
-    sendError(new ApiError('not_found', noRoute), request, reply);
+    sendError(new ApiError('not_found', noRoute), request, reply, lines);
   });
   app.setValidatorCompiler(() => () => true);
   app.setSerializerCompiler(() => (body) => JSON.stringify(body));
@@ -352,14 +354,22 @@ function asApiError(error: unknown, request: FastifyRequest): ApiError {
   return new ApiError('internal', message, { request_id: request.id }, { cause: error });
 }
 
-function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, lines: LogRate): void {
   const answer = asApiError(error, request);
   if (answer.status >= 500) {
-    const level = answer.code === 'internal' ? 'error' : 'warn';
-    request.log[level](
-      { code: answer.code, route: request.routeOptions.url, err: causeForLog(answer) },
-      answer.message,
-    );
+    const route = request.routeOptions.url;
+    // A defect is found by the id of its request, so that each has its line.
+    const isDefect = answer.code === 'internal';
+    const omitted = isDefect ? 0 : lines.admit(`${answer.code} ${route}`);
+    if (omitted !== null) {
+      const fields = {
+        code: answer.code,
+        route,
+        err: causeForLog(answer),
+        ...(omitted > 0 ? { omitted } : {}),
+      };
+      request.log[isDefect ? 'error' : 'warn'](fields, answer.message);
+    }
   }
   if (answer.retryAfter !== null) reply.header('retry-after', answer.retryAfter);
   const type = negotiateLeniently(request);

@@ -1,8 +1,13 @@
 /** What is logged: request ids, no access log by default, and never a key or a value. */
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { compose } from '../embedded/runtime.ts';
+import { openMemoryStorage } from '../embedded/storage.ts';
 import { TestEngine } from '../embedded/testing/test-engine.ts';
-import { payment } from '../embedded/testing/test-repo.ts';
+import { NOON_MS, payment, testRepo } from '../embedded/testing/test-repo.ts';
+import { ManualClock } from '../engine/clock.ts';
+import { StoreUnavailableError } from '../engine/store/store-errors.ts';
+import { ForwardingStore } from '../engine/store/testing/forwarding-store.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
 
 const SECRET = 'sEcReT';
@@ -62,6 +67,36 @@ test('errors have the id as well, whatever refuses the request', async () => {
     const { statusCode, headers } = await post({ 'x-request-id': id, ...more }, url);
     expect(statusCode).toBeGreaterThanOrEqual(400);
     expect(headers['x-request-id']).toBe(id);
+  }
+});
+
+test('requests refused by the hundred are a few lines, which say how many they are of', async () => {
+  class AwayStore extends ForwardingStore {
+    override async read(): Promise<never> {
+      throw new StoreUnavailableError('the store is away');
+    }
+  }
+  const storage = openMemoryStorage();
+  const logger = pino({ level: 'warn' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const options = { repo: testRepo, wallClock: new ManualClock(NOON_MS), logger };
+  const engine = await compose(options, { ...storage, store: new AwayStore(storage.store) });
+  const ask = (body: object) =>
+    engine.app.inject({ method: 'POST', url: URL, payload: { entities: { card: SECRET }, ...body } });
+  const REQUESTS = 200;
+  const startedMs = performance.now();
+  for (let i = 0; i < REQUESTS; i++) {
+    expect((await ask({})).statusCode).toBe(503);
+    expect((await ask({ mode: 'partial' })).statusCode).toBe(200);
+  }
+  const secondsMax = Math.ceil((performance.now() - startedMs) / 1_000);
+  await engine.close();
+  for (const msg of ['the tile store cannot be read', 'features were answered without some states']) {
+    const said = lines.filter((line) => line.msg === msg);
+    expect(said.length).toBeGreaterThan(0);
+    expect(said.length).toBeLessThanOrEqual(secondsMax);
+    const omitted = said.reduce((sum, line) => sum + Number(line.omitted ?? 0), 0);
+    // What came after the last line is not told by any.
+    expect(said.length + omitted).toBeLessThanOrEqual(REQUESTS);
   }
 });
 

@@ -21,6 +21,7 @@ import { batchFields, FeatureRequestParser, readMode, requestFields } from '../f
 import { featureResponse, openFeatureJson } from '../feature-response.ts';
 import { toServable } from '../json-value.ts';
 import { LastAnswers } from '../last-answers.ts';
+import { LogRate } from '../log-rate.ts';
 import { encodeMessagePack } from '../message-pack.ts';
 import { batchSchema, featuresSchema } from '../openapi.ts';
 import { readQuery } from '../query.ts';
@@ -178,6 +179,7 @@ function serve(service: CompiledService, context: RouteContext, reads: DeadlineR
       metrics.tally('millrace_feature_values_total', { service: service.name, status }),
     ]),
   );
+  const lines = new LogRate();
   const { staleForMs } = service;
   const last = staleForMs === 0 ? null : new LastAnswers({ maxAgeMs: staleForMs, clock: wallClock });
   const planOf = (asked: CompiledService, name: string): Plan => ({
@@ -193,13 +195,19 @@ function serve(service: CompiledService, context: RouteContext, reads: DeadlineR
       ...(seenMark === undefined ? {} : { seenMark }),
       ...(last === null ? {} : { last: { answers: last, plan: name } }),
       onPartialRead: ({ status, cause }) => {
+        const omitted = lines.admit(`partial ${status}`);
+        if (omitted === null) return;
         const reason = cause instanceof Error ? cause.message : null;
-        logger?.warn({ service: service.name, status, reason }, 'features were answered without some states');
+        const fields = { service: service.name, status, reason, ...(omitted > 0 ? { omitted } : {}) };
+        logger?.warn(fields, 'features were answered without some states');
       },
       onEvaluationError: (view, error) => {
         metrics.count('millrace_feature_evaluation_errors_total', { view: view.name });
+        const omitted = lines.admit(`evaluation ${view.name}`);
+        if (omitted === null) return;
         const reason = error instanceof Error ? error.message : 'not an Error';
-        logger?.error({ view: view.name, reason }, 'a state could not be evaluated');
+        const fields = { view: view.name, reason, ...(omitted > 0 ? { omitted } : {}) };
+        logger?.error(fields, 'a state could not be evaluated');
       },
     }),
     parser: new FeatureRequestParser({ service, asked, push, clock, wallClock }),
