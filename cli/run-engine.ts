@@ -57,7 +57,8 @@ export interface Engine {
 
 export interface EnginePlan {
   /** @throws CliError where what the user gave cannot be used */
-  readonly open: (repo: CompiledRepo, logger: pino.Logger) => Promise<Engine>;
+  /** `signal`: it is to stop before it has opened. */
+  readonly open: (repo: CompiledRepo, logger: pino.Logger, signal: AbortSignal) => Promise<Engine>;
   /** Whether it has a simulator to switch on; a process of one role has none. */
   readonly simulates: boolean;
   /** Lines of `name  value` for the start. */
@@ -84,7 +85,7 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
   // stderr, synchronously: the last lines before an exit are the ones that matter.
   const logger = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
   try {
-    const opening = plan.open(repo, logger);
+    const opening = plan.open(repo, logger, shutdown.signal);
     const engine = await Promise.race([opening, aborted(shutdown.signal)]);
     if (engine === undefined) {
       await abandoned(opening, Math.min(ABANDON_AFTER_MS_MAX, closeForMs));

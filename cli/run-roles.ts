@@ -32,7 +32,7 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
   stepBack(config.nice, roles);
   const ingests = roles.includes('ingest');
   return runEngine(config, {
-    open: async (repo, logger) => {
+    open: async (repo, logger, signal) => {
       try {
         const engine = await openDistributed({
           ...settings,
@@ -47,7 +47,7 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
         // A process that also ingests has enough to do at its start, and is somebody's own machine.
         if (config.warmUp > 0 && roles.length === 1 && roles[0] === 'serve') {
           const { warmUp } = await import('./warm-up.ts');
-          await warmUp(repo, { forMs: 1_000 * config.warmUp, logger });
+          await warmUp(repo, { forMs: 1_000 * config.warmUp, logger, signal });
         }
         return engine;
       } catch (error) {

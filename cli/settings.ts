@@ -312,7 +312,8 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: `${NICE_BY_ROLE.ingest} of \`ingest\`, ${NICE_BY_ROLE.compact} of \`compact\`, else 0`,
     expected: 'a whole number from 0 to 19',
     description:
-      'how far the process steps back where others on its machine want a core too, 0: not at all, to 19. Serving goes first',
+      'how far the process steps back where others on its machine want a core too, 0: not at all, to 19. Serving goes first. ' +
+      'Between containers and services their CPU weights decide instead',
     commands: SERVER,
     fromText: numberFromText,
   },

@@ -1,6 +1,9 @@
 /**
  * Which process gets a core first where several share a machine: whoever waits for features waits for `serve`, and nobody
  * for `ingest` or `compact`. Without it the scheduler lets each finish its slice of some milliseconds before `serve` runs.
+ *
+ * Linux compares priorities within a control group, and within a session where it groups these: between containers or
+ * services their CPU weights decide instead.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import os from 'node:os';
@@ -15,14 +18,13 @@ export const NICE_BY_ROLE: Readonly<Record<Role, number>> = { serve: 0, ingest: 
  */
 export function stepBack(nice: number | null, roles: readonly Role[]): void {
   const wanted = nice ?? Math.min(...roles.map((role) => NICE_BY_ROLE[role]));
-  if (wanted <= os.getPriority()) return;
-  for (const thread of [0, ...otherThreads()]) {
-    try {
-      os.setPriority(thread, wanted);
-    } catch (error) {
-      // The thread has ended meanwhile. Where the system does not allow it, the process works all the same.
-      if (thread === 0) process.emitWarning(`the priority could not be lowered: ${(error as Error).message}`);
-    }
+  try {
+    if (wanted <= os.getPriority()) return;
+    os.setPriority(wanted);
+    for (const thread of otherThreads()) setPriorityOf(thread, wanted);
+  } catch (error) {
+    // Where a sandbox forbids it, the process works all the same.
+    process.emitWarning(`the priority could not be lowered: ${(error as Error).message}`);
   }
 }
 
@@ -30,4 +32,12 @@ export function stepBack(nice: number | null, roles: readonly Role[]): void {
 function otherThreads(): number[] {
   const threads = '/proc/self/task';
   return existsSync(threads) ? readdirSync(threads).map(Number) : [];
+}
+
+function setPriorityOf(thread: number, nice: number): void {
+  try {
+    os.setPriority(thread, nice);
+  } catch {
+    // It has ended meanwhile.
+  }
 }

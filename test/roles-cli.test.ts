@@ -135,10 +135,10 @@ it.each([
   const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
   const args = [role, '--port', '0', '--kafka', address, '--redis', `redis://${address}`, ...flags];
   const starting = new MillraceProcess(process.execPath, [millraceBinary, ...args]);
+  onTestFinished(async () => void (await starting.end('SIGTERM')));
   await connected;
   // It never takes more than it was started with.
   expect(getPriority(starting.child.pid!)).toBe(Math.max(getPriority(), nice));
-  await starting.end('SIGTERM');
 });
 
 describeWithServices(['redis'], 'what Redis must be', () => {

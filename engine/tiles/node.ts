@@ -191,7 +191,16 @@ export function decodeRootHeader(r: ByteReader): Omit<Root, 'node'> {
  */
 export function rootStandsAlone(root: Uint8Array | null): boolean {
   if (root === null) return true;
-  const r = new ByteReader(root);
+  try {
+    return standsAlone(new ByteReader(root));
+  } catch (error) {
+    // Whoever evaluates it refuses it, and no other state of the same read.
+    if (error instanceof CorruptBytesError) return false;
+    throw error;
+  }
+}
+
+function standsAlone(r: ByteReader): boolean {
   // Of another version everything is read, and refused.
   if (r.u8() !== VERSION) return false;
   for (let i = 0; i < 5; i++) r.varint();

@@ -32,7 +32,6 @@ import type {
 } from '../tile-store.ts';
 import { readHex, TOKEN_BYTES } from '../token-bytes.ts';
 import { decodeWatermark, encodeWatermark } from '../watermark-bytes.ts';
-import { LoneRoots } from './lone-roots.ts';
 import { checkEviction, checkRedis } from './redis-checks.ts';
 import { RedisCommand } from './redis-command.ts';
 import { RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
@@ -101,7 +100,6 @@ export class RedisTileStore implements TileStore {
   readonly #restates: boolean;
   /** Marks that are read at the end of this turn of the event loop, for all reads that are sent in it. */
   readonly #marks = new Map<number, Promise<ShardMark | null>>();
-  readonly #lone = new LoneRoots();
   #closing: Promise<void> | undefined;
 
   /**
@@ -187,29 +185,7 @@ export class RedisTileStore implements TileStore {
     return incarnation;
   }
 
-  /** One round trip; a second one for states that have grown beyond their root since they were last read here. */
   async read(requests: readonly ReadRequest[]): Promise<ReadState[]> {
-    // Ingest, whose writes depend on what it reads, implies nothing.
-    if (!requests.some(({ implied }) => implied !== undefined)) return this.#readAll(requests);
-    const narrowed = requests.map((request) => this.#lone.narrowed(request));
-    const states = await this.#readAll(narrowed);
-    const whole: ReadState[] = [];
-    const again: number[] = [];
-    requests.forEach((request, i) => {
-      const state = this.#lone.completed(request, narrowed[i]!, states[i]!);
-      if (state === null) again.push(i);
-      whole.push(state ?? states[i]!);
-    });
-    if (again.length > 0) {
-      const reread = await this.#readAll(again.map((i) => requests[i]!));
-      again.forEach((i, n) => {
-        whole[i] = reread[n]!;
-      });
-    }
-    return whole;
-  }
-
-  async #readAll(requests: readonly ReadRequest[]): Promise<ReadState[]> {
     this.#assertOpen();
     const commands = this.#encode((writer) =>
       requests.map((request) => readCommand(writer, this.#keys, request)),

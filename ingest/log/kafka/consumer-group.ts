@@ -38,8 +38,8 @@ export interface GroupTimings {
   /** How long a broker waits for records before it answers a fetch with none. @default 50 */
   readonly maxWaitMs?: number;
   /**
-   * How long after records at a partition's end the next fetch is held back, so that what comes meanwhile is one fetch and
-   * one chunk. Records that lie there already wait for nothing. @default 20
+   * How long after records at a partition's end the next fetch from its broker is held back, so that what comes meanwhile is
+   * one fetch and one chunk. Not while a partition is behind: a backlog waits for nothing. @default 20
    */
   readonly lingerMs?: number;
 }
@@ -95,8 +95,10 @@ export type MemberState = 'joining' | 'running' | 'crashed' | 'stopped';
 const BACKOFF_MS = { first: 500, last: 10_000 };
 const JOIN_BEFORE_LEAVING_MS = 3_000;
 const LEAVE_TIMEOUT_MS = 8_000;
-/** In flight at a time: batches are only queued, so that it does not matter. */
-const CONCURRENCY = 16;
+/** Batches handled at a time, of all brokers; one that lingers must not keep those of other partitions waiting. */
+const CONCURRENCY = 256;
+/** Nothing lingers while some partition is behind its end, or was so shortly ago: its next fetch would wait too. */
+const BEHIND_MS = 1_000;
 const FETCH_BYTES = 16 * 1024 * 1024;
 const MIN_PARTITION_BYTES = 1024 * 1024;
 
@@ -117,6 +119,7 @@ export class GroupMember {
   #backoffMs = BACKOFF_MS.first;
   #relaunch: NodeJS.Timeout | null = null;
   #onJoined: (() => void) | null = null;
+  #behindAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: GroupMemberOptions) {
     this.#options = options;
@@ -278,7 +281,7 @@ export class GroupMember {
     consumer.on(names.CRASH, ({ payload }) => this.#onCrash(consumer, payload.error));
   }
 
-  /** @returns whether the partition was read to its end */
+  /** @returns whether this partition, and those before it, were read to their ends */
   #onBatch({ batch, resolveOffset }: EachBatchPayload): boolean {
     const { topic, partition, messages, highWatermark } = batch;
     if (topic !== this.#options.topic) return false;
@@ -298,7 +301,9 @@ export class GroupMember {
     } catch {
       // A join in between took the partition from us; the next batch shows whether positions agree.
     }
-    return nextOffset >= Number(highWatermark);
+    const nowMs = performance.now();
+    if (nextOffset < Number(highWatermark)) this.#behindAtMs = nowMs;
+    return nowMs - this.#behindAtMs >= BEHIND_MS;
   }
 
   #onCrash(consumer: Consumer, cause: unknown): void {

@@ -111,7 +111,7 @@ describeWithKafka('Kafka log reader', (brokers) => {
     const RECORDS = 20;
     const topic = await bench.topic(1);
     // Longer than some of them take to be acknowledged one by one, also on a slow machine.
-    const reader = await bench.reader(connection, topic, 1, { timings: { lingerMs: 500 } });
+    const reader = await bench.reader(connection, topic, 1, { timings: { lingerMs: 1_000 } });
     const writer = connection.writer({ topic, source: 'events' });
     const trickle = async (records: readonly AppendRecord[]): Promise<void> => {
       for (const one of records) await writer.append([one]);
