@@ -11,7 +11,7 @@ import { UnknownSchemaError } from '../ingest/decoding/registry-record-decoder.t
 import type { LogReader } from '../ingest/log/event-log.ts';
 import type { ConsumerOptions } from '../ingest/partition-consumer.ts';
 import { PartitionLanes } from '../ingest/partition-lanes.ts';
-import type { StateWriting } from '../ingest/view-writer.ts';
+import type { StateWriting, WriteCounts } from '../ingest/view-writer.ts';
 import type { Metrics } from '../serve/metrics.ts';
 import { tracedBetween } from '../serve/tracing.ts';
 import { deferred } from './deferred.ts';
@@ -137,7 +137,7 @@ export class IngestPartition {
     records,
     tookMs,
   }: Parameters<ConstructorParameters<typeof PartitionLanes>[0]['observer']['chunkApplied']>[0]): void {
-    const { listener, metrics, bindings } = this.#options;
+    const { listener, metrics } = this.#options;
     listener.applied?.({ views, partition, nextOffset, maxEventTimeMs, appendedMs });
     const nowMs = performance.now();
     tracedBetween('millrace.apply', nowMs - tookMs, nowMs, {
@@ -147,10 +147,8 @@ export class IngestPartition {
     });
     // After the listener: a clock that follows the events has moved.
     if (this.#areRead(views)) this.#freshness.applied(events, nextOffset);
-    for (const [view, { applied, redelivered, duplicate, tooLate, ...writes }] of counts) {
+    for (const [view, { applied, redelivered, duplicate, tooLate, ...writes }] of this.#countedOnce(counts)) {
       const { conflicts, coarsened, created } = writes;
-      // An event of a view counts once, in however many namespaces it is kept.
-      if (!bindings.isActive(view)) continue;
       const outcomes = { applied, redelivered, duplicate, too_late: tooLate };
       for (const [outcome, n] of Object.entries(outcomes)) {
         metrics.count('millrace_events_applied_total', { view: view.name, outcome }, n);
@@ -162,6 +160,22 @@ export class IngestPartition {
     for (const { reason } of deadLetters) {
       metrics.count('millrace_dead_letters_total', { source: this.source.name, reason });
     }
+  }
+
+  /**
+   * An event of a view counts once, in however many namespaces it is kept: where it was new to most, as a rebuild may have
+   * applied it to its own before we did.
+   */
+  #countedOnce(counts: ReadonlyMap<CompiledView, WriteCounts>): ReadonlyMap<CompiledView, WriteCounts> {
+    const { bindings } = this.#options;
+    const counted = new Map<CompiledView, WriteCounts>();
+    for (const [bound, own] of counts) {
+      const view = bindings.definition(bound);
+      if (!counts.has(bindings.active(view))) continue;
+      const other = counted.get(view);
+      if (other === undefined || own.applied > other.applied) counted.set(view, own);
+    }
+    return counted;
   }
 
   #areRead(views: readonly CompiledView[]): boolean {

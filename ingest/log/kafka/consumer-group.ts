@@ -39,7 +39,7 @@ export interface GroupTimings {
   readonly maxWaitMs?: number;
   /**
    * How long after records at a partition's end the next fetch from its broker is held back, so that what comes meanwhile is
-   * one fetch and one chunk. Not while a partition is behind: a backlog waits for nothing. @default 20
+   * one fetch and one chunk. Partitions of that broker with a backlog wait too: 20 ms for up to 16 MiB. @default 20
    */
   readonly lingerMs?: number;
 }
@@ -97,8 +97,6 @@ const JOIN_BEFORE_LEAVING_MS = 3_000;
 const LEAVE_TIMEOUT_MS = 8_000;
 /** Batches handled at a time, of all brokers; one that lingers must not keep those of other partitions waiting. */
 const CONCURRENCY = 256;
-/** Nothing lingers while some partition is behind its end, or was so shortly ago: its next fetch would wait too. */
-const BEHIND_MS = 1_000;
 const FETCH_BYTES = 16 * 1024 * 1024;
 const MIN_PARTITION_BYTES = 1024 * 1024;
 
@@ -119,7 +117,6 @@ export class GroupMember {
   #backoffMs = BACKOFF_MS.first;
   #relaunch: NodeJS.Timeout | null = null;
   #onJoined: (() => void) | null = null;
-  #behindAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: GroupMemberOptions) {
     this.#options = options;
@@ -281,7 +278,7 @@ export class GroupMember {
     consumer.on(names.CRASH, ({ payload }) => this.#onCrash(consumer, payload.error));
   }
 
-  /** @returns whether this partition, and those before it, were read to their ends */
+  /** @returns whether the partition was read to its end */
   #onBatch({ batch, resolveOffset }: EachBatchPayload): boolean {
     const { topic, partition, messages, highWatermark } = batch;
     if (topic !== this.#options.topic) return false;
@@ -301,9 +298,7 @@ export class GroupMember {
     } catch {
       // A join in between took the partition from us; the next batch shows whether positions agree.
     }
-    const nowMs = performance.now();
-    if (nextOffset < Number(highWatermark)) this.#behindAtMs = nowMs;
-    return nowMs - this.#behindAtMs >= BEHIND_MS;
+    return nextOffset >= Number(highWatermark);
   }
 
   #onCrash(consumer: Consumer, cause: unknown): void {
