@@ -53,3 +53,17 @@ export async function untilApplied(
     await delay(options.pollMs ?? 20);
   }
 }
+
+/** A watermark is seen in Redis before the process that has moved it hears of that, and counts. */
+const COUNTED_WITHIN_MS = 30_000;
+
+/** Every event counted, none of them twice. @throws where it is not so */
+export async function checkCounted(counted: () => Promise<number>, events: number): Promise<void> {
+  let applied = await counted();
+  for (const deadlineMs = performance.now() + COUNTED_WITHIN_MS; applied < events; ) {
+    if (performance.now() > deadlineMs) break;
+    await delay(10);
+    applied = await counted();
+  }
+  if (applied !== events) throw new Error(`${applied} of ${events} events were applied`);
+}

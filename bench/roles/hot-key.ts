@@ -8,7 +8,7 @@
 import { Redis } from 'ioredis';
 import { startKafka, startRedis } from '../../services/index.ts';
 import { waitUntil } from '../../services/process/wait-until.ts';
-import { untilApplied } from './applied.ts';
+import { checkCounted, untilApplied } from './applied.ts';
 import { EngineProcess, type EngineSettings } from './engine-process.ts';
 import { PARTITIONS, payment } from './payment-events.ts';
 import type { HotKeyRow, PhaseReport } from './roles-report.ts';
@@ -113,8 +113,7 @@ async function hotRun(
     const values = await Promise.all(engines.map((one) => one.metric(metric, labels)));
     return values.reduce((total, value) => total + value, 0);
   };
-  const applied = await sum('millrace_events_applied_total', 'outcome="applied"');
-  if (applied !== events) throw new Error(`${applied} of ${events} events were applied`);
+  await checkCounted(() => sum('millrace_events_applied_total', 'outcome="applied"'), events);
   const conflicts = await sum('millrace_write_conflicts_total');
   const stats = await client.info('commandstats');
   const calls = (command: string): number =>

@@ -8,7 +8,7 @@ import { Redis } from 'ioredis';
 import { startKafka, startRedis } from '../../services/index.ts';
 import { ratioOf } from '../report.ts';
 import { Worker } from '../worker.ts';
-import { type Progress, untilApplied } from './applied.ts';
+import { checkCounted, type Progress, untilApplied } from './applied.ts';
 import type { BareWriterAnswer, BareWriterOrder, FieldBytes } from './bare-writer.ts';
 import { EngineProcess, type EngineSettings } from './engine-process.ts';
 import { PARTITIONS, paymentEvents } from './payment-events.ts';
@@ -176,11 +176,8 @@ async function bareRound(
   };
 }
 
-/** Every event counted, none of them twice. */
-async function checkApplied(engine: EngineProcess, events: number): Promise<void> {
-  const applied = await engine.metric('millrace_events_applied_total', 'outcome="applied"');
-  if (applied !== events) throw new Error(`${applied} of ${events} events were applied`);
-}
+const checkApplied = (engine: EngineProcess, events: number): Promise<void> =>
+  checkCounted(() => engine.metric('millrace_events_applied_total', 'outcome="applied"'), events);
 
 /** Mean bytes of the fields of some states. */
 async function fieldBytes(redis: Redis): Promise<FieldBytes> {
