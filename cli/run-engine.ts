@@ -56,8 +56,10 @@ export interface Engine {
 }
 
 export interface EnginePlan {
-  /** @throws CliError where what the user gave cannot be used */
-  /** `signal`: it is to stop before it has opened. */
+  /**
+   * @param signal it is to stop before it has opened
+   * @throws CliError where what the user gave cannot be used
+   */
   readonly open: (repo: CompiledRepo, logger: pino.Logger, signal: AbortSignal) => Promise<Engine>;
   /** Whether it has a simulator to switch on; a process of one role has none. */
   readonly simulates: boolean;

@@ -163,8 +163,9 @@ export class IngestPartition {
   }
 
   /**
-   * An event of a view counts once, in however many namespaces it is kept: where it was new to most, as a rebuild may have
-   * applied it to its own before we did.
+   * An event of a view counts once, in however many namespaces it is kept: where it is read. Just after a switch that one may
+   * have had events from the rebuild, or from a lane of its own, that came to the former one only now: then it counts there.
+   * One that is being built says nothing, as what it catches up with was counted long ago.
    */
   #countedOnce(counts: ReadonlyMap<CompiledView, WriteCounts>): ReadonlyMap<CompiledView, WriteCounts> {
     const { bindings } = this.#options;
@@ -172,6 +173,7 @@ export class IngestPartition {
     for (const [bound, own] of counts) {
       const view = bindings.definition(bound);
       if (!counts.has(bindings.active(view))) continue;
+      if (bindings.binding(view).building?.namespace === bound.namespace) continue;
       const other = counted.get(view);
       if (other === undefined || own.applied > other.applied) counted.set(view, own);
     }
