@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import { LinkedList, type LinkedNode } from '../engine/linked-list.ts';
 import type { LogShortfall } from './replaced-log.ts';
 
 interface Position {
@@ -54,7 +55,7 @@ export class IngestProgress {
   readonly #sources = new Map<string, PartitionState[]>();
   /** Source → partition → end, of partitions that are not tracked yet. */
   readonly #unknown = new Map<string, Map<number, number>>();
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new LinkedList<Waiter>();
   /** Called when somebody begins to wait; synchronous, must not throw. */
   onAwaited: (() => void) | null = null;
 
@@ -189,7 +190,7 @@ export class IngestProgress {
 
   /** Whether somebody waits for events to be applied. */
   get isAwaited(): boolean {
-    return this.#waiters.size > 0;
+    return !this.#waiters.isEmpty;
   }
 
   /** Resolves when every view of the source has applied the partitions below these ends, or the signal aborts. */
@@ -199,18 +200,17 @@ export class IngestProgress {
     signal: AbortSignal,
   ): Promise<void> {
     if (this.#isApplied(source, ends) || signal.aborted) return;
-    let waiter: Waiter | undefined;
+    let node: LinkedNode<Waiter> | undefined;
     let stop: (() => void) | undefined;
     try {
       await new Promise<void>((resolve) => {
         stop = resolve;
-        waiter = { source, ends, resolve };
-        this.#waiters.add(waiter);
+        node = this.#waiters.add({ source, ends, resolve });
         this.onAwaited?.();
         signal.addEventListener('abort', stop, { once: true });
       });
     } finally {
-      this.#waiters.delete(waiter!);
+      this.#waiters.remove(node!);
       signal.removeEventListener('abort', stop!);
     }
   }
@@ -261,7 +261,6 @@ export class IngestProgress {
   #settle(source: string): void {
     for (const waiter of this.#waiters) {
       if (waiter.source === source && this.#isApplied(source, waiter.ends)) {
-        this.#waiters.delete(waiter);
         waiter.resolve();
       }
     }

@@ -14,6 +14,7 @@ import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource } from '../engine/definitions/compiled.ts';
 import { type DecodedEvent, type DecodeResult, decodeEvent } from '../engine/definitions/decode-event.ts';
 import { toJsonValue } from '../engine/definitions/to-json-value.ts';
+import { LinkedList } from '../engine/linked-list.ts';
 import type { IngestProgress } from './ingest-progress.ts';
 import type { AppendRecord, LogReader, LogWriter } from './log/event-log.ts';
 import { AppendQueueFullError, RecordTooLargeError } from './log/kafka/kafka-errors.ts';
@@ -87,7 +88,7 @@ export class PushGateway {
   readonly #options: PushGatewayOptions;
   readonly #ids: PushIds;
   readonly #decode: (data: unknown) => DecodeResult;
-  readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #inFlight = new LinkedList<Promise<unknown>>();
   #nextPartition = 0;
   #closed = false;
 
@@ -156,11 +157,11 @@ export class PushGateway {
       throw new PushError('shutting_down', 'the process is stopping and takes no more events');
     const release = this.#options.budget.reserve(options.bytes ?? count * DEFAULT_EVENT_BYTES, count);
     const pushing = this.#push(count, eventAt, options).finally(release);
-    this.#inFlight.add(pushing);
+    const node = this.#inFlight.add(pushing);
     try {
       return await pushing;
     } finally {
-      this.#inFlight.delete(pushing);
+      this.#inFlight.remove(node);
     }
   }
 

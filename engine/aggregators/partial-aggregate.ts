@@ -62,7 +62,10 @@ export interface PartialAggregate<State = unknown> {
   /** Index of the column in the row block, or −1 where the partial needs no column. */
   readonly column: number;
   create(): State;
-  /** Back to the state of `create()`. */
+  /**
+   * Back to the state of `create()`. A Map or Set of a state is made anew, never emptied: V8's old tables refer to the
+   * next ones, so that of one that lives long every table it ever had lasts until a collection of the whole heap.
+   */
   clear(state: State): void;
   /** Adds the rows `from ≤ i < to`. Nulls of the column are skipped. */
   addRows(state: State, rows: RowBlock, from: number, to: number): void;

@@ -19,13 +19,15 @@ export interface EdgeGroup {
 /** More names than a service's windows need at one time; then they are made anew. */
 const NAMES_MAX = 4_096;
 
+/** 2¹⁰ ms, about a second: the next question needs other blocks of the levels below. */
+const REMEMBERED_LEVEL_MIN = 10;
+
 /** Index < 2⁴⁵ and level < 2⁶ in one safe integer. */
 const LEVEL_FACTOR = 2 ** 46;
 
 export class EdgeBlocks {
   readonly #groups: readonly EdgeGroup[];
-  readonly #names = new Map<number, FieldName>();
-  readonly #met = new Set<number>();
+  #names = new Map<number, FieldName>();
 
   constructor(groups: readonly EdgeGroup[]) {
     this.#groups = groups.filter(({ older, moving }) => older.length + moving.length > 0);
@@ -34,8 +36,8 @@ export class EdgeBlocks {
   /** Appends the fields, each once. */
   append(atMs: number, fields: FieldName[]): void {
     if (this.#groups.length === 0) return;
-    const met = this.#met;
-    met.clear();
+    // Not one for all calls: see `PartialAggregate.clear`.
+    const met = new Set<number>();
     const visit = (level: number, index: number): void => {
       const id = level * LEVEL_FACTOR + index;
       if (met.has(id)) return;
@@ -51,9 +53,10 @@ export class EdgeBlocks {
   }
 
   #name(id: number, level: number, index: number): FieldName {
+    if (level < REMEMBERED_LEVEL_MIN) return blockField(level, index);
     let name = this.#names.get(id);
     if (name === undefined) {
-      if (this.#names.size === NAMES_MAX) this.#names.clear();
+      if (this.#names.size === NAMES_MAX) this.#names = new Map();
       name = blockField(level, index);
       this.#names.set(id, name);
     }

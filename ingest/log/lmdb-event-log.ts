@@ -11,6 +11,7 @@
  *                (stamp length 0: none; it is never 255, which says that the record is a copy)
  */
 import { ByteReader, ByteWriter } from '../../engine/bytes.ts';
+import { LinkedList } from '../../engine/linked-list.ts';
 import { ByteArena } from '../../engine/store/byte-arena.ts';
 import { valueView } from '../../engine/store/lmdb-environment.ts';
 import {
@@ -61,7 +62,7 @@ export class LmdbEventLog implements EventLog {
   readonly #partitions: Partition[] = [];
   readonly #waiters = new OffsetWaiters();
   readonly #arena = new ByteArena();
-  readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #inFlight = new LinkedList<Promise<unknown>>();
   readonly #changes = new Map<Partition, Set<Segment>>();
   #growing: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -267,10 +268,8 @@ export class LmdbEventLog implements EventLog {
         },
       });
     });
-    this.#inFlight.add(done);
-    const settled = (): void => {
-      this.#inFlight.delete(done);
-    };
+    const node = this.#inFlight.add(done);
+    const settled = (): void => this.#inFlight.remove(node);
     done.then(settled, settled);
     return done;
   }

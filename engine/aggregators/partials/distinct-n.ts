@@ -10,9 +10,8 @@ import { OrderedRows } from '../ordered-rows.ts';
 import { NARROW_VALUES_MAX, type PartialAggregate, type PartialFactory } from '../partial-aggregate.ts';
 import type { StoredValue } from '../stored-value.ts';
 
-/** Rows on their way into a state, and their values; used within one call only. */
+/** Rows on their way into a state; used within one call only. */
 const incoming = new OrderedRows();
-const met = new Set<StoredValue>();
 /** Which rows of a block, newest first. */
 const picked: number[] = [];
 
@@ -27,8 +26,7 @@ export const firstDistinctN: PartialFactory = ({
   function keepOldest(state: OrderedRows): void {
     if (incoming.length === 0) return;
     state.merge(incoming);
-    met.clear();
-    state.keepFirstOfEach(met);
+    state.keepFirstOfEach(new Set());
     state.truncate(n);
   }
 
@@ -44,7 +42,7 @@ export const firstDistinctN: PartialFactory = ({
       const values = rows.columns[column]!;
       const full = state.length === n;
       incoming.clear();
-      met.clear();
+      const met = new Set<StoredValue>();
       for (let i = from; i < to && incoming.length < n; i++) {
         if (full && state.compareToBlock(n - 1, rows, i) <= 0) break;
         const value = values[i]!;
@@ -78,8 +76,7 @@ export const lastDistinctN: PartialFactory = ({
   function keepNewest(state: OrderedRows): void {
     if (incoming.length === 0) return;
     state.merge(incoming);
-    met.clear();
-    state.keepLastOfEach(met);
+    state.keepLastOfEach(new Set());
     state.dropFirst(state.length - n);
   }
 
@@ -94,7 +91,7 @@ export const lastDistinctN: PartialFactory = ({
     addRows(state, rows, from, to) {
       const values = rows.columns[column]!;
       const full = state.length === n;
-      met.clear();
+      const met = new Set<StoredValue>();
       picked.length = 0;
       for (let i = to - 1; i >= from && picked.length < n; i--) {
         if (full && state.compareToBlock(0, rows, i) >= 0) break;

@@ -25,7 +25,7 @@ const UNREDUCED_MAX = 4;
 export class FrequentState {
   readonly #capacity: number;
   /** More than the capacity until the next `#reduce`. */
-  readonly #counts = new Map<StoredValue, number>();
+  #counts = new Map<StoredValue, number>();
   #takenOff = 0;
 
   constructor(capacity: number) {
@@ -39,7 +39,8 @@ export class FrequentState {
   }
 
   clear(): void {
-    this.#counts.clear();
+    // Never emptied: see `PartialAggregate.clear`.
+    if (this.#counts.size > 0) this.#counts = new Map();
     this.#takenOff = 0;
   }
 

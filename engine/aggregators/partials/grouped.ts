@@ -23,7 +23,7 @@ export interface Group {
 export class GroupedState {
   readonly #inner: readonly PartialAggregate[];
   readonly #max: number;
-  readonly #groups = new Map<StoredValue, Group>();
+  #groups = new Map<StoredValue, Group>();
   /** Groups of before the last `clear`: a read makes no new ones as long as they last. */
   readonly #spare: Group[] = [];
   #largest: Group | null = null;
@@ -50,7 +50,8 @@ export class GroupedState {
 
   clear(): void {
     for (const group of this.#groups.values()) this.#putAside(group);
-    this.#groups.clear();
+    // Never emptied: see `PartialAggregate.clear`.
+    if (this.#groups.size > 0) this.#groups = new Map();
     this.#largest = null;
     this.#truncated = false;
   }

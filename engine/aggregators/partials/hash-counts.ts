@@ -13,7 +13,7 @@ import { NARROW_VALUES_MAX, type PartialAggregate, type PartialFactory } from '.
 export class HashCountsState {
   readonly #max: number;
   /** Up to twice `#max` hashes until the largest are dropped. */
-  readonly #counts = new Map<number, number>();
+  #counts = new Map<number, number>();
   /** Greater hashes are of no use: so many lower ones were met. */
   #greatestOfUse = Number.POSITIVE_INFINITY;
   #dropped = false;
@@ -23,7 +23,8 @@ export class HashCountsState {
   }
 
   clear(): void {
-    this.#counts.clear();
+    // Never emptied: see `PartialAggregate.clear`.
+    if (this.#counts.size > 0) this.#counts = new Map();
     this.#greatestOfUse = Number.POSITIVE_INFINITY;
     this.#dropped = false;
   }

@@ -31,7 +31,7 @@ export class ValueSetState {
   readonly #max: number;
   readonly #type: ColumnType;
   /** Up to twice `#max` values until the last by hash are dropped. */
-  readonly #values = new Set<StoredValue>();
+  #values = new Set<StoredValue>();
   /** Values behind it are of no use: so many before it were met. null: all are. */
   #lastOfUse: Hashed | null = null;
   #dropped = false;
@@ -42,7 +42,8 @@ export class ValueSetState {
   }
 
   clear(): void {
-    this.#values.clear();
+    // Never emptied: see `PartialAggregate.clear`.
+    if (this.#values.size > 0) this.#values = new Set();
     this.#lastOfUse = null;
     this.#dropped = false;
   }

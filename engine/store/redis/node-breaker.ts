@@ -11,6 +11,7 @@
  * What a rejected call has sent may still be executed: these are reads. Commands under way are counted until the client
  * gives them up, and bounded, so that its queue is bounded too.
  */
+import { LinkedList, type LinkedNode } from '../../linked-list.ts';
 import { StoreUnavailableError } from '../store-errors.ts';
 
 export interface NodeBreakerOptions {
@@ -45,7 +46,7 @@ export class NodeBreaker {
   readonly #options: NodeBreakerOptions;
   readonly #nowMs: () => number;
   /** Not answered and not rejected, the oldest first. */
-  readonly #waiting = new Set<Call>();
+  #waiting = new LinkedList<Call>();
   #state: 'closed' | 'open' | 'trial' = 'closed';
   #commands = 0;
   #failures = 0;
@@ -85,8 +86,7 @@ export class NodeBreaker {
     if (this.#state === 'open') this.#state = 'trial';
     this.#commands += commands;
     return new Promise((resolve, reject) => {
-      const call: Call = { sentMs: this.#nowMs(), reject };
-      this.#waiting.add(call);
+      const call = this.#waiting.add({ sentMs: this.#nowMs(), reject });
       this.#look();
       replies.then(
         (values) => {
@@ -104,8 +104,8 @@ export class NodeBreaker {
     });
   }
 
-  #settled(call: Call, commands: number): void {
-    this.#waiting.delete(call);
+  #settled(call: LinkedNode<Call>, commands: number): void {
+    this.#waiting.remove(call);
     this.#commands -= commands;
   }
 
@@ -141,7 +141,7 @@ export class NodeBreaker {
         // After a time in which this process did nothing, what has arrived meanwhile is read first.
         setImmediate(() => {
           this.#lookOnce();
-          if (this.#waiting.size > 0) again();
+          if (!this.#waiting.isEmpty) again();
           else this.#looking = false;
         });
       }, this.#options.silenceMs / LOOKS).unref();
@@ -150,7 +150,7 @@ export class NodeBreaker {
   }
 
   #lookOnce(): void {
-    const [oldest] = this.#waiting;
+    const oldest = this.#waiting.first;
     const nowMs = this.#nowMs();
     const receivedBytes = this.#options.receivedBytes();
     if (receivedBytes !== this.#receivedBytes) {
@@ -164,8 +164,8 @@ export class NodeBreaker {
     const reason = `it has not answered for ${silenceMs} ms`;
     this.#open(reason);
     const error = new StoreUnavailableError(`Redis at ${address}: ${reason}`);
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
+    const waiting = this.#waiting;
+    this.#waiting = new LinkedList();
     for (const { reject } of waiting) reject(error);
   }
 }

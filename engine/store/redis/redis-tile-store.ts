@@ -98,8 +98,8 @@ export class RedisTileStore implements TileStore {
   readonly #clock: ClockKind;
   readonly #writer = new RespWriter();
   readonly #restates: boolean;
-  /** Marks that are read at the end of this turn of the event loop, for all reads that are sent in it. */
-  readonly #marks = new Map<number, Promise<ShardMark | null>>();
+  /** By shard: marks that are read at the end of this turn of the event loop, for all reads that are sent in it. */
+  readonly #marks: (Promise<ShardMark | null> | undefined)[] = [];
   #closing: Promise<void> | undefined;
 
   /**
@@ -470,17 +470,17 @@ export class RedisTileStore implements TileStore {
 
   /** Read behind the states: what is lost before them is missing here, too. */
   #mark(shard: number): Promise<ShardMark | null> {
-    let mark = this.#marks.get(shard);
+    let mark = this.#marks[shard];
     if (mark === undefined) {
       const reply = this.#connection.callLast(() => {
-        this.#marks.delete(shard);
+        this.#marks[shard] = undefined;
         const { watermarks } = this.#keys.shard(shard);
         this.#writer.ascii(watermarks);
         this.#writer.ascii(MARK_FIELD);
         return new RedisCommand('hget', this.#writer.finish(), watermarks);
       });
       mark = reply.then(markOf);
-      this.#marks.set(shard, mark);
+      this.#marks[shard] = mark;
     }
     return mark;
   }

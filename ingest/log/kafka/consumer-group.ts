@@ -48,6 +48,8 @@ export interface GroupMemberOptions {
   readonly kafka: Kafka;
   readonly topic: string;
   readonly groupId: string;
+  /** That the topic has. */
+  readonly partitions: number;
   /** Members of one group must agree in it. */
   readonly deployment: string;
   readonly logger: KafkaLogger;
@@ -95,8 +97,11 @@ export type MemberState = 'joining' | 'running' | 'crashed' | 'stopped';
 const BACKOFF_MS = { first: 500, last: 10_000 };
 const JOIN_BEFORE_LEAVING_MS = 3_000;
 const LEAVE_TIMEOUT_MS = 8_000;
-/** Batches handled at a time, of all brokers; one that lingers must not keep those of other partitions waiting. */
-const CONCURRENCY = 256;
+/**
+ * Batches handled at a time, of all brokers: as many as there are partitions, as one that lingers must not keep those of
+ * others waiting. kafkajs asks every one of its workers at every fetch, so no more than that.
+ */
+const CONCURRENCY_MAX = 256;
 const FETCH_BYTES = 16 * 1024 * 1024;
 const MIN_PARTITION_BYTES = 1024 * 1024;
 
@@ -185,7 +190,7 @@ export class GroupMember {
   #launch(): void {
     this.#relaunch = null;
     this.#state = 'joining';
-    const { kafka, groupId, topic, deployment, timings = {}, maxMessageBytes } = this.#options;
+    const { kafka, groupId, topic, partitions, deployment, timings = {}, maxMessageBytes } = this.#options;
     const lingerMs = timings.lingerMs ?? 20;
     const consumer = kafka.consumer({
       groupId,
@@ -213,7 +218,7 @@ export class GroupMember {
       await consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
-        partitionsConsumedConcurrently: CONCURRENCY,
+        partitionsConsumedConcurrently: Math.min(partitions, CONCURRENCY_MAX),
         // What it awaits, the next fetch from the same broker awaits as well.
         eachBatch: async (payload) => {
           if (isCurrent() && this.#onBatch(payload)) await delay(lingerMs);

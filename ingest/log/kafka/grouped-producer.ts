@@ -12,6 +12,7 @@
  * prevent that only sometimes (kafkajs issues 598, 1005); readers dedupe by event id or stamp.
  */
 import kafkajs, { type Kafka, type Producer } from 'kafkajs';
+import { LinkedList, type LinkedNode } from '../../../engine/linked-list.ts';
 import { LogClosedError } from '../log-errors.ts';
 import { CLIENT_RETRY, type KafkaLogger } from './kafka-client.ts';
 import {
@@ -78,6 +79,8 @@ class PartitionUnknownError extends Error {
 }
 
 interface Call {
+  /** Among the calls of its producer. */
+  node: LinkedNode<Call> | null;
   readonly items: Item[];
   readonly offsets: number[];
   waiting: number;
@@ -112,7 +115,7 @@ export class GroupedProducer {
   readonly #maxInFlight: number;
   readonly #compression: number;
   readonly #lanes = new Map<number, Lane>();
-  readonly #calls = new Set<Call>();
+  readonly #calls = new LinkedList<Call>();
   #producer: Producer;
   #connected: Promise<void> | null = null;
   /** Of a request and partition. */
@@ -206,7 +209,7 @@ export class GroupedProducer {
   }
 
   async #drain(): Promise<void> {
-    while (this.#calls.size > 0) {
+    while (!this.#calls.isEmpty) {
       await Promise.all(
         [...this.#calls].map(
           (call) =>
@@ -241,6 +244,7 @@ export class GroupedProducer {
       );
     }, this.#deliveryTimeoutMs);
     const call: Call = {
+      node: null,
       items: [],
       offsets: new Array<number>(records.length).fill(-1),
       waiting: records.length,
@@ -254,7 +258,7 @@ export class GroupedProducer {
         reject(error);
       },
     };
-    this.#calls.add(call);
+    call.node = this.#calls.add(call);
     records.forEach((record, index) => {
       const item = { call, index, record, bytes: recordBytes(record), taken: false };
       this.#queuedBytes += item.bytes;
@@ -414,14 +418,14 @@ export class GroupedProducer {
     call.waiting--;
     if (call.waiting > 0 || call.done) return;
     call.done = true;
-    this.#calls.delete(call);
+    this.#calls.remove(call.node!);
     call.resolve(call.offsets);
   }
 
   #fail(call: Call, error: Error): void {
     if (call.done) return;
     call.done = true;
-    this.#calls.delete(call);
+    this.#calls.remove(call.node!);
     const lanes = new Set<Lane>();
     for (const { taken, bytes, record } of call.items) {
       if (taken) continue;

@@ -122,7 +122,7 @@ export class KafkaLogReader implements LogReader {
    */
   async start(): Promise<void> {
     this.#assertOpen();
-    await this.#info.partitions();
+    const partitions = await this.#info.partitions();
     const { maxMessageBytes } = await this.#info.limits();
     this.#assertOpen();
     if (this.#member !== null) return;
@@ -131,6 +131,7 @@ export class KafkaLogReader implements LogReader {
     this.#member = new GroupMember({
       kafka,
       topic: this.#info.topic,
+      partitions,
       groupId: this.groupId,
       deployment,
       logger,
