@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { NODE_FLAGS } from './bench/roles/engine-process.ts';
 import { DEFAULTS } from './cli/settings.ts';
 import { operationRegistry } from './engine/aggregators/operation-registry.ts';
 import {
@@ -130,6 +131,12 @@ describe('README', () => {
       expect(version).toMatch(/^\d+\.\d+\.\d+$/);
     }
   });
+});
+
+test('benchmarks and load tests run Node as the image does, and as the deployment is told to', () => {
+  const options = `NODE_OPTIONS=${NODE_FLAGS.join(' ')}`;
+  expect(read('Dockerfile')).toContain(`\nENV ${options}\n`);
+  expect(read('README.md')).toContain(`\`${options}\``);
 });
 
 test('the changelog counts the aggregations', () => {

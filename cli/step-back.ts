@@ -5,12 +5,12 @@
  * Linux compares priorities within a control group, and within a session where it groups these: between containers or
  * services their CPU weights decide instead.
  */
-import { existsSync, readdirSync } from 'node:fs';
 import os from 'node:os';
 import type { Role } from '../distributed/runtime.ts';
+import { setPriority } from './priority.ts';
 
 /** A process with several roles is as urgent as the most urgent of them. */
-export const NICE_BY_ROLE: Readonly<Record<Role, number>> = { serve: 0, ingest: 5, compact: 10 };
+export const NICE_BY_ROLE: Readonly<Record<Role, number>> = { serve: 0, ingest: 10, compact: 15 };
 
 /**
  * Lowers the priority of this process; never raises it, as only a superuser may.
@@ -20,24 +20,10 @@ export function stepBack(nice: number | null, roles: readonly Role[]): void {
   const wanted = nice ?? Math.min(...roles.map((role) => NICE_BY_ROLE[role]));
   try {
     if (wanted <= os.getPriority()) return;
-    os.setPriority(wanted);
-    for (const thread of otherThreads()) setPriorityOf(thread, wanted);
+    // V8's, which collect garbage, are there before any JavaScript runs.
+    setPriority(process.pid, wanted);
   } catch (error) {
     // Where a sandbox forbids it, the process works all the same.
     process.emitWarning(`the priority could not be lowered: ${(error as Error).message}`);
-  }
-}
-
-/** On Linux each thread has a priority of its own; V8's, which collect garbage, are there before any JavaScript runs. */
-function otherThreads(): number[] {
-  const threads = '/proc/self/task';
-  return existsSync(threads) ? readdirSync(threads).map(Number) : [];
-}
-
-function setPriorityOf(thread: number, nice: number): void {
-  try {
-    os.setPriority(thread, nice);
-  } catch {
-    // It has ended meanwhile.
   }
 }

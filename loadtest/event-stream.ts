@@ -8,8 +8,9 @@ import { latencyHistogram, type Percentiles, percentilesOf, recordMs } from '../
 import { Scope } from '../bench/roles/scope.ts';
 import { BenchTopic } from '../bench/roles/topic.ts';
 import { obeyOrders } from '../bench/worker.ts';
+import { setPriority } from '../cli/priority.ts';
 import { pushEvents } from './push-events.ts';
-import { type EventsTarget, PARTITIONS, partitionOf } from './system.ts';
+import { BESIDE_NICE, type EventsTarget, PARTITIONS, partitionOf } from './system.ts';
 import { eventText, FIRST_ID, WORKLOADS, type WorkloadName } from './workload.ts';
 
 export type StreamOrder =
@@ -38,8 +39,8 @@ export type StreamAnswer =
 const MARKER_EVERY_MS = 100;
 /** Markers of the first seconds warm up. */
 const WARM_UP_MS = 5_000;
-/** More often would be a load of its own. */
-const POLL_MS = 4;
+/** Less than a tenth of what events may take to be visible; more often would be a load of its own. */
+const POLL_MS = { kafka: 8, http: 2 };
 /** A marker that is not visible by then fails the run. */
 const VISIBLE_WITHIN_MS = 60_000;
 const PUSH_TICK_MS = 10;
@@ -56,6 +57,8 @@ type Pour = (args: {
   readonly message: (i: number) => Message;
   readonly onSend: (from: number, count: number, acknowledged: Promise<void>) => void;
 }) => Promise<number>;
+
+setPriority(process.pid, BESIDE_NICE);
 
 const scope = new Scope();
 let connection: { readonly order: Extract<StreamOrder, { kind: 'connect' }>; readonly pour: Pour } | null =
@@ -148,7 +151,7 @@ async function stream({
       }
       if (nowMs - sentMs > VISIBLE_WITHIN_MS)
         throw new Error(`an event is not visible after ${VISIBLE_WITHIN_MS} ms`);
-      await delay(POLL_MS);
+      await delay(POLL_MS[order.target.kind]);
     }
   };
 

@@ -8,6 +8,8 @@ import { untilApplied } from '../bench/roles/applied.ts';
 import { EngineProcess, type EngineSettings } from '../bench/roles/engine-process.ts';
 import type { Scope } from '../bench/roles/scope.ts';
 import { BenchTopic } from '../bench/roles/topic.ts';
+import { setPriority } from '../cli/priority.ts';
+import { NICE_BY_ROLE } from '../cli/step-back.ts';
 import { startKafka, startRedis, TcpProxy } from '../services/index.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
 import { pushEvents } from './push-events.ts';
@@ -15,6 +17,12 @@ import { REDIS_DELAY_MS, type Scenario } from './scenarios.ts';
 import { eventText, type HistoryEvent, WORKLOADS, type Workload } from './workload.ts';
 
 export const PARTITIONS = 4;
+
+/**
+ * Kafka, and what sends events and watches the run, on the machine that also serves: as urgent as `ingest`, which they work
+ * for. k6 stays as it is: whoever waits for a core there finds answers late that were there.
+ */
+export const BESIDE_NICE = NICE_BY_ROLE.ingest;
 
 /** Where a producer sends events. */
 export type EventsTarget =
@@ -55,6 +63,7 @@ export async function startRoles(options: SystemOptions, scope: Scope): Promise<
   onProgress('starting Kafka, Redis, ingest, compact and serve …');
   const kafka = await startKafka();
   scope.defer(() => kafka.stop());
+  setPriority(kafka.pid, BESIDE_NICE);
   const redis = await startRedis({ appendonly: 'everysec' });
   scope.defer(() => redis.stop());
   // Only where something happens to it: it costs time of its own.

@@ -122,8 +122,8 @@ it('SIGTERM while a server takes connections and says nothing: the process ends 
 
 it.each([
   ['serve', [], 0],
-  ['ingest', [], 5],
-  ['compact', [], 10],
+  ['ingest', [], 10],
+  ['compact', [], 15],
   ['up', [], 0],
   ['serve', ['--nice', '3'], 3],
   ['compact', ['--nice', '0'], 0],

@@ -35,6 +35,12 @@ interface RoleArguments {
   readonly topic?: string;
 }
 
+/**
+ * As the image runs it. What a read or a chunk makes then seldom lives through two collections of the young generation, so
+ * that the old one, whose collections stop everything for 10 ms, hardly grows.
+ */
+export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=64'];
+
 const START_TIMEOUT_MS = 60_000;
 const GRACE_MS = 25_000;
 const POLL_MS = 20;
@@ -128,6 +134,7 @@ function commandLine({ profile }: EngineSettings, args: EngineArguments): string
     ...inherited.flatMap((name) => ['-u', name]),
     ...(topic === undefined ? [] : [`BENCH_TOPIC=${topic}`]),
     process.execPath,
+    ...NODE_FLAGS,
     ...(profile === null
       ? []
       : ['--cpu-prof', `--cpu-prof-dir=${profile}`, '--heap-prof', `--heap-prof-dir=${profile}`]),

@@ -9,7 +9,8 @@ export interface EventMessage {
 }
 
 const BATCH = 2_000;
-const STEADY_TICK_MS = 10;
+/** What producers are told to linger for. */
+const STEADY_TICK_MS = 20;
 
 const clientOf = (brokers: readonly string[]) =>
   new kafkajs.Kafka({
