@@ -82,7 +82,8 @@ export const SERVER_SCHEMAS = {
   createTopics: z.boolean(),
   partitions: z.int().min(1).max(4_096),
   replicationFactor: z.int().min(1).max(32),
-  redis: list(isUrl(['redis:', 'rediss:'])),
+  // What follows unix:/// is for the store to say.
+  redis: list((item) => item.startsWith('unix:///') || isUrl(['redis:', 'rediss:'])(item)),
   redisUsername: filled,
   redisPassword: filled,
   redisCa: path,
@@ -263,9 +264,10 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     flag: '--redis <urls>',
     env: 'MILLRACE_REDIS',
     defaultText: 'none: the embedded store',
-    expected: 'redis:// or rediss:// URLs, separated by commas',
+    expected: 'redis:// or rediss:// URLs, separated by commas, or unix:///PATH',
     description:
-      'Redis, as redis://HOST:PORT or rediss://HOST:PORT; several nodes of a cluster separated by commas',
+      'Redis, as redis://HOST:PORT or rediss://HOST:PORT, several nodes of a cluster separated by commas; on one machine also ' +
+      'unix:///PATH/OF/SOCKET, which takes less CPU',
     commands: ROLES,
     secret: true,
   },

@@ -35,7 +35,7 @@ export interface System {
   /** All there are, for CPU and memory. */
   readonly processes: readonly { readonly name: string; readonly pid: number }[];
   readonly events: EventsTarget;
-  /** Of Redis, as this process reaches it; null where there is none. */
+  /** Of Redis, as `serve` reaches it; null where there is none. */
   readonly redis: string | null;
   /** Resolves when all of them are applied, and what they made due is compacted. */
   fill(events: Iterable<HistoryEvent>, count: number): Promise<void>;
@@ -64,7 +64,7 @@ export async function startRoles(options: SystemOptions, scope: Scope): Promise<
   const kafka = await startKafka();
   scope.defer(() => kafka.stop());
   setPriority(kafka.pid, BESIDE_NICE);
-  const redis = await startRedis({ appendonly: 'everysec' });
+  const redis = await startRedis({ appendonly: 'everysec', unixSocket: true });
   scope.defer(() => redis.stop());
   // Only where something happens to it: it costs time of its own.
   const proxy = scenario.degradedAllowed ? await TcpProxy.open(redis.port) : null;
@@ -73,10 +73,10 @@ export async function startRoles(options: SystemOptions, scope: Scope): Promise<
   const { brokers } = kafka;
   const topic = await BenchTopic.create({ brokers, name: workload.source, partitions: PARTITIONS, scope });
   const common = { features: workload.features, brokers };
-  const servedBy = proxy === null ? redis.url : `redis://127.0.0.1:${proxy.port}`;
+  const servedBy = proxy === null ? redis.socketUrl : `redis://127.0.0.1:${proxy.port}`;
   const [ingest, compact, serve] = await Promise.all([
-    EngineProcess.start(engine, { ...common, role: 'ingest', redis: redis.url }, scope),
-    EngineProcess.start(engine, { ...common, role: 'compact', redis: redis.url }, scope),
+    EngineProcess.start(engine, { ...common, role: 'ingest', redis: redis.socketUrl }, scope),
+    EngineProcess.start(engine, { ...common, role: 'compact', redis: redis.socketUrl }, scope),
     EngineProcess.start(engine, { ...common, role: 'serve', redis: servedBy }, scope),
   ]);
   return {
@@ -89,7 +89,7 @@ export async function startRoles(options: SystemOptions, scope: Scope): Promise<
       { name: 'Kafka', pid: kafka.pid },
     ],
     events: { kind: 'kafka', brokers, topic: workload.source },
-    redis: redis.url,
+    redis: servedBy,
     fill: async (events, count) => {
       const iterator = events[Symbol.iterator]();
       await topic.fill(count, () => {

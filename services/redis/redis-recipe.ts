@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { HOST } from '../process/free-port.ts';
 import type { ServerRecipe } from '../process/server.ts';
 import { redisCommand } from './redis-command.ts';
@@ -7,15 +8,20 @@ export interface RedisSettings {
   readonly appendonly?: false | 'everysec' | 'always' | undefined;
   /** Default `false`. The server then has no slots yet: see `startRedisCluster`. */
   readonly clusterEnabled?: boolean | undefined;
+  /** Listens on a socket in its directory as well. Default `false`. */
+  readonly unixSocket?: boolean | undefined;
   /** The server starts as a replica of the one at this address. */
   readonly replicaOf?: { readonly host: string; readonly port: number } | undefined;
   /** Further arguments of redis-server, as `['--maxmemory', '64mb']`. They win. */
   readonly args?: readonly string[] | undefined;
 }
 
+/** The socket of a Redis with `unixSocket`. */
+export const socketOf = (dir: string): string => join(dir, 'redis.sock');
+
 /** redis-server from PATH, without a configuration file: no system setting of an installed Redis has a say. */
 export function redisRecipe(settings: RedisSettings = {}): ServerRecipe {
-  const { appendonly = false, clusterEnabled = false, replicaOf, args = [] } = settings;
+  const { appendonly = false, clusterEnabled = false, unixSocket = false, replicaOf, args = [] } = settings;
   return {
     name: 'redis',
     // The second is the cluster bus, by default the first plus 10,000, which may be taken.
@@ -24,6 +30,7 @@ export function redisRecipe(settings: RedisSettings = {}): ServerRecipe {
       program: 'redis-server',
       args: [
         ...['--bind', HOST, '--port', String(port), '--dir', dir, '--daemonize', 'no'],
+        ...(unixSocket ? ['--unixsocket', socketOf(dir)] : []),
         ...['--save', '', '--maxmemory-policy', 'noeviction'],
         // By default a master waits 5 s for more replicas before it sends them its data.
         ...['--repl-diskless-sync-delay', '0'],

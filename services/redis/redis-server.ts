@@ -1,13 +1,15 @@
 import { HOST } from '../process/free-port.ts';
 import { Server, type StartOptions } from '../process/server.ts';
 import { type RedisReply, redisCommand } from './redis-command.ts';
-import { type RedisSettings, redisRecipe } from './redis-recipe.ts';
+import { type RedisSettings, redisRecipe, socketOf } from './redis-recipe.ts';
 
 export interface RedisOptions extends RedisSettings, StartOptions {}
 
 export interface RedisServer {
   /** `redis://127.0.0.1:<port>` */
   readonly url: string;
+  /** `unix://<path>`, with `unixSocket`. */
+  readonly socketUrl: string;
   readonly host: string;
   readonly port: number;
   /** Append-only file and log. */
@@ -42,6 +44,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   const port = server.ports[0]!;
   return {
     url: `redis://${HOST}:${port}`,
+    socketUrl: `unix://${socketOf(server.dir)}`,
     host: HOST,
     port,
     dir: server.dir,

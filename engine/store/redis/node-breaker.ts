@@ -15,7 +15,7 @@ import { LinkedList, type LinkedNode } from '../../linked-list.ts';
 import { StoreUnavailableError } from '../store-errors.ts';
 
 export interface NodeBreakerOptions {
-  /** HOST:PORT, for messages. */
+  /** HOST:PORT or the path of a socket, for messages. */
   readonly address: string;
   /** How long a node may be silent while a call waits, ms. */
   readonly silenceMs: number;

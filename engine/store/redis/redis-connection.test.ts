@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { waitUntil } from '../../../services/process/wait-until.ts';
 import { type RedisServer, startRedis } from '../../../services/redis/redis-server.ts';
 import { describeWithServices } from '../../../services/testing/describe-with-services.ts';
-import { StoreUnavailableError } from '../store-errors.ts';
+import { StoreSetupError, StoreUnavailableError } from '../store-errors.ts';
 import { RedisCommand } from './redis-command.ts';
 import { RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
 import { RespWriter } from './resp-writer.ts';
@@ -75,11 +75,14 @@ class RedisProxy {
   }
 }
 
-function increment(connection: RedisConnection, key: string): Promise<unknown[]> {
+function incrementOf(key: string): RedisCommand {
   const writer = new RespWriter();
   writer.ascii(key);
-  return connection.call([new RedisCommand('incr', writer.finish(), key)]);
+  return new RedisCommand('incr', writer.finish(), key);
 }
+
+const increment = (connection: RedisConnection, key: string): Promise<unknown[]> =>
+  connection.call([incrementOf(key)]);
 
 /** What the call was rejected with, at once. */
 async function rejectedAtOnce(call: Promise<unknown>): Promise<unknown> {
@@ -180,6 +183,56 @@ describeWithServices(['redis'], 'a connection to one Redis', () => {
     } finally {
       await redis.command('REPLICAOF', 'NO', 'ONE');
       await other.stop();
+    }
+  });
+});
+
+describeWithServices(['redis'], 'a connection by a socket', () => {
+  test('works, also after the server was killed and started again, and its breaker has the path as its name', async () => {
+    const redis = await startRedis({ unixSocket: true, appendonly: 'always' });
+    const path = redis.socketUrl.slice('unix://'.length);
+    const failures: string[] = [];
+    const connection = await RedisConnection.open({
+      nodes: redis.socketUrl,
+      profile: 'serving',
+      onConnectionError: ({ message }) => failures.push(message),
+    });
+    try {
+      expect(connection.isCluster).toBe(false);
+      await increment(connection, 'n');
+      await redis.kill();
+      await redis.restart();
+      await waitUntil(
+        () =>
+          connection.read([incrementOf('n')]).then(
+            () => true,
+            () => false,
+          ),
+        { what: 'the connection works again', timeoutMs: WAIT_MS },
+      );
+      expect(Number(await redis.command('GET', 'n'))).toBeGreaterThanOrEqual(2);
+      expect(connection.breakers().map(({ address }) => address)).toEqual([path]);
+      expect(failures[0]).toContain(path);
+    } finally {
+      await connection.close();
+      await redis.stop();
+    }
+  });
+
+  test('that is not there is named', async () => {
+    const opening = RedisConnection.open({ nodes: 'unix:///nowhere/redis.sock' });
+    await expect(opening).rejects.toThrow(StoreUnavailableError);
+    await expect(opening).rejects.toThrow('cannot reach Redis at /nowhere/redis.sock (');
+  });
+
+  test.each(['auto', true] as const)('to a node of a cluster is refused (cluster: %s)', async (cluster) => {
+    const redis = await startRedis({ unixSocket: true, clusterEnabled: true });
+    try {
+      const opening = RedisConnection.open({ nodes: redis.socketUrl, cluster });
+      await expect(opening).rejects.toThrow(StoreSetupError);
+      await expect(opening).rejects.toThrow(/give these, not a socket/);
+    } finally {
+      await redis.stop();
     }
   });
 });

@@ -12,7 +12,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { Cluster, type CommonRedisOptions, Redis } from 'ioredis';
 import { StoreSetupError, StoreUnavailableError } from '../store-errors.ts';
 import { NodeBreaker } from './node-breaker.ts';
-import { hostAndPort, parseRedisAddresses, type RedisAddress } from './redis-address.ts';
+import { parseRedisAddresses, placeText, type RedisAddress } from './redis-address.ts';
 import type { RedisCommand } from './redis-command.ts';
 import { isAnswer, isNoScript, toStoreError, withoutArguments } from './redis-errors.ts';
 import { ScriptCall } from './redis-script.ts';
@@ -252,7 +252,7 @@ export class RedisConnection {
 }
 
 /** As a cluster's table of slots says it. */
-const nodeAddress = ({ options }: Redis): string => `${options.host}:${options.port}`;
+const nodeAddress = ({ options: { host, port, path } }: Redis): string => path ?? `${host}:${port}`;
 
 function clientOptions([first]: readonly RedisAddress[], options: RedisConnectionOptions) {
   const { profile = 'writing' } = options;
@@ -296,11 +296,10 @@ async function connectFirst(
   const failures: string[] = [];
   let cause: Error | undefined;
   for (const address of addresses) {
-    const { host, port, db } = address;
+    const { place, db } = address;
     const redis = new Redis({
       ...clientOptions(addresses, options),
-      host,
-      port,
+      ...place,
       db,
       enableOfflineQueue: false,
       retryStrategy: reconnectDelayMs,
@@ -314,9 +313,7 @@ async function connectFirst(
     });
     // Also after a connection that ended without an error, and only where nobody wanted it to end.
     redis.on('reconnecting', () => {
-      options.onConnectionError?.(
-        failure ?? new Error(`the connection to ${hostAndPort(address)} has ended`),
-      );
+      options.onConnectionError?.(failure ?? new Error(`the connection to ${placeText(place)} has ended`));
     });
     try {
       await redis.connect();
@@ -324,7 +321,7 @@ async function connectFirst(
     } catch (error) {
       redis.disconnect();
       cause = failure ?? withoutArguments(error);
-      failures.push(`${hostAndPort(address)} (${cause.message})`);
+      failures.push(`${placeText(place)} (${cause.message})`);
     }
   }
   throw new StoreUnavailableError(`cannot reach Redis at ${failures.join(', ')}`, { cause });
@@ -337,27 +334,32 @@ async function connectCluster(
   if (addresses[0]!.db !== 0) {
     throw new StoreSetupError('a Redis Cluster has database 0 only: leave it out of the address');
   }
+  const nodes = addresses.map(({ place }) => {
+    if ('path' in place) {
+      throw new StoreSetupError(
+        `the Redis at ${place.path} is a node of a cluster, whose nodes have hosts and ports: give these, not a socket`,
+      );
+    }
+    return place;
+  });
   const redisOptions = clientOptions(addresses, options);
   const slotsRefreshTimeout = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
-  const cluster = new Cluster(
-    addresses.map(({ host, port }) => ({ host, port })),
-    {
-      redisOptions,
-      // A certificate names the host, not the address it resolves to.
-      ...(redisOptions.tls === undefined ? {} : { dnsLookup: (host, callback) => callback(null, host) }),
-      enableOfflineQueue: false,
-      scaleReads: 'master',
-      // These would send a command again that may have been executed, or hold it back longer than it may take.
-      retryDelayOnFailover: 0,
-      retryDelayOnClusterDown: 0,
-      retryDelayOnTryAgain: 100,
-      maxRedirections: 5,
-      slotsRefreshTimeout,
-      slotsRefreshInterval: SLOTS_REFRESH_MS,
-      clusterRetryStrategy: reconnectDelayMs,
-      lazyConnect: true,
-    },
-  );
+  const cluster = new Cluster(nodes, {
+    redisOptions,
+    // A certificate names the host, not the address it resolves to.
+    ...(redisOptions.tls === undefined ? {} : { dnsLookup: (host, callback) => callback(null, host) }),
+    enableOfflineQueue: false,
+    scaleReads: 'master',
+    // These would send a command again that may have been executed, or hold it back longer than it may take.
+    retryDelayOnFailover: 0,
+    retryDelayOnClusterDown: 0,
+    retryDelayOnTryAgain: 100,
+    maxRedirections: 5,
+    slotsRefreshTimeout,
+    slotsRefreshInterval: SLOTS_REFRESH_MS,
+    clusterRetryStrategy: reconnectDelayMs,
+    lazyConnect: true,
+  });
   let failure: Error | undefined;
   const note = (error: Error): void => {
     failure = withoutArguments(error);
@@ -377,7 +379,7 @@ async function connectCluster(
     cluster.disconnect();
     const cause = failure ?? withoutArguments(error);
     throw new StoreUnavailableError(
-      `cannot reach the Redis Cluster at ${addresses.map(hostAndPort).join(', ')} (${cause.message})`,
+      `cannot reach the Redis Cluster at ${addresses.map(({ place }) => placeText(place)).join(', ')} (${cause.message})`,
       { cause },
     );
   }

@@ -155,7 +155,7 @@ export class RedisTileStore implements TileStore {
     this.#restates = restates;
   }
 
-  /** The nodes that reads of the profile `serving` were sent to: HOST:PORT, and whether they are not asked for now. */
+  /** The nodes that reads of the profile `serving` were sent to: HOST:PORT or the path of a socket, and whether they are not asked for now. */
   breakers(): readonly { readonly address: string; readonly isOpen: boolean }[] {
     return this.#connection.breakers();
   }

@@ -99,9 +99,9 @@ const JOIN_BEFORE_LEAVING_MS = 3_000;
 const LEAVE_TIMEOUT_MS = 8_000;
 /**
  * Batches handled at a time, of all brokers: as many as there are partitions, as one that lingers must not keep those of
- * others waiting. kafkajs asks every one of its workers at every fetch, so no more than that.
+ * others waiting. kafkajs asks every one of its workers at every fetch, so not many more; at least some, as a topic may grow.
  */
-const CONCURRENCY_MAX = 256;
+const CONCURRENCY = { min: 16, max: 256 };
 const FETCH_BYTES = 16 * 1024 * 1024;
 const MIN_PARTITION_BYTES = 1024 * 1024;
 
@@ -218,7 +218,7 @@ export class GroupMember {
       await consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
-        partitionsConsumedConcurrently: Math.min(partitions, CONCURRENCY_MAX),
+        partitionsConsumedConcurrently: Math.min(Math.max(partitions, CONCURRENCY.min), CONCURRENCY.max),
         // What it awaits, the next fetch from the same broker awaits as well.
         eachBatch: async (payload) => {
           if (isCurrent() && this.#onBatch(payload)) await delay(lingerMs);
