@@ -131,6 +131,8 @@ class Link {
   constructor(client: Socket, server: Socket, { pass, ended }: LinkListener) {
     this.#client = client;
     this.#server = server;
+    // A network does not wait for acknowledgements before it passes on the rest.
+    for (const socket of [client, server]) socket.setNoDelay(true);
     client.on('error', () => {}).on('data', (bytes) => pass('requests', bytes));
     server.on('error', () => {}).on('data', (bytes) => pass('replies', bytes));
     client.on('close', () => {
