@@ -24,7 +24,8 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.MILLRACE_PORT}/readyz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # Reads and chunks make short-lived objects. With a larger young generation `serve`, at 1,000 requests/s over some hundred connections,
-# collects its whole heap no more, 10 ms each time (docs/performance.md), and `ingest` needs less CPU time.
+# collects its whole heap no more, 10 ms each time (docs/performance.md); it took a fifth of the CPU time of `ingest` at full speed away
+# (npm run bench -- --roles).
 ENV NODE_OPTIONS=--max-semi-space-size=64
 ENTRYPOINT ["node", "/app/bin/millrace.js"]
 CMD ["up"]
