@@ -144,6 +144,7 @@ export function backendSettings(config: Config): BackendSettings {
     clock: config.clock,
     kafka,
     group: config.group,
+    groupTimings: { lingerMs: config.ingestLinger },
     createTopics: config.createTopics
       ? { partitions: config.partitions, replicationFactor: config.replicationFactor ?? -1 }
       : null,

@@ -1,5 +1,6 @@
 /** The settings of Kafka, Redis and the schema registry: where the roles run on servers of their own. */
 import { z } from 'zod';
+import { DEFAULT_LINGER_MS } from '../ingest/log/kafka/linger.ts';
 import { booleanFromText, numberFromText } from './setting-text.ts';
 import type { Command, Setting } from './settings.ts';
 
@@ -15,6 +16,8 @@ export interface ServersConfig {
   readonly kafkaUsername: string | null;
   readonly kafkaPassword: string | null;
   readonly group: string;
+  /** Milliseconds. */
+  readonly ingestLinger: number;
   readonly createTopics: boolean;
   readonly partitions: number;
   readonly replicationFactor: number | null;
@@ -79,6 +82,7 @@ export const SERVER_SCHEMAS = {
   kafkaUsername: filled,
   kafkaPassword: filled,
   group: z.string().regex(/^[A-Za-z0-9._-]{1,100}$/),
+  ingestLinger: z.int().min(0).max(1_000),
   createTopics: z.boolean(),
   partitions: z.int().min(1).max(4_096),
   replicationFactor: z.int().min(1).max(32),
@@ -113,6 +117,7 @@ export const SERVER_DEFAULTS = {
   kafkaUsername: null,
   kafkaPassword: null,
   group: 'millrace',
+  ingestLinger: DEFAULT_LINGER_MS,
   createTopics: false,
   partitions: 4,
   replicationFactor: null,
@@ -228,6 +233,18 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     expected: '1 to 100 letters, digits and the characters . _ -',
     description: 'consumer groups are named PREFIX.SOURCE; every deployment on a Kafka needs its own',
     commands: GROUP,
+  },
+  {
+    key: 'ingestLinger',
+    flag: '--ingest-linger <ms>',
+    env: 'MILLRACE_INGEST_LINGER',
+    defaultText: `\`${SERVER_DEFAULTS.ingestLinger}\``,
+    expected: 'a whole number from 0 to 1000 (milliseconds)',
+    description:
+      'how long events from Kafka that come right behind others wait for those behind them, ms: less is fresher, more takes ' +
+      'less CPU; a backlog waits for nothing',
+    commands: ['up', 'ingest'],
+    fromText: numberFromText,
   },
   {
     key: 'createTopics',

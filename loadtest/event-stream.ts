@@ -41,6 +41,8 @@ const MARKER_EVERY_MS = 100;
 const WARM_UP_MS = 5_000;
 /** Less than a tenth of what events may take to be visible; more often would be a load of its own. */
 const POLL_MS = { kafka: 8, http: 2 };
+/** From the sending on: hardly any is visible before, and what is counts as visible then. */
+const FIRST_POLL_MS = { kafka: 16, http: 0 };
 /** A marker that is not visible by then fails the run. */
 const VISIBLE_WITHIN_MS = 60_000;
 const PUSH_TICK_MS = 10;
@@ -136,6 +138,7 @@ async function stream({
       },
       () => {},
     );
+    await delay(FIRST_POLL_MS[order.target.kind]);
     for (;;) {
       const { statusCode, body } = await pool.request(request);
       const text = await body.text();

@@ -18,6 +18,8 @@ const THRESHOLDS_FAILED = 99;
 /** Beyond the load: until k6 has started, and until its last requests are given up. */
 const SLACK_MS = 90_000;
 const GRACE_MS = 3_000;
+/** Requests that k6 takes half of a core for. */
+const ONE_CORE_PER_SECOND = 1_500;
 
 export interface TrendValues {
   readonly count: number;
@@ -72,6 +74,8 @@ export async function runK6(
     /** For the plan, logs and results. */
     readonly directory: string;
     readonly seconds: number;
+    /** The highest rate of the load. */
+    readonly peakPerSecond: number;
     readonly onStart: (pid: number) => void;
     readonly onBegin: () => Promise<void>;
     /** Rejects where there is nothing left to put load on. */
@@ -79,7 +83,7 @@ export async function runK6(
   },
   scope: Scope,
 ): Promise<K6Result> {
-  const { k6, scenario, plan, items, directory, seconds, onStart, onBegin, failure } = args;
+  const { k6, scenario, plan, items, directory, seconds, peakPerSecond, onStart, onBegin, failure } = args;
   const file = (name: string): string => join(directory, name);
   const begun = await listenForBegin(scope);
   writeFileSync(file('items.json'), JSON.stringify(items));
@@ -107,6 +111,8 @@ export async function runK6(
     // Its own garbage collection takes both cores at a time: less of it, for memory.
     GOGC: 'off',
     GOMEMLIMIT: '2GiB',
+    // Its threads look for work on every core: where one core is enough, that is a sixth of what it takes.
+    ...(peakPerSecond <= ONE_CORE_PER_SECOND ? { GOMAXPROCS: '1' } : {}),
   };
   const flags = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   const docker = k6.program === 'docker';

@@ -252,6 +252,7 @@ async function putOn(
       items,
       directory: options.directory,
       seconds,
+      peakPerSecond: Math.max(...phases.map(({ ratePerSecond }) => ratePerSecond)),
       plan: {
         options: k6Options(phases, scenario.slos(load)),
         url:

@@ -19,8 +19,8 @@ import { eventText, type HistoryEvent, WORKLOADS, type Workload } from './worklo
 export const PARTITIONS = 4;
 
 /**
- * Kafka, and what sends events and watches the run, on the machine that also serves: as urgent as `ingest`, which they work
- * for. k6 stays as it is: whoever waits for a core there finds answers late that were there.
+ * Kafka, where it carries events beside the requests, and what sends events and watches the run, on the machine that also
+ * serves: as urgent as `ingest`, which they work for. k6 stays as it is: whoever waits for a core there finds answers late that were there.
  */
 export const BESIDE_NICE = NICE_BY_ROLE.ingest;
 
@@ -63,7 +63,8 @@ export async function startRoles(options: SystemOptions, scope: Scope): Promise<
   onProgress('starting Kafka, Redis, ingest, compact and serve …');
   const kafka = await startKafka();
   scope.defer(() => kafka.stop());
-  setPriority(kafka.pid, BESIDE_NICE);
+  // Where a request is answered only when its event is recorded, Kafka is as urgent as `serve`.
+  if (scenario.script !== 'score-and-ingest') setPriority(kafka.pid, BESIDE_NICE);
   const redis = await startRedis({ appendonly: 'everysec', unixSocket: true });
   scope.defer(() => redis.stop());
   // Only where something happens to it: it costs time of its own.

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import kafkajs, { type IHeaders, type Kafka } from 'kafkajs';
 import { onTestFinished } from 'vitest';
-import { repairConnections } from '../ingest/log/kafka/kafka-connections.ts';
+import { repairKafkajs } from '../ingest/log/kafka/kafkajs-repairs.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
 
 export interface TopicRecord {
@@ -17,7 +17,7 @@ const READ_TIMEOUT_MS = 45_000;
 
 export function kafkaClient(brokers: readonly string[], config: object = {}): Kafka {
   // kafkajs all the same: connections that are cut would end the test.
-  repairConnections();
+  repairKafkajs();
   return new kafkajs.Kafka({
     brokers: [...brokers],
     clientId: 'test',

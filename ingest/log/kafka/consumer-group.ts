@@ -24,6 +24,7 @@ import kafkajs, {
 } from 'kafkajs';
 import type { KafkaLogger } from './kafka-client.ts';
 import { GroupOccupiedError, messageOf, protocolErrorOf } from './kafka-errors.ts';
+import { DEFAULT_LINGER_MS } from './linger.ts';
 import { settledWithin } from './within.ts';
 
 export interface GroupTimings {
@@ -39,7 +40,7 @@ export interface GroupTimings {
   readonly maxWaitMs?: number;
   /**
    * How long after records at a partition's end the next fetch from its broker is held back, so that what comes meanwhile is
-   * one fetch and one chunk. Partitions of that broker with a backlog wait too: 20 ms for up to 16 MiB. @default 20
+   * one fetch and one chunk. Partitions of that broker with a backlog wait too, for up to 16 MiB. @default `DEFAULT_LINGER_MS`
    */
   readonly lingerMs?: number;
 }
@@ -191,7 +192,7 @@ export class GroupMember {
     this.#relaunch = null;
     this.#state = 'joining';
     const { kafka, groupId, topic, partitions, deployment, timings = {}, maxMessageBytes } = this.#options;
-    const lingerMs = timings.lingerMs ?? 20;
+    const lingerMs = timings.lingerMs ?? DEFAULT_LINGER_MS;
     const consumer = kafka.consumer({
       groupId,
       partitionAssigners: [roundRobinNamed(`millrace ${topic} ${deployment}`)],

@@ -8,8 +8,8 @@ import kafkajs, {
   type SASLOptions,
 } from 'kafkajs';
 import { registerCompressionCodecs } from './compression-codecs.ts';
-import { repairConnections } from './kafka-connections.ts';
 import { KafkaUnreachableError, messageOf } from './kafka-errors.ts';
+import { repairKafkajs } from './kafkajs-repairs.ts';
 
 export interface KafkaSettings {
   /** host:port of some brokers; the others are learned from them. */
@@ -66,7 +66,7 @@ export function makeKafka(
   retry: RetryOptions = CLIENT_RETRY,
 ): Kafka {
   registerCompressionCodecs();
-  repairConnections();
+  repairKafkajs();
   const { brokers, clientId, ssl, sasl, connectionTimeoutMs, requestTimeoutMs } = settings;
   const config: KafkaConfig = {
     brokers: [...brokers],

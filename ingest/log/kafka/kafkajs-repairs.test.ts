@@ -1,8 +1,10 @@
-import { afterAll, beforeAll, test } from 'vitest';
+import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { describeWithServices, type KafkaBroker, startKafka, TcpProxy } from '../../../services/index.ts';
 import { freePorts, HOST } from '../../../services/process/free-port.ts';
 import { waitUntil } from '../../../services/process/wait-until.ts';
 import { makeKafka } from './kafka-client.ts';
+import { repairKafkajs } from './kafkajs-repairs.ts';
 
 const WAIT_MS = 60_000;
 const silent = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
@@ -41,4 +43,46 @@ describeWithServices(['kafka'], 'a connection to Kafka', () => {
       await admin.disconnect();
     }
   }, 300_000);
+});
+
+describe("the requests of kafkajs' connections", () => {
+  let queue: RequestQueue;
+  beforeEach(() => {
+    repairKafkajs();
+    queue = new RequestQueue({
+      maxInFlightRequests: null,
+      requestTimeout: 1_000,
+      enforceRequestTimeout: false,
+      clientId: 'test',
+      broker: 'none',
+      logger: silent,
+    });
+  });
+  afterEach(() => queue.destroy());
+
+  /** Resolves when the request is sent. */
+  const push = (correlationId: number): Promise<void> =>
+    new Promise((resolve) =>
+      queue.push({ entry: { correlationId, resolve: () => {} }, expectResponse: true, sendRequest: resolve }),
+    );
+  const answer = (correlationId: number): void =>
+    queue.fulfillRequest({ correlationId, payload: Buffer.alloc(0), size: 0 });
+
+  test('are not looked for where none waits', async () => {
+    await push(1);
+    answer(1);
+    expect(queue.throttleCheckTimeoutId).toBeNull();
+  });
+
+  test('that the broker wants to wait are sent when it does not any more', async () => {
+    await push(1);
+    queue.maybeThrottle(50);
+    answer(1);
+    const second = push(2);
+    const third = push(3);
+    expect(queue.pending).toHaveLength(2);
+    await Promise.all([second, third]);
+    expect(queue.pending).toHaveLength(0);
+    expect(queue.throttleCheckTimeoutId).toBeNull();
+  });
 });
