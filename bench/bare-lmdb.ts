@@ -17,6 +17,7 @@ import {
   openEnvironment,
 } from '../engine/store/lmdb-environment.ts';
 import { fieldKey, stateKey, watermarkKey } from '../engine/store/lmdb-keys.ts';
+import { fieldsOf } from '../engine/store/read-fields.ts';
 import type { CompareAndSet, MoveWatermark, TileStore } from '../engine/store/tile-store.ts';
 import type { AppendRecord } from '../ingest/log/event-log.ts';
 import { offsetKey, partitionKey } from '../ingest/log/lmdb-log-keys.ts';
@@ -217,7 +218,9 @@ export async function presentKeys(
   const original = store.read;
   store.read = async (requests) => {
     const states = await original.call(store, requests);
-    requests.forEach(({ address, fields }, r) => {
+    requests.forEach((request, r) => {
+      const { address } = request;
+      const fields = fieldsOf(request);
       const { head, fields: values } = states[r]!;
       asked += 1 + (head === null ? 0 : fields.length);
       if (head === null) return;

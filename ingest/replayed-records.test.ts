@@ -15,6 +15,7 @@ import { featureView } from '../engine/definitions/feature-view.ts';
 import { streamSource } from '../engine/definitions/stream-source.ts';
 import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
+import { ReadFields } from '../engine/store/read-fields.ts';
 import { ForwardingStore } from '../engine/store/testing/forwarding-store.ts';
 import type { CompareAndSet, MoveWatermark } from '../engine/store/tile-store.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
@@ -120,10 +121,10 @@ class Engine {
     const of = async (view: CompiledView): Promise<unknown> => {
       const atMs = this.clock.nowMs();
       const read = new WindowRead(view, view.features);
-      const fields = read.fields(atMs, null);
+      const lookup = read.lookup(atMs, null);
       const address = { namespace: view.namespace, key, shard: shardOf(key, SHARDS) };
-      const [state] = await this.store.read([{ address, fields }]);
-      const bytes = new Map(fields.map((field, f) => [field, state!.fields[f]!]));
+      const [state] = await this.store.read([{ address, ...lookup }]);
+      const bytes = new ReadFields(lookup, state!.fields);
       return read.evaluate({ head: state!.head, bytes, atMs, asked: null })[0]!.value;
     };
     return { careful: await of(source.views[0]!), plain: await of(source.views[1]!) };

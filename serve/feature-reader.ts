@@ -14,8 +14,9 @@ import { ProjectionError } from '../engine/definitions/projection-error.ts';
 import type { FeatureReference, FeatureView, OnDemandFeature } from '../engine/definitions/types.ts';
 import type { EventId } from '../engine/event-id.ts';
 import type { LogGap } from '../engine/store/log-gap.ts';
+import { ReadFields } from '../engine/store/read-fields.ts';
 import { hasLostSince, type ShardMark } from '../engine/store/shard-mark.ts';
-import type { FieldName, ReadRequest, ReadState, TileStore } from '../engine/store/tile-store.ts';
+import type { ReadRequest, ReadState, TileStore } from '../engine/store/tile-store.ts';
 import { allocateRows, type RowBlock, setValue } from '../engine/tiles/row-block.ts';
 import type { TieLimit } from '../engine/tiles/state-reader.ts';
 import { type AskedEvent, WindowRead } from '../engine/windows/window-read.ts';
@@ -223,8 +224,7 @@ export class FeatureReader {
         askedOf.push(asked);
         requests.push({
           address: { namespace: namespaces[v]!, key, shard },
-          fields: read.fields(question.atMs, askedTimeMs),
-          implied: read.implied(askedTimeMs),
+          ...read.lookup(question.atMs, askedTimeMs),
           marked: seenMark !== undefined,
         });
         if (seenMark !== undefined) seen.push(seenMark(view, shard));
@@ -300,14 +300,14 @@ export class FeatureReader {
   #answerView(
     { view, read, slots }: ViewPlan,
     question: FeatureQuestion,
-    { fields }: ReadRequest,
+    request: ReadRequest,
     state: ReadState,
     { asked, tie }: AskedOfView,
     { catchingUp, gaps }: Lacks,
     answers: FeatureAnswer[],
   ): void {
     try {
-      const bytes = new ReadFields(fields, state.fields);
+      const bytes = new ReadFields(request, state.fields);
       const values = read.evaluate({ head: state.head, bytes, atMs: question.atMs, asked, tie });
       for (const { feature, value, status, truncated, fromMs, toMs, elements } of values) {
         const missing = gaps.length === 0 ? null : missingTime(view, gaps, fromMs);
@@ -372,22 +372,6 @@ function askedOfView(view: CompiledView, question: FeatureQuestion): AskedOfView
     if (!(error instanceof ProjectionError)) throw error;
     const details = { view: error.view, column: error.column };
     throw new ApiError('event_not_usable', error.message, details, { cause: error });
-  }
-}
-
-/** Of some fifty fields a few are looked up: searching is cheaper than a map of all. */
-class ReadFields {
-  readonly #names: readonly FieldName[];
-  readonly #values: readonly (Uint8Array | null)[];
-
-  constructor(names: readonly FieldName[], values: readonly (Uint8Array | null)[]) {
-    this.#names = names;
-    this.#values = values;
-  }
-
-  get(name: FieldName): Uint8Array | null | undefined {
-    const at = this.#names.indexOf(name);
-    return at < 0 ? undefined : this.#values[at];
   }
 }
 

@@ -11,6 +11,7 @@ import { openMemoryStorage } from '../embedded/storage.ts';
 import { NOON_MS, payment, testRepo } from '../embedded/testing/test-repo.ts';
 import { ManualClock } from '../engine/clock.ts';
 import { narrowService } from '../engine/definitions/compile-service.ts';
+import { fieldsOf } from '../engine/store/read-fields.ts';
 import { ForwardingStore } from '../engine/store/testing/forwarding-store.ts';
 import type { ReadRequest, ReadState } from '../engine/store/tile-store.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
@@ -85,7 +86,7 @@ const fieldsNeeded = (service: string, names: ReadonlySet<string>, atMs: number)
   new Map(
     narrowService(testRepo.services.get(service)!, names).views.map(({ view, features }) => [
       view.namespace,
-      [...new WindowRead(view, features).fields(atMs, null)].sort(),
+      fieldsOf(new WindowRead(view, features).lookup(atMs, null)).sort(),
     ]),
   );
 
@@ -141,12 +142,12 @@ describe.each(['card', 'decision', 'both'])('features of service %s', (name) => 
 
       const expected = fieldsNeeded(name, names, atMs);
       const found = new Map(
-        answer.asked.map(({ address, fields }) => [address.namespace, [...fields].sort()]),
+        answer.asked.map((request) => [request.address.namespace, fieldsOf(request).sort()]),
       );
       expect(found).toEqual(expected);
       expect(answer.asked).toHaveLength(expected.size);
       const count = (asked: readonly ReadRequest[]) =>
-        asked.reduce((sum, { fields }) => sum + fields.length, 0);
+        asked.reduce((sum, request) => sum + fieldsOf(request).length, 0);
       expect(count(answer.asked)).toBeLessThanOrEqual(count(whole.asked));
       if (count(answer.asked) < count(whole.asked)) narrower++;
 

@@ -11,6 +11,7 @@
 import { ByteReader } from '../engine/bytes.ts';
 import type { Clock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
+import { ReadFields } from '../engine/store/read-fields.ts';
 import type { StateAddress, TileStore, Watermark, WatermarkName } from '../engine/store/tile-store.ts';
 import type { OracleEvent } from '../engine/testing/oracle.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
@@ -416,10 +417,10 @@ export class StateTruth implements StoreWatcher {
     if (atMs < this.earliestMs(view)) return;
     const asked = args.asked === null ? null : askedOf(view, key, args.asked);
     const read = this.#readOf(view);
-    const fields = read.fields(atMs, asked === null ? null : atMs);
+    const lookup = read.lookup(atMs, asked === null ? null : atMs);
     const address = { namespace: view.namespace, key, shard: shardOf(key, this.#shards) };
-    const [state] = await this.#store.read([{ address, fields }]);
-    const bytes = new Map(fields.map((field, f) => [field, state!.fields[f]!]));
+    const [state] = await this.#store.read([{ address, ...lookup }]);
+    const bytes = new ReadFields(lookup, state!.fields);
     for (const value of read.evaluate({ head: state!.head, bytes, atMs, asked })) {
       this.#comparison.check({
         ...args,

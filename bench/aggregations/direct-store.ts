@@ -2,6 +2,7 @@
  * The least a tile store can be: maps in this process, changed in place. For measuring what is above a store;
  * `MemoryTileStore` copies all fields of a state with every write, so as to be able to roll back.
  */
+import { fieldsOf } from '../../engine/store/read-fields.ts';
 import type {
   CompareAndSet,
   DueEntry,
@@ -38,12 +39,13 @@ export class DirectStore implements TileStore {
   }
 
   async read(requests: readonly ReadRequest[]): Promise<ReadState[]> {
-    return requests.map(({ address, fields, watermarks = [] }) => {
+    return requests.map((request) => {
+      const { address, watermarks = [] } = request;
       const state = this.#states.get(idOf(address));
       return {
         token: state?.token ?? null,
         head: state?.head ?? null,
-        fields: fields.map((field) => state?.fields.get(field) ?? null),
+        fields: fieldsOf(request).map((field) => state?.fields.get(field) ?? null),
         watermarks: watermarks.map((name) => this.#watermarks.get(nameOf(name)) ?? null),
       };
     });

@@ -10,6 +10,7 @@
 import type { Histogram } from 'hdr-histogram-js';
 import type { CompiledService, CompiledView } from '../../engine/definitions/compiled.ts';
 import { MemoryTileStore } from '../../engine/store/memory-tile-store.ts';
+import { fieldsOf } from '../../engine/store/read-fields.ts';
 import type { FieldName, TileStore } from '../../engine/store/tile-store.ts';
 import { SeededRandom } from '../../engine/testing/random.ts';
 import { parseDurationMs } from '../../engine/windows/duration.ts';
@@ -236,11 +237,12 @@ class ReadMeter {
       this.cost.calls++;
       states.forEach(({ head, fields }, i) => {
         const found = new Map<FieldName, Uint8Array>();
+        const names = fieldsOf(requests[i]!);
         this.cost.asked += fields.length;
         this.cost.bytes += head?.length ?? 0;
         fields.forEach((field, f) => {
           if (field === null) return;
-          found.set(requests[i]!.fields[f]!, field);
+          found.set(names[f]!, field);
           this.cost.present++;
           this.cost.bytes += field.length;
         });

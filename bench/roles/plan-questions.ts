@@ -1,5 +1,6 @@
 /** What the questions of a load ask Redis for and find there, for the bare route to do the same. */
 import type { CompiledRepo } from '../../engine/definitions/compiled.ts';
+import { fieldsOf } from '../../engine/store/read-fields.ts';
 import { RedisKeys } from '../../engine/store/redis/redis-keys.ts';
 import { RedisTileStore } from '../../engine/store/redis/redis-tile-store.ts';
 import type { TileStore } from '../../engine/store/tile-store.ts';
@@ -46,8 +47,9 @@ export async function planQuestions(
   };
   store.read = async (requests) => {
     const states = await read(requests);
-    requests.forEach(({ address, fields }, r) => {
-      const key = keys.state(address);
+    requests.forEach((request, r) => {
+      const key = keys.state(request.address);
+      const fields = fieldsOf(request);
       const { head, fields: values } = states[r]!;
       const present = fields.filter((_, f) => values[f] !== null);
       noted.asked.push({ key, fields: ['.', ...fields] });

@@ -180,20 +180,23 @@ export class LmdbTileStore implements TileStore {
     try {
       const options = { transaction };
       const arena = this.#arena;
-      return requests.map(({ address, fields, implied, watermarks = [], marked = false }) => {
+      return requests.map(({ address, fields, tiers = [], saysNoTiers, watermarks = [], marked = false }) => {
         const base = this.#states.getBinaryFast(this.#keys.state(address), options);
         // lmdb overwrites what a get returned in the next get: everything is copied at once.
         const copy = base === undefined ? null : arena.copy(valueView(base));
-        const values = new Array<Uint8Array | null>(fields.length).fill(null);
-        let lookedFor = fields.length;
-        if (copy === null) {
-          lookedFor = 0;
-          for (const field of fields) checkFieldName(field);
-        }
-        for (let i = 0; i < lookedFor; i++) {
-          const value = this.#states.getBinaryFast(this.#keys.field(fields[i]!), options);
-          if (value !== undefined) values[i] = arena.copy(valueView(value));
-          if (i === 0 && implied?.areAbsent(values[0]!)) lookedFor = implied.from;
+        const values: (Uint8Array | null)[] = [];
+        let isLookedFor = copy !== null;
+        for (let t = -1; t < tiers.length; t++) {
+          let found = t < 0 && isLookedFor;
+          for (const field of t < 0 ? fields : tiers[t]!.fields) {
+            if (!isLookedFor) checkFieldName(field);
+            const value = isLookedFor
+              ? this.#states.getBinaryFast(this.#keys.field(field), options)
+              : undefined;
+            values.push(value === undefined ? null : arena.copy(valueView(value)));
+            found ||= value !== undefined;
+          }
+          isLookedFor = found && !(t < 0 && saysNoTiers?.(values[0] ?? null));
         }
         return {
           token: copy === null ? null : readHex(copy, 0),

@@ -7,6 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { ByteWriter } from '../bytes.ts';
+import { fieldsOf } from './read-fields.ts';
 import type { ShardMark } from './shard-mark.ts';
 import {
   checkAddress,
@@ -155,16 +156,17 @@ export class MemoryTileStore implements TileStore {
   }
 
   async read(requests: readonly ReadRequest[]): Promise<ReadState[]> {
-    return requests.map(({ address, fields, watermarks = [], marked = false }) => {
+    return requests.map((request) => {
+      const { address, watermarks = [], marked = false } = request;
       checkAddress(address);
-      for (const field of fields) checkFieldName(field);
+      for (const field of fieldsOf(request)) checkFieldName(field);
       for (const name of watermarks) checkWatermarkName(name);
       const shard = this.#shard(address.shard);
       const state = shard.states.get(stateId(address));
       return {
         token: state?.token ?? null,
         head: state?.head ?? null,
-        fields: fields.map((field) => state?.fields.get(field) ?? null),
+        fields: inTiers(request, state?.fields),
         watermarks: watermarks.map((name) => shard.watermarks.get(watermarkId(name)) ?? null),
         ...(marked ? { mark: shard.mark } : {}),
       };
@@ -388,4 +390,17 @@ function compareText(a: string, b: string): number {
 
 function sorted<V>(map: ReadonlyMap<string, V>): [string, V][] {
   return [...map].sort(([a], [b]) => compareText(a, b));
+}
+
+/** No further than the first tier of which nothing is there, so that tests over this store find whatever is left out. */
+function inTiers(
+  { fields, tiers = [], saysNoTiers }: ReadRequest,
+  stored: ReadonlyMap<FieldName, Uint8Array> | undefined,
+): (Uint8Array | null)[] {
+  let isLookedFor = stored !== undefined;
+  return [fields, ...tiers.map((tier) => tier.fields)].flatMap((names, t) => {
+    const values = names.map((name) => (isLookedFor ? (stored!.get(name) ?? null) : null));
+    isLookedFor &&= t === 0 ? !saysNoTiers?.(values[0] ?? null) : values.some((value) => value !== null);
+    return values;
+  });
 }

@@ -28,19 +28,23 @@ export interface StateAddress {
 /** Name of a field besides the head: unique within a state, 1 ≤ length ≤ 16, ASCII letters, digits and `:`. */
 export type FieldName = string;
 
-/** Fields that need not be looked for where the first one says that they are not there. */
-export interface ImpliedFields {
-  /** All fields from this index on; ≥ 1. */
-  readonly from: number;
-  /** @param first the first field; null where absent */
-  readonly areAbsent: (first: Uint8Array | null) => boolean;
+export interface FieldTier {
+  readonly fields: readonly FieldName[];
+  /** The same object is in many requests, and never changes: what was made of it may be remembered with it. */
+  readonly lasting: boolean;
 }
 
 export interface ReadRequest {
   readonly address: StateAddress;
   readonly fields: readonly FieldName[];
-  /** Changes how much is looked for, never the answer. Not together with `watermarks`. @default all are looked for */
-  readonly implied?: ImpliedFields;
+  /**
+   * Further fields, whose values follow those of `fields`. Where nothing of a tier is there, nothing of those behind it is asked for
+   * in earnest: these need not be looked for, and may be null; the head and `fields` are the tier in front. So tiers change how
+   * much is looked for, never what the caller makes of it. Not together with `watermarks`. @default none
+   */
+  readonly tiers?: readonly FieldTier[];
+  /** Whether the first of `fields` (null: absent) says that nothing of the tiers is there. @default it does not */
+  readonly saysNoTiers?: (first: Uint8Array | null) => boolean;
   /** Also return these watermarks of the address's shard, read at the same instant as the state. */
   readonly watermarks?: readonly WatermarkName[];
   /** Also return the mark of the address's shard, read no earlier than the state. */
@@ -52,7 +56,7 @@ export interface ReadState {
   readonly token: Token | null;
   /** The head, replaced by every write; null iff `token` is null. */
   readonly head: Uint8Array | null;
-  /** As asked, in order; null where absent. The bytes are valid until the caller yields to the event loop. */
+  /** As asked in `fields` and `tiers`, in order; null where absent. The bytes are valid until the caller yields to the event loop. */
   readonly fields: readonly (Uint8Array | null)[];
   /** As asked in `watermarks`, in order; empty where not asked. */
   readonly watermarks: readonly (Watermark | null)[];

@@ -8,7 +8,8 @@ import type { CompiledView } from '../definitions/compiled.ts';
 import type { EventRow, FeatureView } from '../definitions/types.ts';
 import { type EventId, integerEventId, textEventId } from '../event-id.ts';
 import { MemoryTileStore } from '../store/memory-tile-store.ts';
-import type { FieldName, TileStore, Token } from '../store/tile-store.ts';
+import { ReadFields } from '../store/read-fields.ts';
+import type { TileStore, Token } from '../store/tile-store.ts';
 
 import { allocateRows, setValue } from '../tiles/row-block.ts';
 import { PROTOCOL } from '../tiles/state-protocol.ts';
@@ -127,19 +128,18 @@ export class SingleView {
     asked: EventRow | null = null,
   ): Promise<{ values: readonly WindowValue[]; cost: ReadCost }> {
     const question = asked === null ? null : this.#question(asked);
-    const fields = this.#read.fields(atMs, question?.row.times[0] ?? null);
+    const lookup = this.#read.lookup(atMs, question?.row.times[0] ?? null);
     const address = { namespace: this.view.namespace, key, shard: SHARD };
-    const [state] = await this.tracker.read([{ address, fields }]);
-    const bytes = new Map<FieldName, Uint8Array | null>(fields.map((field, f) => [field, state!.fields[f]!]));
+    const [state] = await this.tracker.read([{ address, ...lookup }]);
+    const bytes = new ReadFields(lookup, state!.fields);
     let total = state!.head?.length ?? 0;
     let present = 0;
-    for (const value of bytes.values()) {
-      if (value === null) continue;
+    bytes.forEachPresent((value) => {
       total += value.length;
       present++;
-    }
+    });
     const values = this.#read.evaluate({ head: state!.head, bytes, atMs, asked: question });
-    return { values, cost: { fields: fields.length, present, bytes: total } };
+    return { values, cost: { fields: state!.fields.length, present, bytes: total } };
   }
 
   #question(event: EventRow): AskedEvent | null {

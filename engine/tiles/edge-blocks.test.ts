@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { SeededRandom } from '../testing/random.ts';
 import { EdgeBlocks, type EdgeGroup } from './edge-blocks.ts';
-import { blockField, forEachBlockBetween } from './wide-blocks.ts';
+import { DEPTH_MAX } from './grid.ts';
+import { blockField, blockLevels, forEachBlockBetween } from './wide-blocks.ts';
 
 const SEED = Number(process.env.TEST_SEED ?? 20_261_129);
 const DAY_MS = 86_400_000;
@@ -34,9 +35,17 @@ test(`each block of the windows once, whatever was asked before (TEST_SEED=${SEE
     const atMs = random.chance(0.1)
       ? random.below(2 * DAY_MS)
       : 1_700_000_000_000 + random.below(400 * DAY_MS);
-    const fields: string[] = ['first'];
-    blocks.append(atMs, fields);
-    expect(fields.shift()).toBe('first');
+    const fields: string[] = [];
+    blocks.moveTo(atMs);
+    for (let depth = 1; depth <= DEPTH_MAX; depth++) {
+      const own = blocks.at(depth);
+      const { first, last } = blockLevels(depth);
+      for (const field of own) {
+        const level = Number.parseInt(field[1]!, 36);
+        expect(first <= level && level <= last, `${field} at depth ${depth}`).toBe(true);
+      }
+      fields.push(...own);
+    }
     expect(fields.toSorted(), `at ${atMs}`).toEqual(blocksOf(groups, atMs));
     const single = groups.reduce((sum, group) => sum + blocksOf([group], atMs).length, 0);
     if (fields.length < single) shared++;

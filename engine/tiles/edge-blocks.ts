@@ -1,10 +1,12 @@
 /**
- * The fields of the blocks of wide partials between a view's window edges, for one as-of time after another.
+ * The fields of the blocks of wide partials between a view's window edges, depth by depth, for one as-of time after another.
  *
- * Which blocks a window needs moves with the as-of time, the large ones seldom: names are remembered.
+ * Which blocks a window needs moves with the as-of time, the large ones seldom: a list is made again only when an edge has
+ * come into another bucket.
  */
 import type { FieldName } from '../store/tile-store.ts';
-import { blockField, forEachBlockBetween } from './wide-blocks.ts';
+import { bucketOf, DEPTH_MAX } from './grid.ts';
+import { blockField, forEachBlockAt } from './wide-blocks.ts';
 
 /** Windows that share their new edge. */
 export interface EdgeGroup {
@@ -16,50 +18,54 @@ export interface EdgeGroup {
   readonly moving: readonly ((atMs: number) => number)[];
 }
 
-/** More names than a service's windows need at one time; then they are made anew. */
-const NAMES_MAX = 4_096;
-
-/** 2¹⁰ ms, about a second: the next question needs other blocks of the levels below. */
-const REMEMBERED_LEVEL_MIN = 10;
-
-/** Index < 2⁴⁵ and level < 2⁶ in one safe integer. */
-const LEVEL_FACTOR = 2 ** 46;
-
 export class EdgeBlocks {
   readonly #groups: readonly EdgeGroup[];
-  #names = new Map<number, FieldName>();
+  /** Of each window the last ms that is too old, ≥ −1, and its new edge; none that end before time 0. */
+  readonly #windows: number[] = [];
+  /** By depth: the buckets of these at the last call. */
+  readonly #buckets: readonly number[][] = Array.from({ length: DEPTH_MAX + 1 }, () => []);
+  readonly #fields: (readonly FieldName[])[] = Array.from({ length: DEPTH_MAX + 1 }, () => []);
 
   constructor(groups: readonly EdgeGroup[]) {
     this.#groups = groups.filter(({ older, moving }) => older.length + moving.length > 0);
   }
 
-  /** Appends the fields, each once. */
-  append(atMs: number, fields: FieldName[]): void {
-    if (this.#groups.length === 0) return;
-    // Not one for all calls: see `PartialAggregate.clear`.
-    const met = new Set<number>();
-    const visit = (level: number, index: number): void => {
-      const id = level * LEVEL_FACTOR + index;
-      if (met.has(id)) return;
-      met.add(id);
-      fields.push(this.#name(id, level, index));
-    };
+  /** From now on the blocks are those of this as-of time. */
+  moveTo(atMs: number): void {
+    const windows = this.#windows;
+    windows.length = 0;
     for (const { newerMs, older, moving } of this.#groups) {
       const toMs = atMs - newerMs;
       if (toMs < 0) continue;
-      for (const distance of older) forEachBlockBetween(Math.max(-1, atMs - distance), toMs, visit);
-      for (const edge of moving) forEachBlockBetween(Math.max(-1, edge(atMs)), toMs, visit);
+      for (const distance of older) windows.push(Math.max(-1, atMs - distance), toMs);
+      for (const edge of moving) windows.push(Math.max(-1, edge(atMs)), toMs);
     }
   }
 
-  #name(id: number, level: number, index: number): FieldName {
-    if (level < REMEMBERED_LEVEL_MIN) return blockField(level, index);
-    let name = this.#names.get(id);
-    if (name === undefined) {
-      if (this.#names.size === NAMES_MAX) this.#names = new Map();
-      name = blockField(level, index);
-      this.#names.set(id, name);
+  /** The blocks that are made of children at `depth`, each once; the same list as before where they are the same. */
+  at(depth: number): readonly FieldName[] {
+    const windows = this.#windows;
+    const buckets = this.#buckets[depth]!;
+    let changed = buckets.length !== windows.length;
+    buckets.length = windows.length;
+    for (let w = 0; w < windows.length; w++) {
+      const bucket = bucketOf(depth, windows[w]!);
+      if (buckets[w] === bucket) continue;
+      buckets[w] = bucket;
+      changed = true;
     }
-    return name;
+    if (changed) this.#fields[depth] = namesOf(depth, windows);
+    return this.#fields[depth]!;
   }
+}
+
+function namesOf(depth: number, windows: readonly number[]): FieldName[] {
+  const fields: FieldName[] = [];
+  for (let w = 0; w < windows.length; w += 2) {
+    forEachBlockAt(depth, windows[w]!, windows[w + 1]!, (level, index) => {
+      const field = blockField(level, index);
+      if (!fields.includes(field)) fields.push(field);
+    });
+  }
+  return fields;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { SeededRandom } from '../testing/random.ts';
 import { EdgePaths } from './edge-paths.ts';
-import { pathFields, TIME_END_MS } from './grid.ts';
+import { DEPTH_MAX, pathFields, TIME_END_MS } from './grid.ts';
 
 /** As the definition has it: the paths of all edges, each field once. */
 function slowly(distances: readonly number[], atMs: number, extraMs: number | null): Set<string> {
@@ -24,10 +24,13 @@ describe('paths of window edges', () => {
         // Mostly a little later, as questions come; sometimes far away, or back.
         atMs = random.chance(0.9) ? atMs + random.below(40) : random.below(TIME_END_MS);
         const extraMs = random.chance(0.3) ? Math.max(0, atMs - random.below(100_000)) : null;
-        const fields: string[] = [];
-        paths.append(atMs, extraMs, fields);
+        paths.moveTo(atMs, extraMs);
+        const depths = Array.from({ length: DEPTH_MAX }, (_, d) => paths.at(d + 1));
+        const fields = depths.flat();
         expect(new Set(fields)).toEqual(slowly(distances, atMs, extraMs));
         expect(new Set(fields).size).toBe(fields.length);
+        paths.moveTo(atMs, extraMs);
+        for (const [d, same] of depths.entries()) expect(paths.at(d + 1)).toBe(same);
       }
     },
   );

@@ -29,7 +29,7 @@ import {
   sliceRows,
 } from './row-block.ts';
 import type { TileView } from './tile-view.ts';
-import { blockField, forEachBlockBetween } from './wide-blocks.ts';
+import { type BlockPlace, isBlockBetween, placeOfField } from './wide-blocks.ts';
 
 const LEAF = 0;
 const INNER = 1;
@@ -52,7 +52,14 @@ interface ParsedInner {
 type ParsedNode = { readonly rows: RowBlock } | ParsedInner;
 
 /** The fields that were read, by name: null where absent, undefined where it was not asked for. */
-export type FieldBytes = Pick<ReadonlyMap<FieldName, Uint8Array | null>, 'get'>;
+export interface FieldBytes {
+  get(field: FieldName): Uint8Array | null | undefined;
+  forEachPresent(visit: (bytes: Uint8Array, field: FieldName) => void): void;
+}
+
+interface PresentBlock extends BlockPlace {
+  readonly bytes: Uint8Array;
+}
 
 /** Rows at exactly `timeMs` count only while their id is ≤ `last` (C6). */
 export interface TieLimit {
@@ -81,6 +88,7 @@ export class StateReader {
   readonly #parsed = new Map<FieldName, ParsedNode>();
   readonly #rootNode: ParsedNode | null;
   #parsedNewest: readonly NewestRows[] | null = null;
+  #presentBlocks: readonly PresentBlock[] | null = null;
   readonly head: Head;
   readonly rootHeader: Omit<Root, 'node'>;
 
@@ -163,6 +171,18 @@ export class StateReader {
     // Of the millisecond of the oldest row remembered some may have been given up.
     const reachesMs = Math.min(toMs, remembered.rows.times[0] ?? toMs);
     return { rows: sliceRows(rows, Math.min(to, lowerBound(rows, reachesMs + 1)), to), reachesMs };
+  }
+
+  get #blocks(): readonly PresentBlock[] {
+    if (this.#presentBlocks === null) {
+      const blocks: PresentBlock[] = [];
+      this.#fields.forEachPresent((bytes, field) => {
+        const place = placeOfField(field);
+        if (place !== null) blocks.push({ ...place, bytes });
+      });
+      this.#presentBlocks = blocks;
+    }
+    return this.#presentBlocks;
   }
 
   get #newest(): readonly NewestRows[] {
@@ -273,11 +293,8 @@ export class StateReader {
   addWide(lo: number, hi: number, blocksToMs: number, into: PartialSet): number {
     if (lo >= hi) return lo;
     this.#addRowsOf(this.head.tail, lo, hi, null, into);
-    forEachBlockBetween(lo - 1, blocksToMs, (level, index) => {
-      const block = this.#fields.get(blockField(level, index));
-      if (block === undefined) throw new Error(`block ${blockField(level, index)} was not read`);
-      if (block !== null) into.absorb(block);
-    });
+    // Of the dozens that may lie between the edges a few are there.
+    for (const block of this.#blocks) if (isBlockBetween(block, lo - 1, blocksToMs)) into.absorb(block.bytes);
     if (this.#rootNode === null) return lo;
     const from = this.#addOutsideBlocks(this.#rootNode, 0, { lo, hi, blocksToMs, ids: null }, into);
     this.#addRowsOf(this.head.tail, from, lo, null, into);

@@ -4,10 +4,13 @@ import { EdgeBlocks } from './edge-blocks.ts';
 import { DEPTH_MAX, TIME_END_MS } from './grid.ts';
 import {
   BLOCK_LEVEL_MAX,
+  type BlockPlace,
   blockAbove,
   blockField,
   blockLevels,
   forEachBlockBetween,
+  isBlockBetween,
+  placeOfField,
   turnMs,
 } from './wide-blocks.ts';
 
@@ -33,6 +36,29 @@ const time = fc.oneof(
 );
 
 describe('the blocks between two times', () => {
+  test('are told from others by themselves, and named by their fields', () => {
+    fc.assert(
+      fc.property(time, time, fc.boolean(), (a, b, fromStart) => {
+        const fromMs = fromStart ? -1 : Math.min(a, b);
+        const toMs = Math.max(a, b);
+        const between = new Set<string>();
+        const near: BlockPlace[] = [];
+        forEachBlockBetween(fromMs, toMs, (level, index) => {
+          between.add(blockField(level, index));
+          near.push({ level, index }, { level, index: index + 1 }, { level, index: Math.max(0, index - 1) });
+          if (level > 0) near.push({ level: level - 1, index: 2 * index });
+          if (level < BLOCK_LEVEL_MAX) near.push({ level: level + 1, index: Math.floor(index / 2) });
+        });
+        for (const place of near) {
+          const field = blockField(place.level, place.index);
+          expect(placeOfField(field)).toEqual(place);
+          expect(isBlockBetween(place, fromMs, toMs), field).toBe(between.has(field));
+        }
+      }),
+    );
+    for (const field of ['R', 'a1ag', 'I']) expect(placeOfField(field)).toBeNull();
+  });
+
   test('are the times between them, each once, and at most two a level up to a year', () => {
     fc.assert(
       fc.property(time, time, fc.boolean(), (a, b, fromStart) => {
@@ -123,8 +149,8 @@ test('a view asks for exactly the blocks between its edges, each once, whatever 
         for (const distance of older) add(atMs - distance, atMs - newerMs);
         for (const edge of moving) add(edge(atMs), atMs - newerMs);
       }
-      const fields: string[] = [];
-      blocks.append(atMs, fields);
+      blocks.moveTo(atMs);
+      const fields = Array.from({ length: DEPTH_MAX }, (_, d) => blocks.at(d + 1)).flat();
       expect(fields.length).toBe(new Set(fields).size);
       expect(new Set(fields)).toEqual(expected);
     }),

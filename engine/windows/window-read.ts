@@ -17,10 +17,10 @@ import { ByteReader } from '../bytes.ts';
 import type { CompiledFeature, CompiledView } from '../definitions/compiled.ts';
 import type { Window } from '../definitions/types.ts';
 import type { EventId } from '../event-id.ts';
-import type { FieldName, ImpliedFields } from '../store/tile-store.ts';
+import type { FieldName, FieldTier, ReadRequest } from '../store/tile-store.ts';
 import { EdgeBlocks } from '../tiles/edge-blocks.ts';
 import { EdgePaths } from '../tiles/edge-paths.ts';
-import { IDS_FIELD, NEWEST_FIELD, ROOT_FIELD } from '../tiles/grid.ts';
+import { DEPTH_MAX, IDS_FIELD, NEWEST_FIELD, ROOT_FIELD } from '../tiles/grid.ts';
 import { tailStorages } from '../tiles/head.ts';
 import { rootStandsAlone } from '../tiles/node.ts';
 import { PartialSet } from '../tiles/partial-set.ts';
@@ -100,8 +100,10 @@ interface LastEvents {
   readonly features: readonly CompiledFeature[];
 }
 
-/** By the number of fields that are read besides those of the tree. */
-const BELOW_ROOT: readonly ImpliedFields[] = [1, 2, 3].map((from) => ({ from, areAbsent: rootStandsAlone }));
+/** Down to buckets of 33 s: a tier of the depths below is another one every few seconds at most. */
+const LASTING_DEPTH_MAX = 6;
+
+export type FieldLookup = Required<Pick<ReadRequest, 'fields' | 'tiers' | 'saysNoTiers'>>;
 
 export class WindowRead {
   readonly #view: CompiledView;
@@ -109,6 +111,12 @@ export class WindowRead {
   readonly #lastEvents: readonly LastEvents[];
   readonly #paths: EdgePaths;
   readonly #blocks: EdgeBlocks;
+  /** By depth: of the last lookup. */
+  readonly #tiers: {
+    readonly paths: readonly FieldName[];
+    readonly blocks: readonly FieldName[];
+    readonly tier: FieldTier;
+  }[] = [];
   /** Of the narrow partials, from one window to the next larger one; of the wide ones, for each window anew. */
   readonly #narrow: PartialSet;
   readonly #wide: PartialSet;
@@ -148,22 +156,33 @@ export class WindowRead {
   }
 
   /**
-   * Fields that hold every row and tile the windows at `atMs` can need, the root first. The number depends on
-   * the windows only, never on the events.
+   * What holds every row and tile the windows at `atMs` can need. The number of fields depends on the windows only, never on
+   * the events. A tier for each depth of the tree: a node that has a field is named by its parent on the same path, and blocks
+   * over children are siblings of the path of an edge, in the node on that path that has the children. So where no
+   * path has a node at a depth, none has one further down, and no block is there either; nor where the root stands alone.
    * @param asked time of the event asked about, if any: its own path and the recent ids are then read too
    */
-  fields(atMs: number, askedTimeMs: number | null): FieldName[] {
+  lookup(atMs: number, askedTimeMs: number | null): FieldLookup {
     const fields: FieldName[] = [ROOT_FIELD];
     if (askedTimeMs !== null) fields.push(IDS_FIELD);
     if (this.#readsNewest(askedTimeMs)) fields.push(NEWEST_FIELD);
-    this.#paths.append(atMs, askedTimeMs, fields);
-    this.#blocks.append(atMs, fields);
-    return fields;
+    const tiers: FieldTier[] = [];
+    this.#paths.moveTo(atMs, askedTimeMs);
+    this.#blocks.moveTo(atMs);
+    for (let depth = 1; depth <= DEPTH_MAX; depth++) tiers.push(this.#tier(depth));
+    return { fields, tiers, saysNoTiers: rootStandsAlone };
   }
 
-  /** Which of `fields(…, askedTimeMs)` are not there where the root stands alone. */
-  implied(askedTimeMs: number | null): ImpliedFields {
-    return BELOW_ROOT[Number(askedTimeMs !== null) + Number(this.#readsNewest(askedTimeMs))]!;
+  #tier(depth: number): FieldTier {
+    const paths = this.#paths.at(depth);
+    const blocks = this.#blocks.at(depth);
+    let last = this.#tiers[depth];
+    if (last === undefined || last.paths !== paths || last.blocks !== blocks) {
+      const fields = blocks.length === 0 ? paths : [...paths, ...blocks];
+      last = { paths, blocks, tier: { fields, lasting: depth <= LASTING_DEPTH_MAX } };
+      this.#tiers[depth] = last;
+    }
+    return last.tier;
   }
 
   /** Also where it is asked whether an event is recorded: its row may be remembered nowhere else. */
@@ -171,7 +190,7 @@ export class WindowRead {
     return this.#lastEvents.length > 0 || (askedTimeMs !== null && this.#view.newestRows.length > 0);
   }
 
-  /** @param bytes the fields of `fields(atMs, …)`; @param head the state's head, null where it does not exist */
+  /** @param bytes the fields of `lookup(atMs, …)`; @param head the state's head, null where it does not exist */
   evaluate(args: {
     head: Uint8Array | null;
     bytes: FieldBytes;

@@ -104,46 +104,85 @@ export function describeStates(opened: OpenedStore): void {
       });
     });
 
-    it('answers as if no field implied another', async () => {
-      // The first field says whether those from the third on are there.
-      const implied = { from: 2, areAbsent: (first: Uint8Array | null) => text(first) !== 'more' };
-      const fields = ['root', 'own', 'x', 'y'];
-      const asked = ['k', 'other', 'k'].map((key) => ({ address: address(key), fields, implied }));
+    it('reads in tiers what is there before the first that is empty', async () => {
+      const tiers = [['b', 'c'], ['d'], [], ['never']].map((fields, t) => ({ fields, lasting: t < 2 }));
+      const asked = ['k', 'other', 'k'].map((key) => ({ address: address(key), fields: ['a'], tiers }));
       const seeAll = async () =>
         (await opened.store.read(asked)).map((state) => [state.token, ...state.fields.map(text)]);
-      const nobody = [null, null, null, null, null];
+      const nobody = [null, null, null, null, null, null];
       expect(await seeAll()).toEqual([nobody, nobody, nobody]);
-      await cas(write(address('k'), null, 1, { root: 'alone', own: 'o' }), write(address('other'), null, 5));
-      const other = [token(5), null, null, null, null];
+      await cas(write(address('k'), null, 1, { a: 'A' }), write(address('other'), null, 5));
+      const other = [token(5), null, null, null, null, null];
       // Twice: what a store learns of a state must not be trusted.
       for (let times = 0; times < 2; times++) {
-        expect((await seeAll()).slice(0, 2)).toEqual([[token(1), 'alone', 'o', null, null], other]);
+        expect((await seeAll()).slice(0, 2)).toEqual([[token(1), 'A', null, null, null, null], other]);
       }
-      await cas(write(address('k'), token(1), 2, { root: 'more', x: 'X' }));
-      const grown = [token(2), 'more', 'o', 'X', null];
+      await cas(write(address('k'), token(1), 2, { c: 'C', d: 'D' }));
+      const grown = [token(2), 'A', null, 'C', 'D', null];
       for (let times = 0; times < 2; times++) expect(await seeAll()).toEqual([grown, other, grown]);
-      await cas(write(address('k'), token(2), 3, { root: 'alone', own: null, x: null }));
-      const shrunk = [token(3), 'alone', null, null, null];
-      for (let times = 0; times < 2; times++) expect(await seeAll()).toEqual([shrunk, other, shrunk]);
-      await cas(write(address('k'), token(3), null, { root: null }));
-      await cas(write(address('k'), null, 4, { root: 'more', y: 'Y' }));
-      const made = [token(4), 'more', null, null, 'Y'];
-      expect(await seeAll()).toEqual([made, other, made]);
+      // The head counts to the tier in front.
+      await cas(write(address('k'), token(2), 3, { a: null }));
+      expect((await seeAll())[0]).toEqual([token(3), null, null, 'C', 'D', null]);
+      await cas(write(address('k'), token(3), 4, { b: 'B', c: null }));
+      expect((await seeAll())[0]).toEqual([token(4), null, 'B', null, 'D', null]);
+      // What is behind an empty tier is answered as it is, or not looked for.
+      await cas(write(address('k'), token(4), 5, { b: null, never: 'N' }));
+      const [, ...beyond] = (await seeAll())[0]!;
+      expect([
+        [null, null, null, null, null],
+        [null, null, null, 'D', 'N'],
+      ]).toContainEqual(beyond);
     });
 
-    it('marks what implies as well', async () => {
-      const implied = { from: 1, areAbsent: (first: Uint8Array | null) => text(first) !== 'more' };
+    it('answers as if the first field said nothing of the tiers', async () => {
+      const saysNoTiers = (first: Uint8Array | null) => text(first) !== 'more';
+      const tiers = [{ fields: ['x'], lasting: false }];
       const read = async () => {
-        const request = { address: address('k'), fields: ['root', 'x'], implied, marked: true };
+        const request = { address: address('k'), fields: ['root', 'own'], tiers, saysNoTiers, marked: true };
         const [state] = await opened.store.read([request]);
         return { fields: state!.fields.map(text), isMarked: state!.mark !== undefined };
       };
-      await cas(write(address('k'), null, 1, { root: 'alone' }));
+      expect(await read()).toEqual({ fields: [null, null, null], isMarked: true });
+      await cas(write(address('k'), null, 1, { root: 'alone', own: 'o' }));
       for (let times = 0; times < 2; times++) {
-        expect(await read()).toEqual({ fields: ['alone', null], isMarked: true });
+        expect(await read()).toEqual({ fields: ['alone', 'o', null], isMarked: true });
       }
       await cas(write(address('k'), token(1), 2, { root: 'more', x: 'X' }));
-      expect(await read()).toEqual({ fields: ['more', 'X'], isMarked: true });
+      expect(await read()).toEqual({ fields: ['more', 'o', 'X'], isMarked: true });
+      await cas(write(address('k'), token(2), 3, { root: 'alone', x: null }));
+      expect(await read()).toEqual({ fields: ['alone', 'o', null], isMarked: true });
+      await cas(write(address('k'), token(3), 4, { root: null }));
+      expect(await read()).toEqual({ fields: [null, 'o', null], isMarked: true });
+    });
+
+    it('reads thousands of names in tiers, and marks them as well', async () => {
+      const names = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `n${from + i}`);
+      await cas(write(address('k'), null, 1, { n0: '0', n1: '1', n4999: 'last' }));
+      const tiers = [
+        { fields: names(1, 2_000), lasting: true },
+        { fields: names(2_000, 5_000), lasting: false },
+        { fields: ['n2', 'n3'], lasting: false },
+      ];
+      for (const some of [tiers.slice(0, 2), tiers.slice(0, 2), tiers]) {
+        const request = { address: address('k'), fields: ['n0'], tiers: some, marked: true };
+        const [state] = await opened.store.read([request]);
+        expect(state!.fields).toHaveLength(1 + some.reduce((sum, { fields }) => sum + fields.length, 0));
+        expect(state!.fields.flatMap((value) => (value === null ? [] : [text(value)]))).toEqual([
+          '0',
+          '1',
+          'last',
+        ]);
+        expect(state!.mark).not.toBeUndefined();
+      }
+    });
+
+    it('refuses a name in a tier that no store takes', async () => {
+      const tier = { fields: ['a', 'a b'], lasting: true };
+      const request = { address: address('k'), fields: ['a'], tiers: [tier] };
+      for (let times = 0; times < 2; times++) {
+        await expect(opened.store.read([request])).rejects.toThrow('a field name is');
+      }
+      expect((await see(address('k'), ['a'])).fields).toEqual([null]);
     });
 
     it('deletes nothing of the neighbours', async () => {

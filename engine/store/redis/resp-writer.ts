@@ -84,6 +84,14 @@ export class RespWriter {
     this.#close(length);
   }
 
+  /** Arguments that are encoded already. */
+  encoded({ count, bytes }: RespArguments): void {
+    this.#reserve(bytes.length);
+    this.#bytes.set(bytes, this.#at);
+    this.#at += bytes.length;
+    this.#count += count;
+  }
+
   /** What was written, valid until the writer is used again, which then starts anew. */
   finish(): RespArguments {
     const result = { count: this.#count, bytes: this.#bytes.subarray(0, this.#at) };
@@ -99,12 +107,7 @@ export class RespWriter {
   }
 
   #open(length: number): void {
-    const needed = this.#at + length + FRAME_BYTES;
-    if (needed > this.#bytes.length) {
-      const grown = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2));
-      this.#bytes.copy(grown, 0, 0, this.#at);
-      this.#bytes = grown;
-    }
+    this.#reserve(length + FRAME_BYTES);
     this.#count++;
     this.#bytes[this.#at++] = DOLLAR;
     let scale = 1;
@@ -115,6 +118,14 @@ export class RespWriter {
       rest -= digit * scale;
     }
     this.#end();
+  }
+
+  #reserve(length: number): void {
+    const needed = this.#at + length;
+    if (needed <= this.#bytes.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2));
+    this.#bytes.copy(grown, 0, 0, this.#at);
+    this.#bytes = grown;
   }
 
   #close(length: number): void {

@@ -1,18 +1,19 @@
 /**
- * Reads of states. One without watermarks is an HMGET: atomic by itself, a fourth of the work of a script for Redis,
- * and on a single key, which a cluster answers even while its slot is being migrated. One with watermarks is a script.
+ * Reads of states. One without watermarks is an HMGET of all tiers: atomic by itself, less work for Redis than a script that
+ * stops where it can, and on a single key, which a cluster answers even while its slot is being migrated. One with watermarks is
+ * a script.
  */
 
 import type { ShardMark } from '../shard-mark.ts';
 import { checkFieldName } from '../state-address.ts';
-import type { ReadRequest, ReadState } from '../tile-store.ts';
+import type { FieldTier, ReadRequest, ReadState } from '../tile-store.ts';
 import { readHex, TOKEN_BYTES } from '../token-bytes.ts';
 import { decodeWatermark } from '../watermark-bytes.ts';
 import { RedisCommand } from './redis-command.ts';
 import { HEAD_FIELD, type RedisKeys, watermarkField } from './redis-keys.ts';
 import { arrayOf, bytesOf, UnexpectedReplyError, valuesOf } from './redis-reply.ts';
 import { ScriptCall } from './redis-script.ts';
-import type { RespWriter } from './resp-writer.ts';
+import { type RespArguments, RespWriter } from './resp-writer.ts';
 import { LIFE_BYTES } from './server-lives.ts';
 
 const ZERO = '0'.charCodeAt(0);
@@ -20,7 +21,7 @@ const ZERO = '0'.charCodeAt(0);
 export function readCommand(
   writer: RespWriter,
   keys: RedisKeys,
-  { address, fields, watermarks = [] }: ReadRequest,
+  { address, fields, tiers = [], watermarks = [] }: ReadRequest,
 ): RedisCommand | ScriptCall {
   const key = keys.state(address);
   const shard = keys.shard(address.shard);
@@ -29,6 +30,7 @@ export function readCommand(
     writer.text(key);
     writer.ascii(HEAD_FIELD);
     for (const field of fields) writer.ascii(field);
+    for (const tier of tiers) writeTier(writer, tier);
     return new RedisCommand('hmget', writer.finish(), shard.watermarks);
   }
   const names = watermarks.map(watermarkField);
@@ -40,6 +42,33 @@ export function readCommand(
   for (const field of fields) writer.ascii(field);
   for (const name of names) writer.text(name);
   return new ScriptCall('readWithWatermarks', writer.finish(), shard.watermarks);
+}
+
+/** Of tiers that last: some of their names are in every read for minutes. */
+const encodedTiers = new WeakMap<FieldTier, RespArguments>();
+const tierWriter = new RespWriter();
+
+function writeTier(writer: RespWriter, tier: FieldTier): void {
+  if (!tier.lasting) {
+    writeNames(writer, tier);
+    return;
+  }
+  let encoded = encodedTiers.get(tier);
+  if (encoded === undefined) {
+    tierWriter.clear();
+    writeNames(tierWriter, tier);
+    const { count, bytes } = tierWriter.finish();
+    encoded = { count, bytes: Buffer.from(bytes) };
+    encodedTiers.set(tier, encoded);
+  }
+  writer.encoded(encoded);
+}
+
+function writeNames(writer: RespWriter, { fields }: FieldTier): void {
+  for (const field of fields) {
+    checkFieldName(field);
+    writer.ascii(field);
+  }
 }
 
 /** @param mark of the shard, where it was asked for */

@@ -8,7 +8,8 @@ import { ByteReader } from '../../bytes.ts';
 import type { ManualClock } from '../../clock.ts';
 import type { CompiledView } from '../../definitions/compiled.ts';
 import { compareEventIds, type EventId } from '../../event-id.ts';
-import type { ImpliedFields, ReadState, TileStore } from '../../store/tile-store.ts';
+import { fieldsOf, ReadFields } from '../../store/read-fields.ts';
+import type { ReadState, TileStore } from '../../store/tile-store.ts';
 import { ROOT_FIELD, spanMs, TIME_END_MS } from '../../tiles/grid.ts';
 import { decodeRootHeader } from '../../tiles/node.ts';
 import { allocateRows, setValue } from '../../tiles/row-block.ts';
@@ -173,16 +174,16 @@ export class CaseQuestions {
     const askedTimeMs = question?.asked == null ? null : asked!.event.timeMs;
     const tie =
       question !== null && asked!.event.timeMs === atMs ? { timeMs: atMs, last: question.id } : null;
-    const fields = read.fields(atMs, askedTimeMs);
+    const lookup = read.lookup(atMs, askedTimeMs);
     const address = { namespace: view.namespace, key, shard: shardOf(key, SHARDS) };
-    const implied = read.implied(askedTimeMs);
     const [state, spared] = await store.read([
-      { address, fields },
-      { address, fields, implied },
+      { address, fields: fieldsOf(lookup) },
+      { address, ...lookup },
     ]);
-    if (implied.areAbsent(state!.fields[0]!)) coverage.meet('root alone');
-    checkSame(state!, spared!, implied);
-    const bytes = new Map(fields.map((field, f) => [field, state!.fields[f]!]));
+    if (state!.fields.every((value, f) => value === null || f < lookup.fields.length))
+      coverage.meet('root alone');
+    checkSame(state!, spared!);
+    const bytes = new ReadFields(lookup, spared!.fields);
     const values = read.evaluate({ head: state!.head, bytes, atMs, asked: question?.asked ?? null, tie });
     if (values.length !== features.length) throw new Mismatch('a feature has no value');
     const counted: readonly OracleEvent[] =
@@ -373,14 +374,12 @@ function countedWithin(answer: Answer, feature: string, { fromMs, toMs }: Bounds
     : counted.filter(({ row }) => columnValueOf(view, row, by.column) !== null);
 }
 
-/** What is left out as it is implied to be absent must be absent. */
-function checkSame(whole: ReadState, spared: ReadState, implied: ImpliedFields): void {
-  const isAlone = implied.areAbsent(whole.fields[0]!);
+/** What is not looked for, as nothing of the tier before it is there, must be absent. */
+function checkSame(whole: ReadState, spared: ReadState): void {
   whole.fields.forEach((value, i) => {
-    if (isAlone && i >= implied.from && value !== null) throw new Mismatch(`field ${i} beside a root alone`);
     const other = spared.fields[i]!;
     if ((value === null) !== (other === null) || (value !== null && !bytesEqual(value, other!)))
-      throw new Mismatch(`field ${i} differs where fields are implied`);
+      throw new Mismatch(`field ${i} differs where fields are read in tiers`);
   });
 }
 
