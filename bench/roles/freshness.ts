@@ -82,10 +82,12 @@ export async function benchFreshness(options: FreshnessOptions, scope: Scope): P
         body,
       });
       const { features } = (await answer.json()) as { features?: Record<string, number | null> };
-      if (statusCode !== 200) throw new Error(`serve answered ${statusCode}`);
+      // A refusal for now is not an answer: it is asked again, and the time counts.
+      const refused = statusCode === 429 || statusCode === 503;
+      if (statusCode !== 200 && !refused) throw new Error(`serve answered ${statusCode}`);
       polls++;
       const nowMs = performance.now();
-      if ((features!.CUSTOMER_ID_NB_TX_1DAY_WINDOW ?? 0) > 0) {
+      if (!refused && (features!.CUSTOMER_ID_NB_TX_1DAY_WINDOW ?? 0) > 0) {
         if (!counts) return;
         recordMs(sides.fromSend, nowMs - sentMs);
         // An answer can be here before the producer has heard of it.

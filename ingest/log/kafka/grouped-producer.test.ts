@@ -7,7 +7,8 @@ import { KafkaUnreachableError } from './kafka-errors.ts';
 import { silent } from './testing/kafka-test.ts';
 import type { KafkaLogInfo } from './topic-offsets.ts';
 
-test('a produce request asks for all in-sync replicas: the acknowledgement of one broker can be lost with it', async () => {
+/** A producer over a broker that takes everything at once, and what it is sent. */
+function recordedProducer(options: { readonly pauseMs?: number } = {}) {
   const requests: ProducerRecord[] = [];
   const kafka = {
     producer: () => ({
@@ -15,7 +16,10 @@ test('a produce request asks for all in-sync replicas: the acknowledgement of on
       disconnect: async () => {},
       send: async (request: ProducerRecord) => {
         requests.push(request);
-        return [{ partition: 0, baseOffset: '7' }];
+        return [...new Set(request.messages.map(({ partition }) => partition))].map((partition) => ({
+          partition,
+          baseOffset: '7',
+        }));
       },
     }),
   } as unknown as Kafka;
@@ -25,10 +29,39 @@ test('a produce request asks for all in-sync replicas: the acknowledgement of on
     limits: async () => ({ maxMessageBytes: 1_000 }),
     noteEnd: () => {},
   } as unknown as KafkaLogInfo;
-  const producer = new GroupedProducer({ kafka, info, logger: silent });
-  const record = { partition: 0, timestampMs: 1, key: null, value: Buffer.from('{}'), headers: {} };
-  expect(await producer.produce([record])).toEqual([7]);
+  return { requests, producer: new GroupedProducer({ kafka, info, logger: silent, ...options }) };
+}
+
+const recordOf = (partition: number, value = '{}') => ({
+  ...{ partition, timestampMs: 1, key: null, value: Buffer.from(value), headers: {} },
+});
+
+test('a produce request asks for all in-sync replicas: the acknowledgement of one broker can be lost with it', async () => {
+  const { requests, producer } = recordedProducer();
+  expect(await producer.produce([recordOf(0)])).toEqual([7]);
   expect(requests).toMatchObject([{ topic: 'payments', acks: -1, messages: [{ partition: 0 }] }]);
+  await producer.close();
+});
+
+test('what comes right behind a request shares the next one, turn by turn', async () => {
+  const { requests, producer } = recordedProducer({ pauseMs: 200 });
+  await producer.produce([recordOf(0)]);
+  const second = producer.produce([recordOf(1)]);
+  await new Promise((resolve) => setImmediate(resolve));
+  const third = Promise.all([producer.produce([recordOf(0)]), producer.produce([recordOf(1)])]);
+  expect(await second).toEqual([7]);
+  expect(await third).toEqual([[7], [8]]);
+  expect(requests.map(({ messages }) => messages.map(({ partition }) => partition))).toEqual([
+    [0],
+    [0, 1, 1],
+  ]);
+  await producer.close();
+});
+
+test('without a pause every turn has a request of its own', async () => {
+  const { requests, producer } = recordedProducer({ pauseMs: 0 });
+  for (let i = 0; i < 3; i++) await producer.produce([recordOf(i)]);
+  expect(requests).toHaveLength(3);
   await producer.close();
 });
 

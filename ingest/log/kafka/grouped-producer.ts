@@ -4,7 +4,8 @@
  * 1. A call's records wait in their partitions' queues.
  * 2. A request takes the front of every partition that has none under way: at most one record batch per partition
  *    is in flight, so that records of one partition keep their order, also when a request is sent again. What comes
- *    meanwhile shares the next request: the busier, the larger the requests.
+ *    meanwhile, and within some ms of the last request, shares the next one: the busier, the larger the requests. What comes
+ *    after a silence waits for nothing.
  * 3. A failed request is sent again while it can help and somebody still waits. A call that was rejected is not
  *    waited for: what is still queued of it is dropped.
  *
@@ -47,6 +48,8 @@ export interface GroupedProducerOptions {
   readonly maxQueuedBytes?: number;
   /** Produce requests at a time. @default 5 */
   readonly maxInFlight?: number;
+  /** A request follows the last one no sooner, ms. @default 4 */
+  readonly pauseMs?: number;
   /** @default false */
   readonly gzip?: boolean;
 }
@@ -61,6 +64,8 @@ const BATCH_SHARE = 0.9;
 const BATCH_RECORDS = 1_000;
 /** The brokers' limit for replication; below the request's own, and half of what a push waits: there is another try. */
 const ACK_TIMEOUT_MS = 5_000;
+/** Of single events a request takes kafkajs and the broker as long as of many. */
+const PAUSE_MS = 4;
 const BACKOFF_MS = { first: 100, last: 2_000 };
 /** A request that kafkajs does not settle by then is given up, with its producer. */
 const SEND_LIMIT_MS = 90_000;
@@ -113,6 +118,7 @@ export class GroupedProducer {
   readonly #deliveryTimeoutMs: number;
   readonly #maxQueuedBytes: number;
   readonly #maxInFlight: number;
+  readonly #pauseMs: number;
   readonly #compression: number;
   readonly #lanes = new Map<number, Lane>();
   readonly #calls = new LinkedList<Call>();
@@ -122,6 +128,8 @@ export class GroupedProducer {
   #batchBytes = 0;
   #queuedBytes = 0;
   #inFlight = 0;
+  /** When the last request was sent. */
+  #sentMs = Number.NEGATIVE_INFINITY;
   #pumping = false;
   #closing: Promise<void> | null = null;
 
@@ -132,6 +140,7 @@ export class GroupedProducer {
     this.#deliveryTimeoutMs = options.deliveryTimeoutMs ?? 30_000;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 64 * 1024 * 1024;
     this.#maxInFlight = options.maxInFlight ?? 5;
+    this.#pauseMs = options.pauseMs ?? PAUSE_MS;
     this.#compression = options.gzip === true ? kafkajs.CompressionTypes.GZIP : kafkajs.CompressionTypes.None;
     this.#producer = this.#newProducer();
   }
@@ -265,13 +274,20 @@ export class GroupedProducer {
       call.items.push(item);
       this.#lane(record.partition).items.push(item);
     });
+    this.#pumpSoon();
+  }
+
+  #pumpSoon(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    // Whoever appends in the same turn shares the request.
-    setImmediate(() => {
+    const pump = (): void => {
       this.#pumping = false;
       this.#pump();
-    });
+    };
+    const earlyMs = this.#sentMs + this.#pauseMs - performance.now();
+    if (earlyMs > 0) setTimeout(pump, earlyMs);
+    // Whoever appends in the same turn shares the request.
+    else setImmediate(pump);
   }
 
   #lane(partition: number): Lane {
@@ -294,6 +310,7 @@ export class GroupedProducer {
       if (batches.size === 0) return;
       for (const partition of batches.keys()) this.#lane(partition).busy = true;
       this.#inFlight++;
+      this.#sentMs = performance.now();
       void this.#deliver(batches);
     }
   }
@@ -333,7 +350,7 @@ export class GroupedProducer {
         for (const { bytes } of items) this.#queuedBytes -= bytes;
       }
       this.#inFlight--;
-      this.#pump();
+      if (!this.#calls.isEmpty) this.#pumpSoon();
     }
   }
 
