@@ -47,7 +47,8 @@ test('what comes right behind a request shares the next one, turn by turn', asyn
   const { requests, producer } = recordedProducer({ pauseMs: 200 });
   await producer.produce([recordOf(0)]);
   const second = producer.produce([recordOf(1)]);
-  await new Promise((resolve) => setImmediate(resolve));
+  // Enough for a request of its own, if it did not wait.
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
   const third = Promise.all([producer.produce([recordOf(0)]), producer.produce([recordOf(1)])]);
   expect(await second).toEqual([7]);
   expect(await third).toEqual([[7], [8]]);
