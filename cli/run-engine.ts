@@ -18,6 +18,7 @@ import type { EventPush } from '../ingest/event-push.ts';
 import { CliError } from './cli-error.ts';
 import { urlOf } from './config.ts';
 import { drainConnections } from './drain-connections.ts';
+import { letHeapGrow } from './heap-growth.ts';
 import { hasSimulator, loadFeatureRepo, loadSimulator, type Simulate } from './load-features.ts';
 import { packageVersion } from './package-root.ts';
 import { runSimulator, type SimulatorRun } from './run-simulator.ts';
@@ -79,6 +80,7 @@ export interface EnginePlan {
 export async function runEngine(config: Config, plan: EnginePlan): Promise<number> {
   const { print, ready } = plan.announcer ?? ANNOUNCER;
   const closeForMs = config.shutdownTimeout * 1_000;
+  letHeapGrow();
   const repo = await loadFeatureRepo(config.features);
   const simulate = plan.simulates && config.simulate ? await loadSimulator(config.features) : null;
   const shutdown = shutdownOnSignals((signal) => {

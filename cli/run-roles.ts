@@ -18,18 +18,19 @@ import { CliError } from './cli-error.ts';
 import { kafkaSettingsOf, refuseAll, tlsFiles } from './kafka-settings.ts';
 import { registryOptions } from './registry-options.ts';
 import { runEngine } from './run-engine.ts';
+import { setScheduling } from './scheduling.ts';
 import type { Config } from './settings.ts';
-import { stepBack } from './step-back.ts';
 import { isWorker, shareMetrics, workerAnnouncer } from './worker-link.ts';
 
 /** Resolves with the exit code. @throws CliError where a server cannot be used */
 export async function runRoles(config: Config, roles: readonly Role[]): Promise<number> {
   const settings = backendSettings(config);
+  // Workers are what the process is that starts them, and takes connections for them.
+  setScheduling(config, roles);
   if (config.workers > 1 && roles.includes('serve') && roles.length === 1 && !isWorker()) {
     const { serveWorkers } = await import('./serve-workers.ts');
     return serveWorkers(config);
   }
-  stepBack(config.nice, roles);
   const ingests = roles.includes('ingest');
   return runEngine(config, {
     open: async (repo, logger, signal) => {

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { formatByteSize, parseByteSize } from './byte-size.ts';
+import { NICE_BY_ROLE } from './scheduling.ts';
 import {
   SERVER_DEFAULTS,
   SERVER_PATH_SETTINGS,
@@ -12,7 +13,6 @@ import {
   type ServersConfig,
 } from './server-settings.ts';
 import { booleanFromText, numberFromText } from './setting-text.ts';
-import { NICE_BY_ROLE } from './step-back.ts';
 
 export type Command =
   | 'up'
@@ -75,6 +75,7 @@ export interface Config extends ServersConfig {
   readonly shutdownTimeout: number;
   /** null: by role. */
   readonly nice: number | null;
+  readonly realtime: boolean;
   readonly logLevel: LogLevel;
   /** Of the server that `replay`, `get`, `dlq` and `gaps` talk to. */
   readonly url: string;
@@ -115,6 +116,7 @@ export const SETTING_SCHEMAS = {
   warmUp: z.number().min(0).max(60),
   shutdownTimeout: z.number().min(1).max(3_600),
   nice: z.int().min(0).max(19),
+  realtime: z.boolean(),
   logLevel: z.enum(LOG_LEVELS),
   url: z.url({ protocol: /^https?$/ }),
   ...SERVER_SCHEMAS,
@@ -137,6 +139,7 @@ export const DEFAULTS = {
   warmUp: 1,
   shutdownTimeout: 20,
   nice: null,
+  realtime: false,
   logLevel: 'warn',
   ...SERVER_DEFAULTS,
 } as const satisfies Partial<Config>;
@@ -147,6 +150,7 @@ const SERVER: readonly Command[] = ['up', 'ingest', 'serve', 'compact'];
 const ALONE: readonly Command[] = ['up'];
 const SERVING: readonly Command[] = ['up', 'serve'];
 const INGEST: readonly Command[] = ['up', 'ingest'];
+const INGEST_OR_SERVE: readonly Command[] = ['up', 'ingest', 'serve'];
 const CLIENT: readonly Command[] = ['replay', 'get', 'dlq', 'gaps'];
 
 export const SETTINGS: readonly Setting[] = [
@@ -316,6 +320,19 @@ export const SETTINGS: readonly Setting[] = [
       'Between containers and services their CPU weights decide instead',
     commands: SERVER,
     fromText: numberFromText,
+  },
+  {
+    key: 'realtime',
+    flag: '--realtime',
+    negatable: true,
+    env: 'MILLRACE_REALTIME',
+    defaultText: '`false`',
+    expected: 'true or false',
+    description:
+      'the process gets a core before everything else on its machine, `serve` before `ingest` (SCHED_FIFO; Linux, as root or ' +
+      'with `CAP_SYS_NICE`): for machines that do several things, and have more cores than processes that serve',
+    commands: INGEST_OR_SERVE,
+    fromText: booleanFromText,
   },
   {
     key: 'logLevel',

@@ -9,8 +9,8 @@ import { LogFullError } from '../ingest/log/log-errors.ts';
 import { LogReplacedError, PartitionStoppedError } from '../ingest/partition-stopped.ts';
 import { CliError } from './cli-error.ts';
 import { runEngine } from './run-engine.ts';
+import { setScheduling } from './scheduling.ts';
 import type { Config } from './settings.ts';
-import { stepBack } from './step-back.ts';
 
 const ALL_ROLES: readonly Role[] = ['ingest', 'serve', 'compact'];
 
@@ -23,7 +23,7 @@ export async function up(config: Config): Promise<number> {
     const { runRoles } = await import('./run-roles.ts');
     return runRoles(config, ALL_ROLES);
   }
-  stepBack(config.nice, ALL_ROLES);
+  setScheduling(config, ALL_ROLES);
   return runEngine(config, {
     open: (repo, logger) => open(config, repo, logger),
     simulates: true,

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { argumentsOf, HELP, scenarioFirst } from './arguments.ts';
 import { SCENARIO_NAMES, scenarioOf } from './scenarios.ts';
 
-const DEFAULTS = { seed: '1', bare: false, small: false };
+const DEFAULTS = { seed: '1', bare: false, 'no-realtime': false, small: false };
 
 test('a scenario runs at its own rate unless another is given', () => {
   expect(argumentsOf('swipe', { ...DEFAULTS })).toMatchObject({
@@ -23,6 +23,11 @@ test('a scenario runs at its own rate unless another is given', () => {
       directory: '/tmp/there',
     },
   });
+});
+
+test('what waits is real-time unless that is not wanted', () => {
+  expect(argumentsOf('mixed', { ...DEFAULTS }).realtime).toBe(true);
+  expect(argumentsOf('mixed', { ...DEFAULTS, 'no-realtime': true }).realtime).toBe(false);
 });
 
 test('--small is little of everything, and what is given goes before it', () => {

@@ -22,6 +22,7 @@ ${SCENARIO_NAMES.map((name) => `  ${name.padEnd(10)} ${scenarioOf(name).summary}
   --keys N        cards or addresses that these are of (default 5000)
   --seed N        of events and requests (default 1)
   --bare          mixed, with roles: the same load on a bare fastify route with two HMGETs, in turns
+  --no-realtime   nothing is real-time, not even where the system permits it (default: what requests and events wait for)
   --small         little of everything, to see that it works
   --profile DIR   write CPU and heap profiles of the engine's processes (they cost speed)
   --out DIR       where the report goes (default .loadtest/SCENARIO-ENGINE in the checkout)
@@ -36,6 +37,7 @@ export const OPTIONS = {
   keys: { type: 'string' },
   seed: { type: 'string', default: '1' },
   bare: { type: 'boolean', default: false },
+  'no-realtime': { type: 'boolean', default: false },
   small: { type: 'boolean', default: false },
   profile: { type: 'string' },
   out: { type: 'string' },
@@ -91,6 +93,7 @@ export function argumentsOf(name: string | undefined, values: OptionValues<typeo
     keys: integerOption('keys', keys ?? String(small ? SMALL.keys : KEYS), { min: 1, max: 65_536 }),
     seed: integerOption('seed', seed, { min: 0 }),
     bare: values.bare,
+    realtime: !values['no-realtime'],
     directory: absolute(out ?? join(checkoutRoot, '.loadtest', `${name}-${mode}`)),
     profile: profile === undefined ? null : absolute(profile),
   };

@@ -8,9 +8,8 @@ import { latencyHistogram, type Percentiles, percentilesOf, recordMs } from '../
 import { Scope } from '../bench/roles/scope.ts';
 import { BenchTopic } from '../bench/roles/topic.ts';
 import { obeyOrders } from '../bench/worker.ts';
-import { setPriority } from '../cli/priority.ts';
 import { pushEvents } from './push-events.ts';
-import { BESIDE_NICE, type EventsTarget, PARTITIONS, partitionOf } from './system.ts';
+import { type EventsTarget, PARTITIONS, partitionOf } from './system.ts';
 import { eventText, FIRST_ID, WORKLOADS, type WorkloadName } from './workload.ts';
 
 export type StreamOrder =
@@ -59,8 +58,6 @@ type Pour = (args: {
   readonly message: (i: number) => Message;
   readonly onSend: (from: number, count: number, acknowledged: Promise<void>) => void;
 }) => Promise<number>;
-
-setPriority(process.pid, BESIDE_NICE);
 
 const scope = new Scope();
 let connection: { readonly order: Extract<StreamOrder, { kind: 'connect' }>; readonly pour: Pour } | null =

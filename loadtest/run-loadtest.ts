@@ -27,6 +27,7 @@ import {
   type ScenarioName,
   scenarioOf,
 } from './scenarios.ts';
+import { Scheduling } from './scheduling.ts';
 import { type System, startEmbedded, startRoles } from './system.ts';
 import { historyEvents, WORKLOADS, type Workload } from './workload.ts';
 
@@ -44,6 +45,8 @@ export interface LoadTestOptions {
   readonly keys: number;
   readonly seed: number;
   readonly bare: boolean;
+  /** What requests and events wait for is real-time, where the system permits it. */
+  readonly realtime: boolean;
   /** Where the report goes; made where it is missing. */
   readonly directory: string;
   readonly profile: string | null;
@@ -79,7 +82,9 @@ export async function runLoadTest(options: LoadTestOptions, scope: Scope): Promi
   const load1 = loadavg()[0]!;
   const engine = { directory: scratch, profile: options.profile };
   const start = mode === 'roles' ? startRoles : startEmbedded;
-  const system = await start({ scenario, engine, onProgress }, scope);
+  const scheduling = new Scheduling(options.realtime);
+  onProgress(`scheduling: ${scheduling}`);
+  const system = await start({ scenario, engine, scheduling, onProgress }, scope);
   await preload(options, system, workload);
 
   const next = workload.draws(seed + 2, keys);
@@ -89,12 +94,12 @@ export async function runLoadTest(options: LoadTestOptions, scope: Scope): Promi
   });
   const service = `${system.serve.url}/v1/services/${workload.service}/features`;
   const ratePerSecond = options.ratePerSecond ?? (await sustainableRate(service, items, onProgress));
-  const bare = options.bare ? await startBare(options, { system, workload, items }, scope) : null;
+  const bare = options.bare ? await startBare(options, { system, scheduling, workload, items }, scope) : null;
   const load: Load = { mode, ratePerSecond, seconds: options.seconds, bare: options.bare };
   const phases = scenario.phases(load);
   const slos = scenario.slos(load);
   const measured = await putOn(
-    { options, scenario, workload, system, phases, items, service, bare, load },
+    { options, scenario, workload, system, scheduling, phases, items, service, bare, load },
     scope,
   );
   const rows = phases.map((phase) => phaseRow(phase, measured.result));
@@ -110,6 +115,7 @@ export async function runLoadTest(options: LoadTestOptions, scope: Scope): Promi
     facts: {
       engine: mode === 'roles' ? 'serve, ingest and compact over Kafka and Redis' : 'millrace up, embedded',
       history: `${options.history} events of ${keys} keys in ${workload.historyMs / 86_400_000} days, seed ${seed}`,
+      scheduling: String(scheduling),
       k6: options.k6.origin,
       node: process.version,
       machine: machineText(),
@@ -172,10 +178,15 @@ interface BareRoute {
 
 async function startBare(
   { repo, onProgress }: LoadTestOptions,
-  args: { readonly system: System; readonly workload: Workload; readonly items: readonly Item[] },
+  args: {
+    readonly system: System;
+    readonly scheduling: Scheduling;
+    readonly workload: Workload;
+    readonly items: readonly Item[];
+  },
   scope: Scope,
 ): Promise<BareRoute> {
-  const { system, workload, items } = args;
+  const { system, scheduling, workload, items } = args;
   onProgress('bare route: what the requests ask Redis for …');
   const different = [...new Set(items.map(({ entities }) => entities))];
   const { plans } = await planQuestions(
@@ -192,6 +203,7 @@ async function startBare(
     new URL('../bench/roles/bare-reader.ts', import.meta.url),
   );
   scope.defer(() => bare.close());
+  scheduling.first(bare.pid);
   await bare.order({ kind: 'connect', redis: system.redis! }, 'done');
   for (let at = 0; at < plans.length; at += PLANS_PER_ORDER) {
     // Events change the fields meanwhile.
@@ -214,6 +226,7 @@ async function putOn(
     readonly scenario: Scenario;
     readonly workload: Workload;
     readonly system: System;
+    readonly scheduling: Scheduling;
     readonly phases: readonly Phase[];
     readonly items: readonly Item[];
     readonly service: string;
@@ -222,7 +235,7 @@ async function putOn(
   },
   scope: Scope,
 ): Promise<Measured> {
-  const { options, scenario, workload, system, phases, items, service, bare, load } = args;
+  const { options, scenario, workload, system, scheduling, phases, items, service, bare, load } = args;
   const { eventsPerSecond, onProgress } = options;
   const seconds = phases.reduce((sum, phase) => sum + phase.seconds, 0);
   const stream = eventsPerSecond === 0 ? null : await startStream(args, scope);
@@ -275,6 +288,7 @@ async function putOn(
       failure,
       onStart: (pid) => {
         k6Pid = pid;
+        scheduling.first(pid);
       },
       onBegin: async () => {
         const startedMs = performance.now();
@@ -311,12 +325,18 @@ async function putOn(
 }
 
 async function startStream(
-  args: { readonly options: LoadTestOptions; readonly scenario: Scenario; readonly system: System },
+  args: {
+    readonly options: LoadTestOptions;
+    readonly scenario: Scenario;
+    readonly system: System;
+    readonly scheduling: Scheduling;
+  },
   scope: Scope,
 ): Promise<Worker<StreamOrder, StreamAnswer>> {
-  const { options, scenario, system } = args;
+  const { options, scenario, system, scheduling } = args;
   const stream = new Worker<StreamOrder, StreamAnswer>(new URL('./event-stream.ts', import.meta.url));
   scope.defer(() => stream.close());
+  scheduling.second(stream.pid);
   const { seed, keys } = options;
   const { events: target, serve } = system;
   await stream.order(

@@ -8,21 +8,14 @@ import { untilApplied } from '../bench/roles/applied.ts';
 import { EngineProcess, type EngineSettings } from '../bench/roles/engine-process.ts';
 import type { Scope } from '../bench/roles/scope.ts';
 import { BenchTopic } from '../bench/roles/topic.ts';
-import { setPriority } from '../cli/priority.ts';
-import { NICE_BY_ROLE } from '../cli/step-back.ts';
 import { startKafka, startRedis, TcpProxy } from '../services/index.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
 import { pushEvents } from './push-events.ts';
 import { REDIS_DELAY_MS, type Scenario } from './scenarios.ts';
+import type { Scheduling } from './scheduling.ts';
 import { eventText, type HistoryEvent, WORKLOADS, type Workload } from './workload.ts';
 
 export const PARTITIONS = 4;
-
-/**
- * Kafka, where it carries events beside the requests, and what sends events and watches the run, on the machine that also
- * serves: as urgent as `ingest`, which they work for. k6 stays as it is: whoever waits for a core there finds answers late that were there.
- */
-export const BESIDE_NICE = NICE_BY_ROLE.ingest;
 
 /** Where a producer sends events. */
 export type EventsTarget =
@@ -46,6 +39,7 @@ export interface System {
 export interface SystemOptions {
   readonly scenario: Scenario;
   readonly engine: EngineSettings;
+  readonly scheduling: Scheduling;
   readonly onProgress: (text: string) => void;
 }
 
@@ -58,27 +52,30 @@ const PUSHES_AT_ONCE = 4;
 const timeoutFor = (events: number): number => 120_000 + 5 * events;
 
 export async function startRoles(options: SystemOptions, scope: Scope): Promise<System> {
-  const { scenario, engine, onProgress } = options;
+  const { scenario, engine, scheduling, onProgress } = options;
   const workload = WORKLOADS[scenario.workload];
   onProgress('starting Kafka, Redis, ingest, compact and serve …');
   const kafka = await startKafka();
   scope.defer(() => kafka.stop());
-  // Where a request is answered only when its event is recorded, Kafka is as urgent as `serve`.
-  if (scenario.script !== 'score-and-ingest') setPriority(kafka.pid, BESIDE_NICE);
+  // Where a request is answered only when its event is recorded, it waits for Kafka.
+  if (scenario.script === 'score-and-ingest') scheduling.first(kafka.pid);
+  else scheduling.second(kafka.pid);
   const redis = await startRedis({ appendonly: 'everysec', unixSocket: true });
   scope.defer(() => redis.stop());
+  scheduling.first(redis.pid);
   // Only where something happens to it: it costs time of its own.
   const proxy = scenario.degradedAllowed ? await TcpProxy.open(redis.port) : null;
   scope.defer(async () => proxy?.close());
   let redisState: 'healthy' | 'slow' | 'silent' = 'healthy';
   const { brokers } = kafka;
   const topic = await BenchTopic.create({ brokers, name: workload.source, partitions: PARTITIONS, scope });
+  const { realtime } = scheduling;
   const common = { features: workload.features, brokers };
   const servedBy = proxy === null ? redis.socketUrl : `redis://127.0.0.1:${proxy.port}`;
   const [ingest, compact, serve] = await Promise.all([
-    EngineProcess.start(engine, { ...common, role: 'ingest', redis: redis.socketUrl }, scope),
+    EngineProcess.start(engine, { ...common, role: 'ingest', redis: redis.socketUrl, realtime }, scope),
     EngineProcess.start(engine, { ...common, role: 'compact', redis: redis.socketUrl }, scope),
-    EngineProcess.start(engine, { ...common, role: 'serve', redis: servedBy }, scope),
+    EngineProcess.start(engine, { ...common, role: 'serve', redis: servedBy, realtime }, scope),
   ]);
   return {
     serve,
@@ -128,12 +125,16 @@ export async function startRoles(options: SystemOptions, scope: Scope): Promise<
 }
 
 export async function startEmbedded(options: SystemOptions, scope: Scope): Promise<System> {
-  const { scenario, engine, onProgress } = options;
+  const { scenario, engine, scheduling, onProgress } = options;
   const workload = WORKLOADS[scenario.workload];
   onProgress('starting millrace up …');
   const dataDir = join(engine.directory, 'data');
   mkdirSync(dataDir);
-  const up = await EngineProcess.start(engine, { role: 'up', features: workload.features, dataDir }, scope);
+  const up = await EngineProcess.start(
+    engine,
+    { role: 'up', features: workload.features, dataDir, realtime: scheduling.realtime },
+    scope,
+  );
   return {
     serve: up,
     processes: [{ name: 'up', pid: up.pid }],

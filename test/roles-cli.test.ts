@@ -1,6 +1,7 @@
 /** `millrace ingest`, `serve`, `compact`, and `up` over Kafka and Redis: settings, refusals, start and end. */
+import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
@@ -139,6 +140,70 @@ it.each([
   await connected;
   // It never takes more than it was started with.
   expect(getPriority(starting.child.pid!)).toBe(Math.max(getPriority(), nice));
+});
+
+describe('--realtime', () => {
+  const nowhere = ['--port', '0', '--kafka', NOWHERE, '--redis', `redis://${NOWHERE}`];
+  /** With what the program may do, or may not. */
+  const permitted = spawnSync('chrt', ['--fifo', '1', 'true']).status === 0;
+
+  it.runIf(permitted).each([
+    ['serve', [], 2],
+    ['ingest', [], 1],
+    ['up', [], 2],
+    ['serve', ['--no-realtime'], 0],
+  ] as const)('makes all threads of millrace %s %j real-time: %d', async (role, flags, priority) => {
+    const silent = createServer();
+    const connected = new Promise((resolve) => silent.once('connection', resolve));
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void silent.close());
+    const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const starting = new MillraceProcess(process.execPath, [
+      ...[millraceBinary, role, '--realtime', '--port', '0'],
+      ...['--kafka', address, '--redis', `redis://${address}`, ...flags],
+    ]);
+    onTestFinished(async () => void (await starting.end('SIGTERM')));
+    await connected;
+    const tasks = `/proc/${starting.child.pid}/task`;
+    const threads = readdirSync(tasks).map((thread) => {
+      // proc_pid_stat(5), behind the name in parentheses: 40, the real-time priority, and 41, the policy.
+      const fields = readFileSync(join(tasks, thread, 'stat'), 'utf8')
+        .split(') ')
+        .at(-1)!
+        .split(' ');
+      return { priority: Number(fields[40 - 3]), policy: Number(fields[41 - 3]) };
+    });
+    expect(threads.length).toBeGreaterThan(4);
+    const SCHED_FIFO = 1;
+    for (const thread of threads)
+      expect(thread).toEqual({ priority, policy: priority === 0 ? 0 : SCHED_FIFO });
+  });
+
+  it('goes with serve, ingest and up, and not with --nice', async () => {
+    expect(await refused(['serve', '--realtime', '--nice', '3', ...nowhere])).toContain(
+      '--realtime goes before everybody, and --nice steps back: leave one out',
+    );
+    const { stderr, code } = await millrace(['compact', '--realtime', ...nowhere]);
+    expect(stderr).toContain("unknown option '--realtime'");
+    expect(code).not.toBe(0);
+  });
+
+  it('says what it needs where it is not permitted, or chrt is not there', async () => {
+    expect(await refused(['serve', '--realtime', ...nowhere], { PATH: '/nowhere' })).toMatch(
+      /needs chrt, of the package util-linux, in PATH \(--realtime\)/,
+    );
+    const noCapability = ['--bounding-set', '-sys_nice', '--inh-caps', '-sys_nice'];
+    const bereft = spawnSync(
+      permitted ? 'setpriv' : 'env',
+      [
+        ...(permitted ? noCapability : []),
+        ...[process.execPath, millraceBinary, 'serve', '--realtime', ...nowhere],
+      ],
+      { encoding: 'utf8' },
+    );
+    expect(bereft.stderr).toMatch(/^millrace: real-time scheduling is not permitted: it needs CAP_SYS_NICE/m);
+    expect(bereft.status).toBe(1);
+  });
 });
 
 describeWithServices(['redis'], 'what Redis must be', () => {

@@ -21,6 +21,8 @@ interface EmbeddedArguments {
   readonly role: 'up';
   readonly features: string;
   readonly dataDir: string;
+  /** @default false */
+  readonly realtime?: boolean;
 }
 
 interface RoleArguments {
@@ -33,6 +35,8 @@ interface RoleArguments {
   readonly group?: string;
   /** Of the write benchmarks' source. */
   readonly topic?: string;
+  /** Of `serve` and `ingest`. @default false */
+  readonly realtime?: boolean;
 }
 
 /**
@@ -142,6 +146,7 @@ function commandLine({ profile }: EngineSettings, args: EngineArguments): string
     args.role,
     ...['--features', args.features, '--port', '0'],
     ...(args.role === 'up' ? ['--data-dir', args.dataDir] : roleFlags(args)),
+    ...(args.realtime === true ? ['--realtime'] : []),
   ];
 }
 
