@@ -17,6 +17,9 @@ import { eventText, type HistoryEvent, WORKLOADS, type Workload } from './worklo
 
 export const PARTITIONS = 4;
 
+/** What `kafka-server-start.sh` gives it. With a quarter of that it stood still for its own garbage every few seconds. */
+const KAFKA_HEAP_MB = 1_024;
+
 /** Where a producer sends events. */
 export type EventsTarget =
   | { readonly kind: 'kafka'; readonly brokers: readonly string[]; readonly topic: string }
@@ -55,7 +58,7 @@ export async function startRoles(options: SystemOptions, scope: Scope): Promise<
   const { scenario, engine, scheduling, onProgress } = options;
   const workload = WORKLOADS[scenario.workload];
   onProgress('starting Kafka, Redis, ingest, compact and serve …');
-  const kafka = await startKafka();
+  const kafka = await startKafka({ heapMb: KAFKA_HEAP_MB });
   scope.defer(() => kafka.stop());
   // Where a request is answered only when its event is recorded, it waits for Kafka.
   if (scenario.script === 'score-and-ingest') scheduling.first(kafka.pid);
