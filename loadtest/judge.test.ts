@@ -27,7 +27,7 @@ const trend = (count: number, thresholds: object) => ({
 function evidence(more: Partial<Evidence> = {}, metrics: object = {}): Evidence {
   return {
     result: new K6Result(JSON.stringify({ metrics }), ''),
-    usage: { busy: 0.5, processes: [] },
+    usage: { busy: 0.5, stolen: 0, processes: [] },
     streamed: null,
     phases: [],
     rows: [row('steady')],
@@ -87,6 +87,7 @@ test('memory is that of the engine and of Redis', () => {
   const of = (...growths: readonly (readonly [string, number])[]) => ({
     usage: {
       busy: 0,
+      stolen: 0,
       processes: growths.map(([name, growth]) => ({ name, growth, cpuShare: 0, rssMbMax: 0 })),
     },
   });
@@ -130,7 +131,7 @@ test('the reports show what is missed, and stand also where nothing was answered
     notes: ['a note'],
     series: [],
     phases: [{ name: 'steady', ratePerSecond: 100, seconds: 10 }],
-    usage: { busy: 1, processes: [{ name: 'up', cpuShare: Number.NaN, rssMbMax: 0, growth: 1 }] },
+    usage: { busy: 1, stolen: 0, processes: [{ name: 'up', cpuShare: Number.NaN, rssMbMax: 0, growth: 1 }] },
     facts: { machine: 'one' },
   };
   expect(isMet(report)).toBe(false);

@@ -1,7 +1,7 @@
 /** CPU time and memory of the processes of a run, looked at every second (Linux). */
 import { readFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { cpuSeconds } from '../bench/roles/process-cpu.ts';
+import { machineTicks } from './machine-ticks.ts';
 
 const LOOK_EVERY_MS = 1_000;
 const MB = 2 ** 20;
@@ -19,6 +19,8 @@ export interface MachineUsage {
   readonly processes: readonly ProcessUsage[];
   /** Share of all cores that was busy, whoever made it so. */
   readonly busy: number;
+  /** Share of all cores that the host of a virtual machine kept from it while it wanted them. */
+  readonly stolen: number;
 }
 
 export class UsageMeter {
@@ -48,8 +50,12 @@ export class UsageMeter {
     this.#look();
     const seconds = (performance.now() - this.#startedMs) / 1000;
     const after = machineTicks();
+    const busy = after.busy - this.#before.busy;
+    const stolen = after.stolen - this.#before.stolen;
+    const all = Math.max(1, busy + stolen + after.idle - this.#before.idle);
     return {
-      busy: (after.busy - this.#before.busy) / Math.max(1, after.all - this.#before.all),
+      busy: busy / all,
+      stolen: stolen / all,
       processes: this.#processes.map(({ name, startS, endS }) => {
         const rss = this.#rssMb.get(name)!;
         return {
@@ -89,15 +95,4 @@ function rssMb(pid: number): number | null {
   } catch {
     return null;
   }
-}
-
-function machineTicks(): { readonly busy: number; readonly all: number } {
-  let busy = 0;
-  let all = 0;
-  for (const { times } of cpus()) {
-    const sum = Object.values(times).reduce((total, one) => total + one, 0);
-    all += sum;
-    busy += sum - times.idle;
-  }
-  return { busy, all };
 }

@@ -381,6 +381,8 @@ function askedIn({ ratePerSecond, seconds, rampFrom }: Phase): number {
 }
 
 const BUSY_SHARE = 0.95;
+/** More than a quiet host takes: then the tail is the host's. */
+const STOLEN_SHARE = 0.02;
 const K6_SHARE_MAX = 0.9;
 
 function notesOf(
@@ -398,7 +400,7 @@ function notesOf(
         'the engine was slower than the rate, or k6 had too little CPU. Figures are better than callers would see.',
     );
   }
-  if (usage.busy > BUSY_SHARE || k6.cpuShare > K6_SHARE_MAX) {
+  if (usage.busy + usage.stolen > BUSY_SHARE || k6.cpuShare > K6_SHARE_MAX) {
     notes.push(
       `TOO BUSY: all cores were ${percent(usage.busy)} busy, k6 took ${percent(k6.cpuShare)} of one: ` +
         'latencies hold the wait for a core, of k6 too. Give it more cores, or a lower rate.',
@@ -407,6 +409,12 @@ function notesOf(
   const foreign =
     usage.busy * cpus().length - usage.processes.reduce((sum, { cpuShare }) => sum + (cpuShare || 0), 0);
   notes.push(`Processes that are none of the table took ${percent(Math.max(0, foreign))} of a core.`);
+  if (usage.stolen > STOLEN_SHARE) {
+    notes.push(
+      `DISTURBED: the host of this virtual machine kept ${percent(usage.stolen)} of its cores from it (steal): latencies hold ` +
+        'the wait for them, and CPU is less than it says. Measure again when others are quiet, or on cores of your own.',
+    );
+  }
   if (streamed !== null) {
     const { freshness, markers, perSecond } = streamed;
     notes.push(
