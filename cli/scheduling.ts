@@ -26,14 +26,16 @@ export const REALTIME_BY_ROLE = { serve: 2, ingest: 1 } as const satisfies Parti
  * @throws CliError where it is to be real-time and cannot be
  */
 export function setScheduling({ nice, realtime }: Config, roles: readonly Role[]): void {
-  if (!realtime) {
+  const priority = Math.max(...roles.map((role) => (role === 'compact' ? 0 : REALTIME_BY_ROLE[role])));
+  // Settings that roles share may say it to one that has no use for it.
+  if (!realtime || priority === 0) {
     stepBack(nice ?? Math.min(...roles.map((role) => NICE_BY_ROLE[role])));
     return;
   }
   if (nice !== null)
     throw new CliError('--realtime goes before everybody, and --nice steps back: leave one out');
   try {
-    setRealtime(process.pid, roles.includes('serve') ? REALTIME_BY_ROLE.serve : REALTIME_BY_ROLE.ingest);
+    setRealtime(process.pid, priority);
   } catch (error) {
     if (error instanceof RealtimeError) throw new CliError(`${error.message} (--realtime)`, { cause: error });
     throw error;
