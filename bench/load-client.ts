@@ -34,14 +34,20 @@ export type ClientAnswer =
       readonly percentiles: Percentiles;
       /** How late requests of the open loop were sent; part of their latencies. */
       readonly lateness: Percentiles;
+      /** Answers 429 and 503. Each was asked again after a moment, and the time counts. */
+      readonly refused: number;
     };
 
 /** Of the open loop: a stall of 64 ms at 1,000 requests a second fits in; what is beyond waits, and is counted. */
 const PACED_CONNECTIONS = 64;
 const PACE_TICK_MS = 1;
+const REFUSED_PAUSE_MS = 5;
+/** Longer than a server that is merely busy, or behind its log, refuses. */
+const REFUSED_FOR_MS = 30_000;
 
 const pools = new Map<string, Pool>();
 const histograms = new Map<string, ReturnType<typeof latencyHistogram>>();
+const refusals = new Map<string, number>();
 let bodies: readonly string[] = [];
 let concurrency = 1;
 let next = 0;
@@ -63,13 +69,21 @@ function poolOf(origin: string, connections: number): Pool {
 
 const HEADERS = { 'content-type': 'application/json' };
 
-/** Sends the next of the bodies; returns the bytes of the answer. */
+/** Sends the next of the bodies, again if it is refused for now; returns the bytes of the answer. */
 async function send(pool: Pool, { side, path }: Target): Promise<number> {
   const body = bodies[next++ % bodies.length]!;
-  const answer = await pool.request({ method: 'POST', path, headers: HEADERS, body });
-  const { byteLength } = await answer.body.arrayBuffer();
-  if (answer.statusCode !== 200) throw new Error(`${side} answered ${answer.statusCode}`);
-  return byteLength;
+  const giveUpMs = performance.now() + REFUSED_FOR_MS;
+  for (;;) {
+    const answer = await pool.request({ method: 'POST', path, headers: HEADERS, body });
+    const bytes = await answer.body.arrayBuffer();
+    if (answer.statusCode === 200) return bytes.byteLength;
+    const refused = answer.statusCode === 429 || answer.statusCode === 503;
+    if (!refused || performance.now() > giveUpMs) {
+      throw new Error(`${side} answered ${answer.statusCode}: ${Buffer.from(bytes).toString()}`);
+    }
+    refusals.set(side, (refusals.get(side) ?? 0) + 1);
+    await delay(REFUSED_PAUSE_MS);
+  }
 }
 
 async function run(target: Target): Promise<ClientAnswer> {
@@ -133,9 +147,11 @@ obeyOrders<ClientOrder, ClientAnswer>(async (order) => {
         kind: 'report',
         percentiles: percentilesOf(histogramOf(order.side)),
         lateness: percentilesOf(latenessOf(order.side)),
+        refused: refusals.get(order.side) ?? 0,
       };
     case 'forget':
       histograms.clear();
+      refusals.clear();
       return { kind: 'done' };
     case 'start':
       ({ bodies, concurrency } = order);

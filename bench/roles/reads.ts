@@ -158,6 +158,7 @@ export async function benchReads(options: ReadOptions, scope: Scope): Promise<Ph
       `read at ${open}: latencies count from the time a request was to be sent at; the client sent p50 ` +
         `${paced.millrace.lateness.p50Us.toFixed(0)} µs, p99 ${paced.millrace.lateness.p99Us.toFixed(0)} µs late ` +
         `(bare: ${paced.present.lateness.p50Us.toFixed(0)}, ${paced.present.lateness.p99Us.toFixed(0)}), which is part of them.`,
+      `read: millrace refused ${paced.millrace.refused} times for now; each was asked again, and the time counts.`,
     ],
     facts: {
       history: `${options.events} events in ${HISTORY_DAYS} days, ${customersOf(options)} customers, compacted`,
@@ -254,6 +255,8 @@ interface SideReport {
   readonly rates: readonly number[];
   readonly percentiles: Percentiles;
   readonly lateness: Percentiles;
+  /** Answers 429 and 503 until now, each asked again. */
+  readonly refused: number;
   readonly bytesPerAnswer: number;
   /** Per request: the server, Redis. */
   readonly cpuUs: readonly number[];
@@ -302,7 +305,7 @@ class Measured {
   }
 
   async report(): Promise<SideReport> {
-    const { percentiles, lateness } = await this.#load.order(
+    const { percentiles, lateness, refused } = await this.#load.order(
       { kind: 'report', side: this.#target.side },
       'report',
     );
@@ -311,6 +314,7 @@ class Measured {
       rates: this.#side.rates,
       percentiles,
       lateness,
+      refused,
       bytesPerAnswer: this.#bytes / this.#requests,
       cpuUs: this.#cpu.seconds.map((cpu) => (1e6 * cpu) / this.#requests),
     };
