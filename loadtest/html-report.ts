@@ -8,7 +8,7 @@ import {
   usageCells,
 } from './load-report.ts';
 import { type Band, escaped, type TimeLine, timePlot } from './time-plot.ts';
-import type { Latency, Second } from './time-series.ts';
+import type { Latency, Slice } from './time-series.ts';
 
 const STYLE = `body { font: 14px sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; margin: 1em 0; }
@@ -42,41 +42,45 @@ export function htmlReport(report: LoadReport): string {
   ].join('\n');
 }
 
-function latencyLines(series: readonly Second[], bare: boolean): TimeLine[] {
-  const line = (name: string, colour: string, of: (second: Second) => number | undefined): TimeLine => ({
+function latencyLines(series: readonly Slice[], bare: boolean): TimeLine[] {
+  const line = (name: string, colour: string, of: (slice: Slice) => number | undefined): TimeLine => ({
     name,
     colour,
-    points: series.map((second) => [second.atS, of(second) ?? null]),
+    points: series.map((slice) => [slice.atS, of(slice) ?? null]),
   });
-  const ours = (key: keyof Latency) => (second: Second) => second.latency?.[key];
+  const ours = (key: keyof Latency) => (slice: Slice) => slice.latency?.[key];
   return [
     line('p50', '#2a9d4a', ours('p50Ms')),
     line('p95', '#2f6fd0', ours('p95Ms')),
     line('p99', '#d08a1f', ours('p99Ms')),
     line('slowest', '#c43c3c', ours('maxMs')),
-    ...(bare ? [line('bare, p99', '#7a7a7a', (second) => second.bareLatency?.p99Ms)] : []),
+    ...(bare ? [line('bare, p99', '#7a7a7a', (slice) => slice.bareLatency?.p99Ms)] : []),
   ];
 }
 
-function throughputLines({ series, phases }: LoadReport, bare: boolean): TimeLine[] {
-  const line = (name: string, colour: string, of: (second: Second) => number): TimeLine => ({
+function throughputLines({ series, phases, rows }: LoadReport, bare: boolean): TimeLine[] {
+  const line = (name: string, colour: string, of: (slice: Slice) => number): TimeLine => ({
     name,
     colour,
-    points: series.map((second) => [second.atS, of(second)]),
+    points: series.map((slice) => [slice.atS, of(slice)]),
   });
   const asked: [number, number][] = [];
+  // Known only of each phase.
+  const dropped: [number, number][] = [];
   let atS = 0;
-  for (const { ratePerSecond, rampFrom = ratePerSecond, seconds } of phases) {
+  phases.forEach(({ ratePerSecond, rampFrom = ratePerSecond, seconds }, i) => {
+    const droppedPerSecond = rows[i]!.dropped / seconds;
+    dropped.push([atS, droppedPerSecond], [atS + seconds, droppedPerSecond]);
     asked.push([atS, rampFrom], [atS + Math.min(1, seconds / 2), ratePerSecond]);
     asked.push([atS + Math.max(seconds - 1, seconds / 2), ratePerSecond], [atS + seconds, rampFrom]);
     atS += seconds;
-  }
+  });
   return [
     { name: 'asked', colour: '#bbb', points: asked },
     line('answered', '#2a9d4a', ({ answers }) => answers),
     line('shed', '#d08a1f', ({ shed }) => shed),
     line('errors', '#c43c3c', ({ failed }) => failed),
-    line('dropped', '#8a3cc4', ({ dropped }) => dropped),
+    { name: 'dropped', colour: '#8a3cc4', points: dropped },
     ...(bare ? [line('bare', '#7a7a7a', ({ bareAnswers }) => bareAnswers)] : []),
   ];
 }

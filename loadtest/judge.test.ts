@@ -19,14 +19,14 @@ const row = (phase: string, more: Partial<PhaseRow> = {}): PhaseRow => ({
   ...more,
 });
 
-const trend = (count: number, thresholds: object) => ({
+const trend = (count: number) => ({
   values: { count, med: 1, 'p(95)': 2, 'p(99)': 3, 'p(99.9)': 4, max: 5 },
-  thresholds,
 });
+const threshold = (expression: string, ok: boolean) => ({ values: {}, thresholds: { [expression]: { ok } } });
 
 function evidence(more: Partial<Evidence> = {}, metrics: object = {}): Evidence {
   return {
-    result: new K6Result(JSON.stringify({ metrics }), ''),
+    result: new K6Result(JSON.stringify({ metrics })),
     usage: { busy: 0.5, stolen: 0, processes: [] },
     streamed: null,
     phases: [],
@@ -38,24 +38,26 @@ function evidence(more: Partial<Evidence> = {}, metrics: object = {}): Evidence 
 const P99: Slo = { kind: 'latency', phase: 'steady', of: 'admitted', percentile: 99, limitMs: 10 };
 
 test('a latency is judged by k6, and missed where nobody was answered', () => {
-  const met = { 'admitted{scenario:steady}': trend(9, { 'p(99)<10': { ok: true } }) };
-  expect(judge(P99, evidence({}, met))).toEqual({
+  const of = (count: number, ok: boolean) => ({
+    admitted_steady: trend(count),
+    admitted_steady_below_10ms: threshold('rate>0.99', ok),
+  });
+  expect(judge(P99, evidence({}, of(9, true)))).toEqual({
     slo: 'steady: p99 < 10 ms',
     measured: '3.00 ms',
     ok: true,
   });
-  const missed = { 'admitted{scenario:steady}': trend(9, { 'p(99)<10': { ok: false } }) };
-  expect(judge(P99, evidence({}, missed)).ok).toBe(false);
-  // What k6 says of no values at all.
-  const nobody = { 'admitted{scenario:steady}': trend(0, { 'p(99)<10': { ok: true } }) };
+  expect(judge(P99, evidence({}, of(9, false))).ok).toBe(false);
+  // What k6 says of no values at all, and it leaves out what measured nothing.
+  const nobody = { admitted_steady_below_10ms: threshold('rate>0.99', true) };
   expect(judge(P99, evidence({}, nobody))).toMatchObject({ measured: 'none', ok: false });
 });
 
 test('a slowest refusal need not be there', () => {
   const slowest: Slo = { kind: 'latency', phase: 'steady', of: 'refused', percentile: 100, limitMs: 5 };
-  const none = { 'refused{scenario:steady}': trend(0, { 'max<5': { ok: true } }) };
+  const none = { refused_steady_below_5ms: threshold('rate==1', true) };
   expect(judge(slowest, evidence({}, none)).ok).toBe(true);
-  const slow = { 'refused{scenario:steady}': trend(1, { 'max<5': { ok: false } }) };
+  const slow = { refused_steady: trend(1), refused_steady_below_5ms: threshold('rate==1', false) };
   expect(judge(slowest, evidence({}, slow))).toMatchObject({ measured: '5.00 ms', ok: false });
 });
 

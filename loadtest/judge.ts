@@ -57,7 +57,7 @@ function verdict(slo: Slo, evidence: Evidence): Verdict {
 /** k6 takes a threshold over no values for met. A percentile has to be of something; a slowest answer there need not be. */
 function latency(slo: LatencySlo, { result }: Evidence): Verdict {
   const { metric, expression } = k6Threshold(slo);
-  const trend = result.trend(slo.of, slo.phase);
+  const trend = result.trend(`${slo.of}_${slo.phase}`);
   if (trend.count === 0) return { measured: 'none', ok: slo.percentile === 100 };
   const value =
     slo.percentile === 100 ? trend.max : slo.percentile === 99 ? trend['p(99)'] : trend['p(99.9)'];
@@ -66,7 +66,7 @@ function latency(slo: LatencySlo, { result }: Evidence): Verdict {
 
 function none(slo: NoneSlo, { result }: Evidence): Verdict {
   const { metric, expression } = k6Threshold(slo);
-  return { measured: String(result.count(slo.of, slo.phase)), ok: result.isMet(metric, expression) };
+  return { measured: String(result.count(metric)), ok: result.isMet(metric, expression) };
 }
 
 /** Median of the rounds: what disturbs one round disturbs both of its sides. */

@@ -1,10 +1,15 @@
 /** What k6 is told: its options, made of the phases and SLOs of a scenario, and what its script needs of the run. */
 import type { Phase } from './scenarios.ts';
-import { k6Threshold, type Slo } from './slo.ts';
+import { k6Threshold, type LatencySlo, type Slo } from './slo.ts';
 
 /** Read by scenarios/answers.js. */
 export interface K6Plan {
   readonly options: object;
+  /** Each has metrics of its own. */
+  readonly phases: readonly string[];
+  /** What latencies are held against. */
+  readonly limits: readonly Limit[];
+  readonly slices: Slices;
   /** File with `Item`s. */
   readonly items: string;
   /** File that the summary is written to. */
@@ -29,6 +34,20 @@ export interface K6Plan {
   readonly eventsPerPush: number;
 }
 
+/** A k6 metric of kind Rate: which share of the answers of a phase took less. */
+export interface Limit {
+  readonly metric: string;
+  readonly phase: string;
+  readonly of: LatencySlo['of'];
+  readonly limitMs: number;
+}
+
+/** Equal stretches of the load, which k6 reports one by one. */
+export interface Slices {
+  readonly ms: number;
+  readonly count: number;
+}
+
 export interface Item {
   readonly entities: string;
   readonly members: string;
@@ -48,15 +67,36 @@ const WAITING_MAX = 1_000;
 const GRACEFUL_STOP = '10s';
 const RAMP_SECONDS = 1;
 
-/** k6 reports of a phase only what a threshold asks for: these are always met. */
-const REPORTED = {
-  count: ['shed', 'failed', 'wrong', 'dropped_iterations'],
-  trend: ['admitted', 'bare', 'refused'],
-};
+/** k6 reports of a phase or a slice only what a threshold asks for: these are always met. */
+const COUNTED = ['count>=0'];
+const MEASURED = ['max>=0'];
+const OF_PHASE = ['shed', 'failed', 'wrong', 'dropped_iterations'];
+
+/** Each costs k6 a comparison for every answer. */
+const SLICES_MAX = 120;
+const SLICE_MS_MIN = 1_000;
 
 const clamped = (value: number, min: number, max: number): number => Math.min(max, Math.max(min, value));
 
 const seconds = (s: number): string => `${Math.round(1000 * s)}ms`;
+
+/** Whole seconds, and as few as fit. */
+export function slicesOf(phases: readonly Phase[]): Slices {
+  const totalMs = 1000 * phases.reduce((sum, phase) => sum + phase.seconds, 0);
+  const ms = SLICE_MS_MIN * Math.max(1, Math.ceil(totalMs / SLICES_MAX / SLICE_MS_MIN));
+  return { ms, count: Math.ceil(totalMs / ms) };
+}
+
+export function limitsOf(slos: readonly Slo[]): Limit[] {
+  const byMetric = new Map<string, Limit>();
+  for (const slo of slos) {
+    if (slo.kind !== 'latency') continue;
+    const { phase, of, limitMs } = slo;
+    const { metric } = k6Threshold(slo);
+    byMetric.set(metric, { metric, phase, of, limitMs });
+  }
+  return [...byMetric.values()];
+}
 
 export function k6Options(phases: readonly Phase[], slos: readonly Slo[]): object {
   const scenarios: Record<string, object> = {};
@@ -73,7 +113,7 @@ export function k6Options(phases: readonly Phase[], slos: readonly Slo[]): objec
       preAllocatedVUs: Math.min(users, WAITING_MAX),
       maxVUs: clamped(Math.ceil((ratePerSecond * WAITING_MS) / 1000), WAITING_MIN, WAITING_MAX),
       gracefulStop: GRACEFUL_STOP,
-      env: { TARGET: target, SERIAL: String(1e9 * i) },
+      env: { TARGET: target, SERIAL: String(1e9 * i), PHASE: name, AT_MS: String(1000 * startS) },
       ...(rampFrom === undefined
         ? { executor: 'constant-arrival-rate', rate: perMinute, duration: seconds(phase.seconds) }
         : {
@@ -86,14 +126,19 @@ export function k6Options(phases: readonly Phase[], slos: readonly Slo[]): objec
             ],
           }),
     };
-    for (const metric of REPORTED.count) thresholds[`${metric}{scenario:${name}}`] = ['count>=0'];
-    for (const metric of REPORTED.trend) thresholds[`${metric}{scenario:${name}}`] = ['max>=0'];
+    for (const metric of OF_PHASE) thresholds[`${metric}{scenario:${name}}`] = [...COUNTED];
     startS += phase.seconds;
   });
   for (const slo of slos) {
     if (slo.kind !== 'latency' && slo.kind !== 'none') continue;
     const { metric, expression } = k6Threshold(slo);
-    thresholds[metric]!.push(expression);
+    thresholds[metric] = [...(thresholds[metric] ?? []), expression];
+  }
+  const measured = phases.some(({ target }) => target === 'bare') ? ['admitted', 'bare'] : ['admitted'];
+  const { count } = slicesOf(phases);
+  for (let slice = 0; slice < count; slice++) {
+    for (const metric of measured) thresholds[`${metric}{slice:${slice}}`] = MEASURED;
+    for (const metric of ['shed', 'failed']) thresholds[`${metric}{slice:${slice}}`] = COUNTED;
   }
   return {
     scenarios,

@@ -11,7 +11,6 @@ import type { K6 } from '../services/k6/k6.ts';
 import { logTail, spawnLogged } from '../services/process/launch.ts';
 import type { Item, K6Plan } from './k6-plan.ts';
 import type { Scenario } from './scenarios.ts';
-import { decodeSeries, type TimeSeries } from './time-series.ts';
 
 const HOST = '127.0.0.1';
 /** k6 ends with it where thresholds were not met. */
@@ -38,23 +37,25 @@ interface Metric {
   readonly thresholds?: Readonly<Record<string, { readonly ok: boolean }>>;
 }
 
+/** Of metrics that nothing was counted or measured of. */
+const NOTHING: TrendValues = { count: 0, med: 0, 'p(95)': 0, 'p(99)': 0, 'p(99.9)': 0, max: 0 };
+
+/** What k6 says at its end. Metrics are named as it names them, with a tag in braces where they have one. */
 export class K6Result {
   readonly #metrics: Readonly<Record<string, Metric>>;
-  readonly series: TimeSeries;
 
-  constructor(summary: string, record: string) {
+  constructor(summary: string) {
     this.#metrics = (JSON.parse(summary) as { metrics: Record<string, Metric> }).metrics;
-    this.series = decodeSeries(record);
   }
 
   /** 0 where nothing was counted. */
-  count(metric: string, phase: string): number {
-    return this.#metrics[`${metric}{scenario:${phase}}`]?.values.count ?? 0;
+  count(metric: string): number {
+    return this.#metrics[metric]?.values.count ?? 0;
   }
 
-  trend(metric: 'admitted' | 'bare' | 'refused', phase: string): TrendValues {
-    const { values } = this.#metrics[`${metric}{scenario:${phase}}`]!;
-    return values as unknown as TrendValues;
+  /** All 0 where nothing was measured. */
+  trend(metric: string): TrendValues {
+    return { ...NOTHING, ...this.#metrics[metric]?.values };
   }
 
   /** What k6 says of a threshold. */
@@ -108,9 +109,6 @@ export async function runK6(
   const environment = {
     K6_NO_USAGE_REPORT: 'true',
     K6_AUTO_EXTENSION_RESOLUTION: 'false',
-    K6_WEB_DASHBOARD_PORT: '-1',
-    K6_WEB_DASHBOARD_PERIOD: '1s',
-    K6_WEB_DASHBOARD_RECORD: file('series.ndjson'),
     // Its own garbage collection takes both cores at a time, and answers wait meanwhile: none of it, for memory. At 1,000
     // requests/s it fills 2 GiB in 50 s.
     GOGC: 'off',
@@ -129,16 +127,7 @@ export async function runK6(
       ...before,
       ...(docker ? flags.flatMap((flag) => ['--env', flag]) : []),
       ...image,
-      ...[
-        'run',
-        '--quiet',
-        '--no-color',
-        '--out',
-        'web-dashboard',
-        '--env',
-        `PLAN=${file('plan.json')}`,
-        script,
-      ],
+      ...['run', '--quiet', '--no-color', '--env', `PLAN=${file('plan.json')}`, script],
     ],
     cwd: directory,
     logFile,
@@ -179,10 +168,7 @@ export async function runK6(
   } finally {
     clearTimeout(timer);
   }
-  return new K6Result(
-    readFileSync(file('summary.json'), 'utf8'),
-    readFileSync(file('series.ndjson'), 'utf8'),
-  );
+  return new K6Result(readFileSync(file('summary.json'), 'utf8'));
 }
 
 /** k6 asks this address for nothing, when its load begins. */

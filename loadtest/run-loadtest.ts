@@ -14,7 +14,7 @@ import { checkAnswers } from './answer-check.ts';
 import type { StreamAnswer, StreamOrder } from './event-stream.ts';
 import { htmlReport } from './html-report.ts';
 import { judge } from './judge.ts';
-import { type Item, k6Options } from './k6-plan.ts';
+import { type Item, k6Options, limitsOf, slicesOf } from './k6-plan.ts';
 import { type K6Result, runK6 } from './k6-run.ts';
 import type { LoadReport, PhaseRow } from './load-report.ts';
 import { type MachineUsage, UsageMeter } from './process-usage.ts';
@@ -29,6 +29,7 @@ import {
 } from './scenarios.ts';
 import { Scheduling } from './scheduling.ts';
 import { type System, startEmbedded, startRoles } from './system.ts';
+import { timeSeries } from './time-series.ts';
 import { historyEvents, WORKLOADS, type Workload } from './workload.ts';
 
 export interface LoadTestOptions {
@@ -109,7 +110,7 @@ export async function runLoadTest(options: LoadTestOptions, scope: Scope): Promi
     rows,
     judgements: slos.map((slo) => judge(slo, { ...measured, phases, rows })),
     notes: notesOf(options, { scenario, measured, rows }),
-    series: measured.result.series,
+    series: timeSeries(measured.result, slicesOf(phases)),
     phases,
     usage: measured.usage,
     facts: {
@@ -268,6 +269,9 @@ async function putOn(
       peakPerSecond: Math.max(...phases.map(({ ratePerSecond }) => ratePerSecond)),
       plan: {
         options: k6Options(phases, scenario.slos(load)),
+        phases: phases.map((phase) => phase.name),
+        limits: limitsOf(scenario.slos(load)),
+        slices: slicesOf(phases),
         url:
           scenario.script === 'push-events'
             ? `${system.serve.url}/v1/sources/${workload.source}/events`
@@ -348,8 +352,8 @@ async function startStream(
 
 function phaseRow(phase: Phase, result: K6Result): PhaseRow {
   const { name, seconds, target = 'millrace' } = phase;
-  const count = (metric: string): number => result.count(metric, name);
-  const trend = result.trend(target === 'bare' ? 'bare' : 'admitted', name);
+  const count = (metric: string): number => result.count(`${metric}{scenario:${name}}`);
+  const trend = result.trend(`admitted_${name}`);
   const failed = count('failed');
   const shed = count('shed');
   return {

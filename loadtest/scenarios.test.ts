@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { compileRepo } from '../engine/definitions/compile.ts';
-import { k6Options } from './k6-plan.ts';
+import { k6Options, limitsOf, slicesOf } from './k6-plan.ts';
 import { describeScenario, type Load, SCENARIO_NAMES, scenarioOf } from './scenarios.ts';
 import { k6Threshold, type Slo } from './slo.ts';
 import * as swipes from './swipes/features.ts';
@@ -68,8 +68,29 @@ describe.each(loads)('$name, $load.mode, bare: $load.bare', ({ scenario, load })
       if (slo.kind !== 'latency' && slo.kind !== 'none') continue;
       const { metric, expression } = k6Threshold(slo);
       expect(options.thresholds[metric]).toContain(expression);
+      // A metric that no script fills is met by k6.
+      if (slo.kind !== 'latency') continue;
+      const { phase, of, limitMs } = slo;
+      expect(limitsOf(slos)).toContainEqual({ metric, phase, of, limitMs });
     }
   });
+
+  test('k6 sorts nothing that grows with the load: trends have thresholds by slice only', () => {
+    for (const metric of Object.keys(options.thresholds)) {
+      if (/^(?:admitted|bare|refused)/.test(metric)) expect(metric).toMatch(/\{slice:\d+\}$|_below_\d+ms$/);
+    }
+  });
+});
+
+test.each([
+  [[0.4], { ms: 1_000, count: 1 }],
+  [[10, 60], { ms: 1_000, count: 70 }],
+  [[120], { ms: 1_000, count: 120 }],
+  [[120.5], { ms: 2_000, count: 61 }],
+  [[10, 1_800], { ms: 16_000, count: 114 }],
+])('phases of %j s are cut into slices %j', (lengths, slices) => {
+  const phases = lengths.map((seconds) => ({ name: 'some', ratePerSecond: 1, seconds }));
+  expect(slicesOf(phases)).toEqual(slices);
 });
 
 test('the service of the swipes has at least 20 windows of two entities, from 1 minute to 90 days', () => {

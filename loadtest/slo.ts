@@ -38,15 +38,17 @@ export interface Judgement {
   readonly ok: boolean;
 }
 
-/** k6's expression, and the metric it is about. */
+/**
+ * k6's expression, and the metric it is about. A percentile below a limit is said as the share of answers below it: k6 counts that,
+ * while for a percentile it sorts, every two seconds of the load, all that was ever measured, and answers wait meanwhile.
+ */
 export function k6Threshold(slo: LatencySlo | NoneSlo): {
   readonly metric: string;
   readonly expression: string;
 } {
-  const metric = `${slo.of}{scenario:${slo.phase}}`;
-  if (slo.kind === 'none') return { metric, expression: 'count==0' };
-  const stat = slo.percentile === 100 ? 'max' : `p(${slo.percentile})`;
-  return { metric, expression: `${stat}<${slo.limitMs}` };
+  if (slo.kind === 'none') return { metric: `${slo.of}{scenario:${slo.phase}}`, expression: 'count==0' };
+  const metric = `${slo.of}_${slo.phase}_below_${slo.limitMs}ms`;
+  return { metric, expression: slo.percentile === 100 ? 'rate==1' : `rate>${slo.percentile / 100}` };
 }
 
 /** For tables. */

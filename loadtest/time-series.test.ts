@@ -1,61 +1,26 @@
 import { expect, test } from 'vitest';
+import { K6Result } from './k6-run.ts';
 import { growthOf } from './process-usage.ts';
-import { decodeSeries } from './time-series.ts';
+import { timeSeries } from './time-series.ts';
 
-const lines = (...events: readonly (readonly [string, unknown])[]): string =>
-  events.map(([event, data]) => `${JSON.stringify({ event, data })}\n`).join('');
-
-const PARAM = {
-  aggregates: {
-    counter: ['count', 'rate'],
-    gauge: ['value'],
-    trend: ['avg', 'max', 'med', 'min', 'p(90)', 'p(95)', 'p(99)'],
-  },
-};
-const metrics = (...named: readonly (readonly [string, string])[]) =>
-  Object.fromEntries(named.map(([name, type]) => [name, { type }]));
-
-test('a second has the aggregates of its snapshot, by the order of the names', () => {
-  const record = lines(
-    ['param', PARAM],
-    ['metric', metrics(['time', 'gauge'])],
-    ['start', [[1_000]]],
-    ['metric', metrics(['answers', 'counter'], ['admitted', 'trend'])],
-    // Alphabetical: admitted, answers, time.
-    ['cumulative', [[9, 9, 9, 9, 9, 9, 9], [9, 9], [2_000]]],
-    ['snapshot', [[3, 8, 2, 1, 5, 6, 7], [40, 40], [2_000]]],
-    // A metric that comes later takes its place in the order.
-    ['metric', metrics(['shed', 'counter'], ['dropped_iterations', 'counter'])],
-    ['snapshot', [[0, 0, 0, 0, 0, 0, 0], [0, 0], [4, 2], [6, 3], [4_000]]],
-    ['stop', [[4_000]]],
-  );
-  expect(decodeSeries(record)).toEqual([
-    {
-      atS: 1,
-      answers: 40,
-      bareAnswers: 0,
-      shed: 0,
-      failed: 0,
-      dropped: 0,
-      latency: { p50Ms: 2, p95Ms: 6, p99Ms: 7, maxMs: 8 },
-      bareLatency: null,
-    },
-    {
-      atS: 3,
-      answers: 0,
-      bareAnswers: 0,
-      shed: 3,
-      failed: 0,
-      dropped: 2,
-      latency: null,
-      bareLatency: null,
-    },
-  ]);
+const trend = (count: number) => ({
+  values: { count, med: 2, 'p(95)': 6, 'p(99)': 7, 'p(99.9)': 8, max: 9 },
 });
+const counter = (count: number) => ({ values: { count } });
 
-test('a record of another shape is refused', () => {
-  const record = lines(['param', PARAM], ['start', [[0]]], ['snapshot', [[1]]]);
-  expect(() => decodeSeries(record)).toThrow('k6 recorded 1 metrics where it had named 0');
+test('a slice has what k6 says of its tag, per second', () => {
+  const metrics = {
+    'admitted{slice:0}': trend(80),
+    'shed{slice:0}': counter(4),
+    // k6 leaves out what it measured nothing of.
+    'bare{slice:1}': trend(10),
+    'failed{slice:1}': counter(2),
+  };
+  const latency = { p50Ms: 2, p95Ms: 6, p99Ms: 7, maxMs: 9 };
+  expect(timeSeries(new K6Result(JSON.stringify({ metrics })), { ms: 2_000, count: 2 })).toEqual([
+    { atS: 2, answers: 40, bareAnswers: 0, shed: 2, failed: 0, latency, bareLatency: null },
+    { atS: 4, answers: 0, bareAnswers: 5, shed: 0, failed: 1, latency: null, bareLatency: latency },
+  ]);
 });
 
 test('memory grows from the second fifth to the last', () => {

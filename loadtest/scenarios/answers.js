@@ -6,7 +6,7 @@
 import { SharedArray } from 'k6/data';
 import exec from 'k6/execution';
 import http from 'k6/http';
-import { Counter, Trend } from 'k6/metrics';
+import { Counter, Rate, Trend } from 'k6/metrics';
 
 /** See `K6Plan` in ../k6-plan.ts. */
 export const plan = JSON.parse(open(__ENV.PLAN));
@@ -26,14 +26,40 @@ export function handleSummary(data) {
   return { [plan.summary]: JSON.stringify(data) };
 }
 
-/** Of the answers 2xx: from the wish to send until the last byte, ms. */
+/**
+ * Of the answers 2xx: from the wish to send until the last byte, ms; of the bare route, where it is compared with, apart. By slice:
+ * k6 sorts what is reported by a tag, all that was measured until now, every two seconds of the load, and answers wait
+ * meanwhile. A slice is small and soon over. What is reported of a phase has metrics of its own for that, sorted at the end.
+ */
 const admitted = new Trend('admitted', true);
-/** The same of the bare route, where it is compared with. */
 const bare = new Trend('bare', true);
-/** Of the refusals, ms. */
-const refused = new Trend('refused', true);
-const answers = new Counter('answers');
-const bareAnswers = new Counter('bare_answers');
+
+const phases = {};
+for (const name of plan.phases) {
+  const below = (of) =>
+    plan.limits
+      .filter((limit) => limit.phase === name && limit.of === of)
+      .map(({ metric, limitMs }) => ({ limitMs, rate: new Rate(metric) }));
+  phases[name] = {
+    startedMs: null,
+    admitted: { all: new Trend(`admitted_${name}`, true), below: below('admitted') },
+    refused: { all: new Trend(`refused_${name}`, true), below: below('refused') },
+  };
+}
+
+function note({ all, below }, ms) {
+  all.add(ms);
+  for (const { rate, limitMs } of below) rate.add(ms < limitMs);
+}
+
+const SLICES = Array.from({ length: plan.slices.count }, (_, i) => ({ slice: String(i) }));
+
+/** Tags of the slice that it is now; undefined after the last. */
+function sliceOf(phase) {
+  phase.startedMs ??= exec.scenario.startTime - Number(__ENV.AT_MS);
+  return SLICES[Math.floor((Date.now() - phase.startedMs) / plan.slices.ms)];
+}
+
 /** Refused for now: 429 and 503. */
 const shed = new Counter('shed');
 /** No answer, or one that nobody may get. */
@@ -71,19 +97,21 @@ export function ask(body, isRight) {
   });
   const { status, timings } = response;
   const ms = timings.blocked + timings.connecting + timings.duration;
+  const phase = phases[__ENV.PHASE];
+  const slice = sliceOf(phase);
   if (status >= 200 && status < 300) {
-    (isBare ? bare : admitted).add(ms);
-    (isBare ? bareAnswers : answers).add(1);
+    note(phase.admitted, ms);
+    (isBare ? bare : admitted).add(ms, slice);
     if (!sampled || isBare) return;
     const problem = problemOf(response.body, isRight);
     if (problem === null) return;
     wrong.add(1);
     say(`a wrong answer: ${problem}`);
   } else if ((status === 429 || status === 503 || plan.typedStatuses.includes(status)) && isTyped(response)) {
-    refused.add(ms);
-    shed.add(1);
+    note(phase.refused, ms);
+    shed.add(1, slice);
   } else {
-    failed.add(1);
+    failed.add(1, slice);
     say(`an answer that should not be: status ${status}, ${response.error || response.body}`);
   }
 }
