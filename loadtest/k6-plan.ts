@@ -32,6 +32,7 @@ export interface K6Plan {
   readonly idField: string;
   readonly timeField: string;
   readonly eventsPerPush: number;
+  readonly rowsPerBatch: number;
 }
 
 /** A k6 metric of kind Rate: which share of the answers of a phase took less. */

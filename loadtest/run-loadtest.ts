@@ -23,6 +23,7 @@ import {
   EVENTS_PER_PUSH,
   type Load,
   type Phase,
+  ROWS_PER_BATCH,
   type Scenario,
   type ScenarioName,
   scenarioOf,
@@ -93,14 +94,14 @@ export async function runLoadTest(options: LoadTestOptions, scope: Scope): Promi
     const { entities, members } = next();
     return { entities, members };
   });
-  const service = `${system.serve.url}/v1/services/${workload.service}/features`;
-  const ratePerSecond = options.ratePerSecond ?? (await sustainableRate(service, items, onProgress));
+  const url = targetOf(scenario, workload, system);
+  const ratePerSecond = options.ratePerSecond ?? (await sustainableRate(url, items, onProgress));
   const bare = options.bare ? await startBare(options, { system, scheduling, workload, items }, scope) : null;
   const load: Load = { mode, ratePerSecond, seconds: options.seconds, bare: options.bare };
   const phases = scenario.phases(load);
   const slos = scenario.slos(load);
   const measured = await putOn(
-    { options, scenario, workload, system, scheduling, phases, items, service, bare, load },
+    { options, scenario, workload, system, scheduling, phases, items, url, bare, load },
     scope,
   );
   const rows = phases.map((phase) => phaseRow(phase, measured.result));
@@ -129,6 +130,12 @@ export async function runLoadTest(options: LoadTestOptions, scope: Scope): Promi
   return report;
 }
 
+function targetOf({ script }: Scenario, { service, source }: Workload, { serve }: System): string {
+  if (script === 'push-events') return `${serve.url}/v1/sources/${source}/events`;
+  const features = `${serve.url}/v1/services/${service}/features`;
+  return script === 'read-batches' ? `${features}/batch` : features;
+}
+
 async function preload(options: LoadTestOptions, system: System, workload: Workload): Promise<void> {
   const { seed, keys, history, onProgress } = options;
   const untilMs = Date.now();
@@ -148,16 +155,19 @@ async function preload(options: LoadTestOptions, system: System, workload: Workl
   onProgress(`${compared} values are what addition makes of the history`);
 }
 
-/** A closed loop with a few requests in flight shows what can be answered; a share of it can be sustained. */
+/** A closed loop with a few batches in flight shows what can be answered; a share of it can be sustained. */
 async function sustainableRate(
-  service: string,
+  url: string,
   items: readonly Item[],
   onProgress: (text: string) => void,
 ): Promise<number> {
-  const { origin, pathname } = new URL(service);
+  const { origin, pathname } = new URL(url);
   const client = loadClient();
   try {
-    const bodies = items.map(({ entities }) => `{"entities":${entities}}`);
+    const bodies = Array.from({ length: Math.floor(items.length / ROWS_PER_BATCH) }, (_, i) => {
+      const rows = items.slice(i * ROWS_PER_BATCH, (i + 1) * ROWS_PER_BATCH);
+      return `{"rows":[${rows.map(({ entities }) => `{"entities":${entities}}`).join(',')}]}`;
+    });
     await client.order({ kind: 'start', bodies, concurrency: CONCURRENCY }, 'done');
     const target = { kind: 'run', side: 'capacity', origin, path: pathname } as const;
     await client.order({ ...target, ms: 500 * CAPACITY_SECONDS }, 'ran');
@@ -230,13 +240,13 @@ async function putOn(
     readonly scheduling: Scheduling;
     readonly phases: readonly Phase[];
     readonly items: readonly Item[];
-    readonly service: string;
+    readonly url: string;
     readonly bare: BareRoute | null;
     readonly load: Load;
   },
   scope: Scope,
 ): Promise<Measured> {
-  const { options, scenario, workload, system, scheduling, phases, items, service, bare, load } = args;
+  const { options, scenario, workload, system, scheduling, phases, items, url, bare, load } = args;
   const { eventsPerSecond, onProgress } = options;
   const seconds = phases.reduce((sum, phase) => sum + phase.seconds, 0);
   const stream = eventsPerSecond === 0 ? null : await startStream(args, scope);
@@ -272,10 +282,7 @@ async function putOn(
         phases: phases.map((phase) => phase.name),
         limits: limitsOf(scenario.slos(load)),
         slices: slicesOf(phases),
-        url:
-          scenario.script === 'push-events'
-            ? `${system.serve.url}/v1/sources/${workload.source}/events`
-            : service,
+        url,
         bareUrl: bare?.url ?? null,
         headers: scenario.deadlineMs === undefined ? {} : { 'x-deadline-ms': String(scenario.deadlineMs) },
         timeoutMs: TIMEOUT_MS,
@@ -288,6 +295,7 @@ async function putOn(
         idField: workload.idField,
         timeField: workload.timeField,
         eventsPerPush: EVENTS_PER_PUSH,
+        rowsPerBatch: ROWS_PER_BATCH,
       },
       failure,
       onStart: (pid) => {

@@ -265,8 +265,24 @@ describe('admission', () => {
     // Those answered in one turn of the event loop are in flight to its end.
     expect(admission.slots('serving').inFlight).toBe(99);
     await immediate();
+    admission.endWait(performance.now(), 0);
+    // Busy with something else since then.
+    admission.endWait(performance.now(), 1);
     admission.endInterval(0);
     expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 60, top: 200 });
+  });
+
+  it('lets fewer in where requests wait for one another, though the event loop is on time', async () => {
+    const admission = admissionOf(200);
+    const reads = Array.from({ length: 100 }, () => admission.admit('serving', request));
+    const later = performance.now() + 1_000;
+    admission.endWait(later, 1);
+    expect(admission.slots('serving').limit).toBe(200);
+    admission.endWait(later + 1_000, 1);
+    expect(admission.slots('serving')).toEqual({ inFlight: 100, limit: 2, top: 200 });
+    expect(admission.slots('ingest').limit).toBe(100);
+    for (const read of reads) read.release();
+    await immediate();
   });
 
   it('counts a request that records its event as a push from then on', async () => {

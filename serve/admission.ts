@@ -17,6 +17,7 @@ import { ApiError } from './error-catalogue.ts';
 import { watchEventLoopDelay } from './event-loop-delay.ts';
 import { LoadLimit, type LoadLimitOptions, type RequestClass } from './load-limit.ts';
 import type { Metrics } from './metrics.ts';
+import { QueueWait, watchUtilization } from './queue-wait.ts';
 
 export interface AdmissionOptions extends LoadLimitOptions {
   /** The largest body there may be; one of unknown length counts as so large. */
@@ -26,7 +27,7 @@ export interface AdmissionOptions extends LoadLimitOptions {
   readonly random?: () => number;
 }
 
-/** `in_flight`: as many as there may ever be. `delay`: fewer, as the event loop is late. `bytes`: bodies. */
+/** `in_flight`: as many as there may ever be. `delay`: fewer, as the event loop is late or requests wait for one another. `bytes`: bodies. */
 export type ShedReason = 'in_flight' | 'delay' | 'bytes';
 
 /** Rows of a batch that count as one more request. */
@@ -65,6 +66,9 @@ export class Admission {
   readonly #bytesMax: number;
   readonly #random: () => number;
   readonly #lines: Readonly<Record<RequestClass, Line>> = { serving: line(), ingest: line() };
+  readonly #wait = new QueueWait(performance.now());
+  /** The most slots that feature requests took since their wait was looked at. */
+  #servingPeak = 0;
   #ended: AdmittedRequest[] = [];
 
   constructor({ metrics, bodyBytes, random = Math.random, ...limit }: AdmissionOptions) {
@@ -85,14 +89,18 @@ export class Admission {
     return { inFlight, limit: this.#limit.of(requestClass), top: this.#limit.topOf(requestClass) };
   }
 
-  /** Looks at the event loop's delay until the server closes, and sheds requests before the routes see them. */
+  /** Looks at the event loop until the server closes, and sheds requests before the routes see them. */
   guard(server: Server): void {
-    server.once('listening', () =>
+    server.once('listening', () => {
       server.once(
         'close',
         watchEventLoopDelay((delayMs) => this.endInterval(delayMs)),
-      ),
-    );
+      );
+      server.once(
+        'close',
+        watchUtilization((busy) => this.endWait(performance.now(), busy)),
+      );
+    });
     const listeners = server.listeners('request') as ((...args: [IncomingMessage, ServerResponse]) => void)[];
     server.removeAllListeners('request');
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
@@ -107,6 +115,12 @@ export class Admission {
     const { serving } = this.#lines;
     this.#limit.observe(delayMs, serving.peak);
     serving.peak = serving.inFlight;
+  }
+
+  /** @param busy see `watchUtilization` */
+  endWait(nowMs: number, busy: number): void {
+    this.#limit.observeWait(this.#wait.end(nowMs, busy), busy, this.#servingPeak);
+    this.#servingPeak = this.#lines.serving.inFlight;
   }
 
   /** Answers the request where it cannot be let in. */
@@ -142,6 +156,9 @@ export class Admission {
     taken.inFlight += slots;
     taken.bytes += bytes;
     taken.peak = Math.max(taken.peak, taken.inFlight);
+    if (requestClass !== 'serving') return;
+    this.#servingPeak = Math.max(this.#servingPeak, taken.inFlight);
+    this.#wait.change(slots, performance.now());
   }
 
   /** Gives back the places of a request at the end of this turn of the event loop. */

@@ -9,6 +9,12 @@ const limitsOf = (limit: LoadLimit): [serving: number, ingest: number] => [
   limit.of('ingest'),
 ];
 
+/** An interval in which the event loop was busy all the time, and late or not. */
+function observeBusy(limit: LoadLimit, delayMs: number, served: number): void {
+  limit.observeWait(0, 1, served);
+  limit.observe(delayMs, served);
+}
+
 describe('the limit of requests in flight', () => {
   it('gives pushes a half, and one at least', () => {
     expect(limitsOf(new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS }))).toEqual([256, 128]);
@@ -52,11 +58,11 @@ describe('the limit of requests in flight', () => {
     let intervals = 0;
     for (; limit.isLowered('serving'); intervals++) {
       expect(limit.of('ingest')).toBe(1);
-      limit.observe(0, 50);
+      observeBusy(limit, 0, 50);
     }
     // 1.2 to the power of 8 is more than 4: 0.8 s, as an interval is 100 ms.
     expect(intervals).toBe(8);
-    for (; limit.isLowered('ingest'); intervals++) limit.observe(0, 50);
+    for (; limit.isLowered('ingest'); intervals++) observeBusy(limit, 0, 50);
     expect(intervals).toBe(15);
     expect(limitsOf(limit)).toEqual([200, 100]);
   });
@@ -68,5 +74,69 @@ describe('the limit of requests in flight', () => {
     // So few do not queue; they may have to wait for what is pushed.
     for (let i = 0; i < 20; i++) limit.observe(LATE_MS, 32);
     expect(limitsOf(limit)).toEqual([100, 1]);
+  });
+
+  it('rises the faster the more time there is to spare', () => {
+    const after = (busy: number): number => {
+      const limit = new LoadLimit({ inFlight: 200, targetDelayMs: TARGET_MS });
+      for (let i = 0; i < 2; i++) limit.observe(LATE_MS, 160);
+      limit.observeWait(0, busy, 40);
+      limit.observeWait(0, 0, 40);
+      limit.observe(0, 40);
+      return limit.of('serving');
+    };
+    expect([1, 0.9, 0.75, 0.5, 0.1].map(after)).toEqual([58, 58, 64, 96, 96]);
+  });
+});
+
+describe('requests that wait for one another', () => {
+  /** Of a target of 5 ms for the event loop. */
+  const WAIT_TARGET_MS = 3;
+
+  it('are cut to the share that would wait as long as the target, the second time that many wait longer', () => {
+    const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
+    limit.observeWait(2 * WAIT_TARGET_MS, 1, 100);
+    limit.observeWait(WAIT_TARGET_MS, 1, 100);
+    limit.observeWait(2 * WAIT_TARGET_MS, 1, 100);
+    expect(limit.of('serving')).toBe(256);
+    limit.observeWait(4 * WAIT_TARGET_MS, 1, 100);
+    expect(limitsOf(limit)).toEqual([25, 128]);
+    // 100 were let in before; none is let in now, and they wait longer still.
+    limit.observeWait(8 * WAIT_TARGET_MS, 1, 100);
+    expect(limit.of('serving')).toBe(25);
+    // Once they are answered, few are many.
+    limit.observeWait(WAIT_TARGET_MS * 1.25, 1, 20);
+    expect(limit.of('serving')).toBe(16);
+  });
+
+  it('are left alone where there are few, unless they wait twice as long as the target three times in a row', () => {
+    const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
+    for (let i = 0; i < 20; i++) limit.observeWait(2 * WAIT_TARGET_MS, 1, 32);
+    for (let i = 0; i < 2; i++) limit.observeWait(8 * WAIT_TARGET_MS, 1, 32);
+    expect(limit.of('serving')).toBe(256);
+    limit.observeWait(8 * WAIT_TARGET_MS, 1, 32);
+    expect(limit.of('serving')).toBe(4);
+    for (let i = 0; i < 20; i++) limit.observeWait(8 * WAIT_TARGET_MS, 1, limit.of('serving'));
+    expect(limit.of('serving')).toBe(2);
+  });
+
+  it('are let in again when none of the waits since the last look was above half the target', () => {
+    const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
+    for (let i = 0; i < 2; i++) limit.observeWait(2 * WAIT_TARGET_MS, 1, 100);
+    expect(limit.of('serving')).toBe(50);
+    limit.observe(0, 50);
+    limit.observeWait(WAIT_TARGET_MS * 0.6, 1, 50);
+    limit.observeWait(0, 1, 50);
+    limit.observe(0, 50);
+    expect(limit.of('serving')).toBe(50);
+    limit.observeWait(WAIT_TARGET_MS / 2, 1, 50);
+    limit.observe(0, 50);
+    expect(limit.of('serving')).toBe(60);
+  });
+
+  it('are never cut where there is no target', () => {
+    const limit = new LoadLimit({ inFlight: 256, targetDelayMs: Number.POSITIVE_INFINITY });
+    for (let i = 0; i < 20; i++) limit.observeWait(10_000, 1, 256);
+    expect(limit.of('serving')).toBe(256);
   });
 });

@@ -1,13 +1,17 @@
 /**
- * How many requests of each class may be in flight, by how long the event loop keeps work waiting.
+ * How many requests of each class may be in flight, by how long the event loop keeps work waiting, and requests one another.
  *
  * A queue that drains is none: only a delay that half of an interval's work had to wait for counts, as in CoDel. With each
  * interval that has one the limit of pushes is halved; from the second in a row on, feature requests are cut to the share of
- * what was in flight that would make the delay the target. Without one their limit rises by a fifth, and that of pushes is
- * doubled when it has come to its top. Between half the target and the target everything stays as it is, so that it does not
- * swing.
+ * what was in flight that would make the delay the target. Without one their limit rises, by a fifth where the event loop had no
+ * time to spare and to its double where it had half of it, and that of pushes is doubled when it has come to its top. Between
+ * half the target and the target everything stays as it is, so that it does not swing.
  *
- * No clock and no timers: `event-loop-delay.ts` says when an interval is over.
+ * What requests wait for one another (`queue-wait.ts`) is looked at five times as often, as the queue of a process that is sent too
+ * much grows from one moment to the next: from the second time in a row on that it is above its target, feature requests are cut
+ * to the share that would make it the target.
+ *
+ * No clock and no timers: `event-loop-delay.ts` and `queue-wait.ts` say when an interval is over.
  */
 
 /** `serving`: feature requests. `ingest`: pushes. */
@@ -16,7 +20,7 @@ export type RequestClass = 'serving' | 'ingest';
 export interface LoadLimitOptions {
   /** Feature requests in flight at most, from 1. */
   readonly inFlight: number;
-  /** Delay of the event loop beyond which requests are shed, ms. ∞: never by delay. */
+  /** Delay of the event loop beyond which requests are shed, ms. ∞: never by delay, nor by what they wait for one another. */
   readonly targetDelayMs: number;
 }
 
@@ -24,11 +28,21 @@ export interface LoadLimitOptions {
 const INGEST_SHARE = 0.5;
 /** So few in flight make no queue: the delay has other causes. */
 const SERVING_MIN = 32;
+/** Where they are known to wait for one another: one of them is at work while the other waits for the store. */
+const QUEUED_MIN = 2;
 const INGEST_MIN = 1;
-/** In one interval; delays have other causes as well. */
+/** Of the target: what the mean request may wait for others, as the slowest of a hundred waits some three times as long. */
+const WAIT_SHARE = 0.6;
+/** In one interval. */
 const DECREASE_MIN = 0.1;
+/** By delay, which has other causes as well. */
 const DECREASE_MAX = 0.7;
-const INCREASE = 0.2;
+/** In one interval: by the time that the event loop has to spare, within these. */
+const INCREASE_MIN = 0.2;
+const INCREASE_MAX = 1;
+/** Waits in a row above the target after which requests are cut where many are in flight, and those twice above it where few are. */
+const LONG_WAITS = 2;
+const VERY_LONG_WAITS = 3;
 /** Pushes are cut by delay only while somebody has asked for features within so many intervals. */
 const SERVING_INTERVALS = 10;
 
@@ -39,6 +53,12 @@ export class LoadLimit {
   #servedAgo = Number.POSITIVE_INFINITY;
   #delayMs = 0;
   #lateIntervals = 0;
+  #longWaits = 0;
+  #veryLongWaits = 0;
+  /** The longest since the last look at the delay, ms. */
+  #waitMs = 0;
+  /** The largest share since then. */
+  #busy = 0;
 
   constructor({ inFlight, targetDelayMs }: LoadLimitOptions) {
     this.#top = { serving: inFlight, ingest: Math.max(INGEST_MIN, Math.floor(inFlight * INGEST_SHARE)) };
@@ -75,8 +95,35 @@ export class LoadLimit {
     this.#delayMs = delayMs;
     this.#servedAgo = served > 0 ? 0 : this.#servedAgo + 1;
     this.#lateIntervals = delayMs > this.#targetDelayMs ? this.#lateIntervals + 1 : 0;
+    const mayRaise = delayMs <= this.#targetDelayMs / 2 && this.#waitMs <= this.#waitTargetMs / 2;
     if (this.#lateIntervals > 0) this.#lower(served);
-    else if (delayMs <= this.#targetDelayMs / 2) this.#raise();
+    else if (mayRaise) this.#raise();
+    this.#waitMs = 0;
+    this.#busy = 0;
+  }
+
+  /**
+   * At the end of one of the shorter intervals.
+   * @param waitMs how long requests were in flight as they waited for one another; 0: they did not
+   * @param busy share of it that the event loop had something to do
+   * @param served the most slots that feature requests took in it
+   */
+  observeWait(waitMs: number, busy: number, served: number): void {
+    this.#waitMs = Math.max(this.#waitMs, waitMs);
+    this.#busy = Math.max(this.#busy, busy);
+    const targetMs = this.#waitTargetMs;
+    this.#longWaits = waitMs > targetMs ? this.#longWaits + 1 : 0;
+    this.#veryLongWaits = waitMs > 2 * targetMs ? this.#veryLongWaits + 1 : 0;
+    // What was let in before the last cut has to be answered first.
+    if (served > this.#limit.serving) return;
+    const many = served > SERVING_MIN || this.isLowered('serving');
+    // Fewer in flight wait in proportion less.
+    if ((many && this.#longWaits >= LONG_WAITS) || this.#veryLongWaits >= VERY_LONG_WAITS)
+      this.#lowerServing(targetMs / waitMs, served, QUEUED_MIN);
+  }
+
+  get #waitTargetMs(): number {
+    return this.#targetDelayMs * WAIT_SHARE;
   }
 
   #lower(served: number): void {
@@ -85,16 +132,22 @@ export class LoadLimit {
     this.#limit.ingest = Math.max(INGEST_MIN, Math.floor(this.#limit.ingest / 2));
     // Others on the machine may have taken an interval away; the next one tells.
     if (this.#lateIntervals < 2 || served <= SERVING_MIN) return;
+    const share = Math.max(this.#targetDelayMs / this.#delayMs, 1 - DECREASE_MAX);
+    this.#lowerServing(share, served, SERVING_MIN);
+  }
+
+  /** @param share of what was served that would do */
+  #lowerServing(share: number, served: number, min: number): void {
     const { serving } = this.#limit;
-    const decrease = Math.max(this.#targetDelayMs / this.#delayMs, 1 - DECREASE_MAX);
-    const lowered = Math.floor(Math.min(serving, served) * Math.min(decrease, 1 - DECREASE_MIN));
-    this.#limit.serving = Math.min(serving, Math.max(lowered, SERVING_MIN));
+    const lowered = Math.floor(Math.min(serving, served) * Math.min(share, 1 - DECREASE_MIN));
+    this.#limit.serving = Math.min(serving, Math.max(lowered, min));
   }
 
   #raise(): void {
     const { serving, ingest } = this.#limit;
     if (serving < this.#top.serving) {
-      this.#limit.serving = Math.min(this.#top.serving, serving + Math.ceil(serving * INCREASE));
+      const spare = Math.min(INCREASE_MAX, Math.max(INCREASE_MIN, 1 / this.#busy - 1));
+      this.#limit.serving = Math.min(this.#top.serving, serving + Math.ceil(serving * spare));
     } else if (ingest < this.#top.ingest) {
       this.#limit.ingest = Math.min(this.#top.ingest, 2 * ingest);
     }
