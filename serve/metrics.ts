@@ -79,7 +79,8 @@ export const METRICS = [
     type: 'gauge',
     unit: 'requests',
     labels: ['class'],
-    meaning: 'How many there may be now: fewer while the event loop is late.',
+    meaning:
+      'How many there may be now: fewer while the event loop is late, or requests wait for one another.',
   },
   {
     name: 'millrace_requests_shed_total',
@@ -87,7 +88,7 @@ export const METRICS = [
     unit: 'requests',
     labels: ['class', 'reason'],
     meaning:
-      'Requests refused unread, and batches refused for their rows: `in_flight`, `delay` (of the event loop) or `bytes`.',
+      'Requests refused unread, and batches refused for their rows: `in_flight`, `delay` (of the event loop, or as they wait for one another) or `bytes`.',
   },
   {
     name: 'millrace_connections_refused_total',
