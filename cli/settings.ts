@@ -273,7 +273,7 @@ export const SETTINGS: readonly Setting[] = [
     expected: 'a whole number from 1 to 100000',
     description:
       'feature requests answered at once; pushes may be half of that. Further ones are refused at once, and fewer ' +
-      'are taken while the process is late',
+      'are taken while the process is late or requests wait for one another',
     commands: SERVING,
     fromText: numberFromText,
   },

@@ -10,6 +10,7 @@ const row = (phase: string, more: Partial<PhaseRow> = {}): PhaseRow => ({
   target: 'millrace',
   asked: 100,
   achieved: 100,
+  goodput: 100,
   latency: { p50Ms: 1, p95Ms: 2, p99Ms: 3, p999Ms: 4, maxMs: 5 },
   admitted: 1_000,
   failed: 0,
@@ -73,6 +74,13 @@ test('a rate that was not put on shows nothing', () => {
   const slo: Slo = { kind: 'achieved', phase: 'steady', shareMin: 0.98 };
   expect(judge(slo, evidence({ rows: [row('steady', { achieved: 98 })] })).ok).toBe(true);
   expect(judge(slo, evidence({ rows: [row('steady', { achieved: 97.9 })] })).ok).toBe(false);
+});
+
+test('an engine that refuses nearly everything keeps no promise', () => {
+  const slo: Slo = { kind: 'goodput', phase: 'overload', perSecondMin: 50 };
+  const of = (goodput: number) => evidence({ rows: [row('before'), row('overload', { goodput })] });
+  expect(judge(slo, of(50))).toMatchObject({ measured: '50/s of 50/s', ok: true });
+  expect(judge(slo, of(49.9)).ok).toBe(false);
 });
 
 test('freshness without a single event is missed', () => {

@@ -46,6 +46,13 @@ function verdict(slo: Slo, evidence: Evidence): Verdict {
       const wrong = rows.reduce((sum, row) => sum + row.wrong, 0);
       return { measured: String(wrong), ok: wrong === 0 };
     }
+    case 'goodput': {
+      const perSecond = rows.find(({ phase }) => phase === slo.phase)!.goodput;
+      return {
+        measured: `${perSecond.toFixed(0)}/s of ${slo.perSecondMin.toFixed(0)}/s`,
+        ok: perSecond >= slo.perSecondMin,
+      };
+    }
     case 'achieved': {
       const { asked, achieved } = rows.find(({ phase }) => phase === slo.phase)!;
       const share = achieved / asked;

@@ -1,6 +1,7 @@
 /** What k6 is told: its options, made of the phases and SLOs of a scenario, and what its script needs of the run. */
 import type { Phase } from './scenarios.ts';
 import { k6Threshold, type LatencySlo, type Slo } from './slo.ts';
+import { FIRST_ID } from './workload.ts';
 
 /** Read by scenarios/answers.js. */
 export interface K6Plan {
@@ -43,10 +44,11 @@ export interface Limit {
   readonly limitMs: number;
 }
 
-/** Equal stretches of the load, which k6 reports one by one. */
+/** Stretches of the load, which k6 reports one by one: equal ones, the last may be shorter. */
 export interface Slices {
   readonly ms: number;
   readonly count: number;
+  readonly totalMs: number;
 }
 
 export interface Item {
@@ -85,7 +87,7 @@ const seconds = (s: number): string => `${Math.round(1000 * s)}ms`;
 export function slicesOf(phases: readonly Phase[]): Slices {
   const totalMs = 1000 * phases.reduce((sum, phase) => sum + phase.seconds, 0);
   const ms = SLICE_MS_MIN * Math.max(1, Math.ceil(totalMs / SLICES_MAX / SLICE_MS_MIN));
-  return { ms, count: Math.ceil(totalMs / ms) };
+  return { ms, count: Math.ceil(totalMs / ms), totalMs };
 }
 
 export function limitsOf(slos: readonly Slo[]): Limit[] {
@@ -114,7 +116,12 @@ export function k6Options(phases: readonly Phase[], slos: readonly Slo[]): objec
       preAllocatedVUs: Math.min(users, WAITING_MAX),
       maxVUs: clamped(Math.ceil((ratePerSecond * WAITING_MS) / 1000), WAITING_MIN, WAITING_MAX),
       gracefulStop: GRACEFUL_STOP,
-      env: { TARGET: target, SERIAL: String(1e9 * i), PHASE: name, AT_MS: String(1000 * startS) },
+      env: {
+        TARGET: target,
+        SERIAL: String(FIRST_ID.k6 + 1e9 * i),
+        PHASE: name,
+        AT_MS: String(1000 * startS),
+      },
       ...(rampFrom === undefined
         ? { executor: 'constant-arrival-rate', rate: perMinute, duration: seconds(phase.seconds) }
         : {

@@ -12,6 +12,8 @@ export interface PhaseRow {
   readonly asked: number;
   /** Answers of any kind per second. */
   readonly achieved: number;
+  /** Answers 2xx per second. */
+  readonly goodput: number;
   /** Of the answers 2xx; null: there was none. */
   readonly latency: {
     readonly p50Ms: number;

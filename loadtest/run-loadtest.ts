@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { arch, cpus, loadavg, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { CONCURRENCY, loadClient } from '../bench/http-reads.ts';
+import { loadClient } from '../bench/http-reads.ts';
 import type { BareReaderAnswer, BareReaderOrder } from '../bench/roles/bare-reader.ts';
 import { type Entities, planQuestions } from '../bench/roles/plan-questions.ts';
 import type { Scope } from '../bench/roles/scope.ts';
@@ -67,7 +67,9 @@ const TIMEOUT_MS = 10_000;
 /** Refusals that say why, beside 429 and 503: the deadline is over. */
 const TYPED_STATUSES = [504];
 const CAPACITY_SECONDS = 5;
-/** Of what is answered with 16 requests in flight; beyond it, k6 has no core left on a small machine. */
+/** Enough to have one at work while others wait for the store, and so few that none is refused. */
+const CAPACITY_IN_FLIGHT = 3;
+/** Of what is answered with these in flight; beyond it, k6 has no core left on a small machine. */
 const SUSTAINABLE_SHARE = 0.5;
 const SAY_EVERY_MS = 10_000;
 const LOOK_EVERY_MS = 1_000;
@@ -168,13 +170,14 @@ async function sustainableRate(
       const rows = items.slice(i * ROWS_PER_BATCH, (i + 1) * ROWS_PER_BATCH);
       return `{"rows":[${rows.map(({ entities }) => `{"entities":${entities}}`).join(',')}]}`;
     });
-    await client.order({ kind: 'start', bodies, concurrency: CONCURRENCY }, 'done');
+    await client.order({ kind: 'start', bodies, concurrency: CAPACITY_IN_FLIGHT }, 'done');
     const target = { kind: 'run', side: 'capacity', origin, path: pathname } as const;
     await client.order({ ...target, ms: 500 * CAPACITY_SECONDS }, 'ran');
     const { requests, seconds } = await client.order({ ...target, ms: 1000 * CAPACITY_SECONDS }, 'ran');
     const rate = Math.max(1, Math.round((SUSTAINABLE_SHARE * requests) / seconds));
+    const { refused } = await client.order({ kind: 'report', side: 'capacity' }, 'report');
     onProgress(
-      `${Math.round(requests / seconds)}/s with ${CONCURRENCY} in flight: ${rate}/s is taken for sustainable`,
+      `${Math.round(requests / seconds)}/s with ${CAPACITY_IN_FLIGHT} in flight, ${refused} refused: ${rate}/s is taken for sustainable`,
     );
     return rate;
   } finally {
@@ -369,6 +372,7 @@ function phaseRow(phase: Phase, result: K6Result): PhaseRow {
     target,
     asked: askedIn(phase) / seconds,
     achieved: (trend.count + failed + shed) / seconds,
+    goodput: trend.count / seconds,
     latency:
       trend.count === 0
         ? null

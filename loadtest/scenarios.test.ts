@@ -90,7 +90,8 @@ test.each([
   [[10, 1_800], { ms: 16_000, count: 114 }],
 ])('phases of %j s are cut into slices %j', (lengths, slices) => {
   const phases = lengths.map((seconds) => ({ name: 'some', ratePerSecond: 1, seconds }));
-  expect(slicesOf(phases)).toEqual(slices);
+  const totalMs = 1000 * lengths.reduce((sum, seconds) => sum + seconds, 0);
+  expect(slicesOf(phases)).toEqual({ ...slices, totalMs });
 });
 
 test('the service of the swipes has at least 20 windows of two entities, from 1 minute to 90 days', () => {

@@ -221,10 +221,12 @@ export const SCENARIOS = {
       { name: 'recovering', ratePerSecond: ratePerSecond / 2, seconds: Math.min(RECOVERY_SECONDS, seconds) },
       { name: 'after', ratePerSecond: ratePerSecond / 2, seconds: seconds / 2 },
     ],
-    slos: () => [
+    slos: ({ ratePerSecond }) => [
       p99('before', P99_MS),
+      ...clean('before'),
       p99('overload', P99_MS),
       none('failed', 'overload'),
+      { kind: 'goodput', phase: 'overload', perSecondMin: ratePerSecond },
       p99('after', P99_MS),
       ...clean('after'),
       WRONG,

@@ -27,6 +27,8 @@ export type RunnerSlo =
   | { readonly kind: 'bare'; readonly ratioMax: number }
   /** Answers of the sample. */
   | { readonly kind: 'wrong' }
+  /** Answers 2xx per second, in a phase that asks for more than there can be. */
+  | { readonly kind: 'goodput'; readonly phase: string; readonly perSecondMin: number }
   /** Share of the requests asked for that were sent: without them a run shows nothing. */
   | { readonly kind: 'achieved'; readonly phase: string; readonly shareMin: number };
 
@@ -69,6 +71,8 @@ export function describeSlo(slo: Slo): string {
       return `p99 ≤ ${slo.ratioMax} × bare`;
     case 'wrong':
       return 'wrong answers 0';
+    case 'goodput':
+      return `${slo.phase}: answers 2xx ≥ the sustainable rate`;
     case 'achieved':
       return `${slo.phase}: ≥ ${slo.shareMin * 100} % of the rate`;
   }

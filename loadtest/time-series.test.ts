@@ -8,7 +8,7 @@ const trend = (count: number) => ({
 });
 const counter = (count: number) => ({ values: { count } });
 
-test('a slice has what k6 says of its tag, per second', () => {
+test('a slice has what k6 says of its tag, per second of what it holds', () => {
   const metrics = {
     'admitted{slice:0}': trend(80),
     'shed{slice:0}': counter(4),
@@ -17,9 +17,11 @@ test('a slice has what k6 says of its tag, per second', () => {
     'failed{slice:1}': counter(2),
   };
   const latency = { p50Ms: 2, p95Ms: 6, p99Ms: 7, maxMs: 9 };
-  expect(timeSeries(new K6Result(JSON.stringify({ metrics })), { ms: 2_000, count: 2 })).toEqual([
+  expect(
+    timeSeries(new K6Result(JSON.stringify({ metrics })), { ms: 2_000, count: 2, totalMs: 3_000 }),
+  ).toEqual([
     { atS: 2, answers: 40, bareAnswers: 0, shed: 2, failed: 0, latency, bareLatency: null },
-    { atS: 4, answers: 0, bareAnswers: 5, shed: 0, failed: 1, latency: null, bareLatency: latency },
+    { atS: 3, answers: 0, bareAnswers: 10, shed: 0, failed: 2, latency: null, bareLatency: latency },
   ]);
 });
 

@@ -24,10 +24,11 @@ export interface Latency {
 
 export type TimeSeries = readonly Slice[];
 
-export function timeSeries(result: K6Result, { ms, count }: Slices): TimeSeries {
-  const perSecond = (amount: number): number => (1000 * amount) / ms;
+export function timeSeries(result: K6Result, { ms, count, totalMs }: Slices): TimeSeries {
   return Array.from({ length: count }, (_, i): Slice => {
     const tag = `slice:${i}`;
+    const untilMs = Math.min((i + 1) * ms, totalMs);
+    const perSecond = (amount: number): number => (1000 * amount) / (untilMs - i * ms);
     const [ours, bare] = [result.trend(`admitted{${tag}}`), result.trend(`bare{${tag}}`)];
     const latency = ({
       count: of,
@@ -37,7 +38,7 @@ export function timeSeries(result: K6Result, { ms, count }: Slices): TimeSeries 
       max: maxMs,
     }: typeof ours): Latency | null => (of === 0 ? null : { p50Ms: med, p95Ms, p99Ms, maxMs });
     return {
-      atS: ((i + 1) * ms) / 1000,
+      atS: untilMs / 1000,
       answers: perSecond(ours.count),
       bareAnswers: perSecond(bare.count),
       shed: perSecond(result.count(`shed{${tag}}`)),

@@ -41,7 +41,8 @@ class Volley {
 
   constructor(client: Pool, count: number, path: string, bodyOf: (i: number) => unknown) {
     this.#sent = Array.from({ length: count }, async (_, i) => {
-      const headers = { 'content-type': 'application/json' };
+      // However slow the machine is: what is held back is answered once it is let go.
+      const headers = { 'content-type': 'application/json', 'x-deadline-ms': String(WAIT_MS) };
       const body = JSON.stringify(bodyOf(i));
       const reply = await client.request({ method: 'POST', path, headers, body });
       const json = (await reply.body.json()) as { error?: { code: string } };
@@ -278,11 +279,29 @@ describe('admission', () => {
     const later = performance.now() + 1_000;
     admission.endWait(later, 1);
     expect(admission.slots('serving').limit).toBe(200);
-    admission.endWait(later + 1_000, 1);
-    expect(admission.slots('serving')).toEqual({ inFlight: 100, limit: 2, top: 200 });
+    admission.endWait(later + 30, 1);
+    // Of 30 ms each waited for 99 hundredths: 3.3 ms would do.
+    expect(admission.slots('serving')).toEqual({ inFlight: 100, limit: 11, top: 200 });
     expect(admission.slots('ingest').limit).toBe(100);
     for (const read of reads) read.release();
     await immediate();
+    admission.endWait(later + 60, 1);
+    expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 11, top: 200 });
+  });
+
+  it('takes a batch for one request that waits, however many slots it has', async () => {
+    const admission = admissionOf(200);
+    const batch = admission.admit('serving', request);
+    batch.addRows(500);
+    expect(admission.slots('serving').inFlight).toBe(51);
+    const later = performance.now() + 1_000;
+    admission.endWait(later, 0);
+    // Its slices keep the event loop busy.
+    for (let i = 1; i <= 10; i++) admission.endWait(later + 20 * i, 1);
+    expect(admission.slots('serving').limit).toBe(200);
+    batch.release();
+    await immediate();
+    expect(admission.slots('serving').inFlight).toBe(0);
   });
 
   it('counts a request that records its event as a push from then on', async () => {

@@ -67,8 +67,8 @@ export class Admission {
   readonly #random: () => number;
   readonly #lines: Readonly<Record<RequestClass, Line>> = { serving: line(), ingest: line() };
   readonly #wait = new QueueWait(performance.now());
-  /** The most slots that feature requests took since their wait was looked at. */
-  #servingPeak = 0;
+  /** The most slots that each class took since the wait was looked at. */
+  readonly #peaks: Record<RequestClass, number> = { serving: 0, ingest: 0 };
   #ended: AdmittedRequest[] = [];
 
   constructor({ metrics, bodyBytes, random = Math.random, ...limit }: AdmissionOptions) {
@@ -119,8 +119,8 @@ export class Admission {
 
   /** @param busy see `watchUtilization` */
   endWait(nowMs: number, busy: number): void {
-    this.#limit.observeWait(this.#wait.end(nowMs, busy), busy, this.#servingPeak);
-    this.#servingPeak = this.#lines.serving.inFlight;
+    this.#limit.observeWait(this.#wait.endInterval(nowMs, busy), busy, this.#peaks);
+    for (const requestClass of CLASSES) this.#peaks[requestClass] = this.#lines[requestClass].inFlight;
   }
 
   /** Answers the request where it cannot be let in. */
@@ -156,9 +156,17 @@ export class Admission {
     taken.inFlight += slots;
     taken.bytes += bytes;
     taken.peak = Math.max(taken.peak, taken.inFlight);
-    if (requestClass !== 'serving') return;
-    this.#servingPeak = Math.max(this.#servingPeak, taken.inFlight);
-    this.#wait.change(slots, performance.now());
+    this.#peaks[requestClass] = Math.max(this.#peaks[requestClass], taken.inFlight);
+  }
+
+  /** A feature request, whatever slots it takes, is in flight from now on. */
+  begin(): void {
+    this.#wait.begin(performance.now());
+  }
+
+  /** It is answered, or has become a push. */
+  end(): void {
+    this.#wait.end(performance.now());
   }
 
   /** Gives back the places of a request at the end of this turn of the event loop. */
@@ -167,7 +175,10 @@ export class Admission {
       setImmediate(() => {
         const ended = this.#ended;
         this.#ended = [];
-        for (const { requestClass, slots, bytes } of ended) this.add(requestClass, -slots, -bytes);
+        for (const { requestClass, slots, bytes } of ended) {
+          this.add(requestClass, -slots, -bytes);
+          if (requestClass === 'serving') this.end();
+        }
       });
     }
     this.#ended.push(request);
@@ -208,6 +219,7 @@ export class Admission {
       }
     }
     metrics.set('millrace_event_loop_delay_seconds', {}, this.#limit.delayMs / 1_000);
+    metrics.set('millrace_request_wait_seconds', {}, this.#limit.waitMs / 1_000);
   }
 }
 
@@ -224,6 +236,7 @@ export class AdmittedRequest {
     this.#class = requestClass;
     this.bytes = bytes;
     admission.add(requestClass, 1, bytes);
+    if (requestClass === 'serving') admission.begin();
   }
 
   get requestClass(): RequestClass {
@@ -259,6 +272,7 @@ export class AdmittedRequest {
     if (!this.#admission.take('ingest', this.#slots, top)) throw overloaded('ingest');
     this.#admission.add('ingest', 0, this.bytes);
     this.#admission.add(this.#class, -this.#slots, -this.bytes);
+    this.#admission.end();
     this.#class = 'ingest';
   }
 

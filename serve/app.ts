@@ -56,7 +56,7 @@ export interface AppLimits {
   readonly requestTimeoutMs: number;
   /** Feature requests in flight; pushes may be half of that. See admission.ts. @default 256 */
   readonly inFlight: number;
-  /** Delay of the event loop beyond which requests are shed, ms; see load-limit.ts. @default 5 */
+  /** Delay of the event loop, and 5/3 of what requests wait for one another, beyond which requests are shed, ms; see load-limit.ts. @default 5 */
   readonly targetDelayMs: number;
   /** Connections of clients; further ones are closed at once. @default 4,096 */
   readonly connections: number;

@@ -9,9 +9,14 @@ const limitsOf = (limit: LoadLimit): [serving: number, ingest: number] => [
   limit.of('ingest'),
 ];
 
+/** Beside a store that takes 1 ms. */
+function waits(limit: LoadLimit, queuedMs: number, serving: number, { busy = 1, ingest = 0 } = {}): void {
+  limit.observeWait({ inFlightMs: queuedMs + 1, queuedMs }, busy, { serving, ingest });
+}
+
 /** An interval in which the event loop was busy all the time, and late or not. */
 function observeBusy(limit: LoadLimit, delayMs: number, served: number): void {
-  limit.observeWait(0, 1, served);
+  waits(limit, 0, served);
   limit.observe(delayMs, served);
 }
 
@@ -80,8 +85,8 @@ describe('the limit of requests in flight', () => {
     const after = (busy: number): number => {
       const limit = new LoadLimit({ inFlight: 200, targetDelayMs: TARGET_MS });
       for (let i = 0; i < 2; i++) limit.observe(LATE_MS, 160);
-      limit.observeWait(0, busy, 40);
-      limit.observeWait(0, 0, 40);
+      waits(limit, 0, 40, { busy });
+      waits(limit, 0, 40, { busy: 0 });
       limit.observe(0, 40);
       return limit.of('serving');
     };
@@ -95,48 +100,69 @@ describe('requests that wait for one another', () => {
 
   it('are cut to the share that would wait as long as the target, the second time that many wait longer', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
-    limit.observeWait(2 * WAIT_TARGET_MS, 1, 100);
-    limit.observeWait(WAIT_TARGET_MS, 1, 100);
-    limit.observeWait(2 * WAIT_TARGET_MS, 1, 100);
+    waits(limit, 2 * WAIT_TARGET_MS, 100);
+    waits(limit, WAIT_TARGET_MS, 100);
+    waits(limit, 2 * WAIT_TARGET_MS, 100);
     expect(limit.of('serving')).toBe(256);
-    limit.observeWait(4 * WAIT_TARGET_MS, 1, 100);
+    waits(limit, 15, 100);
+    // Of 16 ms, the store's one and three more.
     expect(limitsOf(limit)).toEqual([25, 128]);
     // 100 were let in before; none is let in now, and they wait longer still.
-    limit.observeWait(8 * WAIT_TARGET_MS, 1, 100);
+    waits(limit, 30, 100);
     expect(limit.of('serving')).toBe(25);
     // Once they are answered, few are many.
-    limit.observeWait(WAIT_TARGET_MS * 1.25, 1, 20);
+    waits(limit, 4, 20);
     expect(limit.of('serving')).toBe(16);
+  });
+
+  it('are cut the less the more of their time is the store’s', () => {
+    const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
+    for (let i = 0; i < 2; i++)
+      limit.observeWait({ inFlightMs: 60, queuedMs: 12 }, 1, { serving: 200, ingest: 0 });
+    expect(limit.of('serving')).toBe(170);
   });
 
   it('are left alone where there are few, unless they wait twice as long as the target three times in a row', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
-    for (let i = 0; i < 20; i++) limit.observeWait(2 * WAIT_TARGET_MS, 1, 32);
-    for (let i = 0; i < 2; i++) limit.observeWait(8 * WAIT_TARGET_MS, 1, 32);
+    for (let i = 0; i < 20; i++) waits(limit, 2 * WAIT_TARGET_MS, 32);
+    for (let i = 0; i < 2; i++) waits(limit, 15, 32);
     expect(limit.of('serving')).toBe(256);
-    limit.observeWait(8 * WAIT_TARGET_MS, 1, 32);
-    expect(limit.of('serving')).toBe(4);
-    for (let i = 0; i < 20; i++) limit.observeWait(8 * WAIT_TARGET_MS, 1, limit.of('serving'));
-    expect(limit.of('serving')).toBe(2);
+    waits(limit, 15, 32);
+    expect(limit.of('serving')).toBe(8);
+    for (let i = 0; i < 20; i++) waits(limit, 24, limit.of('serving'));
+    expect(limit.of('serving')).toBe(3);
+  });
+
+  it('keep their places as long as there are pushes to be shed', () => {
+    const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
+    const after: [number, number][] = [];
+    for (let i = 0; i < 8; i++) {
+      waits(limit, 15, 100, { ingest: Math.min(6, limit.of('ingest')) });
+      after.push(limitsOf(limit));
+    }
+    const both = (ingest: number): [number, number] => [256, ingest];
+    expect(after.slice(0, 5)).toEqual([128, 3, 3, 1, 1].map(both));
+    expect(after.slice(5).map(([serving]) => serving)).toEqual([25, 25, 25]);
   });
 
   it('are let in again when none of the waits since the last look was above half the target', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
-    for (let i = 0; i < 2; i++) limit.observeWait(2 * WAIT_TARGET_MS, 1, 100);
+    for (let i = 0; i < 2; i++) waits(limit, 7, 100);
     expect(limit.of('serving')).toBe(50);
     limit.observe(0, 50);
-    limit.observeWait(WAIT_TARGET_MS * 0.6, 1, 50);
-    limit.observeWait(0, 1, 50);
+    expect(limit.waitMs).toBe(7);
+    waits(limit, WAIT_TARGET_MS * 0.6, 50);
+    waits(limit, 0, 50);
     limit.observe(0, 50);
     expect(limit.of('serving')).toBe(50);
-    limit.observeWait(WAIT_TARGET_MS / 2, 1, 50);
+    waits(limit, WAIT_TARGET_MS / 2, 50);
     limit.observe(0, 50);
     expect(limit.of('serving')).toBe(60);
   });
 
   it('are never cut where there is no target', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: Number.POSITIVE_INFINITY });
-    for (let i = 0; i < 20; i++) limit.observeWait(10_000, 1, 256);
+    for (let i = 0; i < 20; i++) waits(limit, 10_000, 256);
     expect(limit.of('serving')).toBe(256);
   });
 });

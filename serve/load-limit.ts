@@ -8,11 +8,13 @@
  * half the target and the target everything stays as it is, so that it does not swing.
  *
  * What requests wait for one another (`queue-wait.ts`) is looked at five times as often, as the queue of a process that is sent too
- * much grows from one moment to the next: from the second time in a row on that it is above its target, feature requests are cut
- * to the share that would make it the target.
+ * much grows from one moment to the next: from the second time in a row on that it is above its target, pushes are halved if there
+ * are any, else feature requests are cut to the share that would make it the target.
  *
  * No clock and no timers: `event-loop-delay.ts` and `queue-wait.ts` say when an interval is over.
  */
+
+import type { Wait } from './queue-wait.ts';
 
 /** `serving`: feature requests. `ingest`: pushes. */
 export type RequestClass = 'serving' | 'ingest';
@@ -28,8 +30,8 @@ export interface LoadLimitOptions {
 const INGEST_SHARE = 0.5;
 /** So few in flight make no queue: the delay has other causes. */
 const SERVING_MIN = 32;
-/** Where they are known to wait for one another: one of them is at work while the other waits for the store. */
-const QUEUED_MIN = 2;
+/** Where they are known to wait: some of them are at work while others wait for the store. */
+const QUEUED_MIN = 3;
 const INGEST_MIN = 1;
 /** Of the target: what the mean request may wait for others, as the slowest of a hundred waits some three times as long. */
 const WAIT_SHARE = 0.6;
@@ -55,8 +57,9 @@ export class LoadLimit {
   #lateIntervals = 0;
   #longWaits = 0;
   #veryLongWaits = 0;
-  /** The longest since the last look at the delay, ms. */
+  /** The longest since the last look at the delay, and that of the look before, ms. */
   #waitMs = 0;
+  #lastWaitMs = 0;
   /** The largest share since then. */
   #busy = 0;
 
@@ -76,7 +79,7 @@ export class LoadLimit {
     return this.#top[requestClass];
   }
 
-  /** Whether the delay holds the limit of the class down. */
+  /** Whether delay or waits hold the limit of the class down. */
   isLowered(requestClass: RequestClass): boolean {
     return this.#limit[requestClass] < this.#top[requestClass];
   }
@@ -98,28 +101,45 @@ export class LoadLimit {
     const mayRaise = delayMs <= this.#targetDelayMs / 2 && this.#waitMs <= this.#waitTargetMs / 2;
     if (this.#lateIntervals > 0) this.#lower(served);
     else if (mayRaise) this.#raise();
+    this.#lastWaitMs = this.#waitMs;
     this.#waitMs = 0;
     this.#busy = 0;
   }
 
   /**
    * At the end of one of the shorter intervals.
-   * @param waitMs how long requests were in flight as they waited for one another; 0: they did not
+   * @param wait of feature requests
    * @param busy share of it that the event loop had something to do
-   * @param served the most slots that feature requests took in it
+   * @param served the most slots that each class took in it
    */
-  observeWait(waitMs: number, busy: number, served: number): void {
-    this.#waitMs = Math.max(this.#waitMs, waitMs);
+  observeWait(
+    { inFlightMs, queuedMs }: Wait,
+    busy: number,
+    served: Readonly<Record<RequestClass, number>>,
+  ): void {
+    this.#waitMs = Math.max(this.#waitMs, queuedMs);
     this.#busy = Math.max(this.#busy, busy);
     const targetMs = this.#waitTargetMs;
-    this.#longWaits = waitMs > targetMs ? this.#longWaits + 1 : 0;
-    this.#veryLongWaits = waitMs > 2 * targetMs ? this.#veryLongWaits + 1 : 0;
+    this.#longWaits = queuedMs > targetMs ? this.#longWaits + 1 : 0;
+    this.#veryLongWaits = queuedMs > 2 * targetMs ? this.#veryLongWaits + 1 : 0;
     // What was let in before the last cut has to be answered first.
-    if (served > this.#limit.serving) return;
-    const many = served > SERVING_MIN || this.isLowered('serving');
-    // Fewer in flight wait in proportion less.
-    if ((many && this.#longWaits >= LONG_WAITS) || this.#veryLongWaits >= VERY_LONG_WAITS)
-      this.#lowerServing(targetMs / waitMs, served, QUEUED_MIN);
+    if (served.serving > this.#limit.serving || served.ingest > this.#limit.ingest) return;
+    const many = served.serving > SERVING_MIN || this.isLowered('serving');
+    if (!(many && this.#longWaits >= LONG_WAITS) && this.#veryLongWaits < VERY_LONG_WAITS) return;
+    if (served.ingest > INGEST_MIN) {
+      this.#limit.ingest = Math.max(INGEST_MIN, Math.floor(Math.min(this.#limit.ingest, served.ingest) / 2));
+      this.#longWaits = 0;
+      this.#veryLongWaits = 0;
+      return;
+    }
+    // By Little's law again: at the same rate as many fewer are in flight for as much less time.
+    const share = (inFlightMs - queuedMs + targetMs) / inFlightMs;
+    this.#lowerServing(share, served.serving, QUEUED_MIN);
+  }
+
+  /** The longest wait of feature requests for one another in the last interval, ms. */
+  get waitMs(): number {
+    return this.#lastWaitMs;
   }
 
   get #waitTargetMs(): number {

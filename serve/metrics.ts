@@ -105,6 +105,14 @@ export const METRICS = [
     meaning: 'What half of the work in the last 100 ms had to wait for, by which requests are shed.',
   },
   {
+    name: 'millrace_request_wait_seconds',
+    type: 'gauge',
+    unit: 'seconds',
+    labels: [],
+    meaning:
+      'What feature requests had to wait for one another while the process was busy, by which they are shed too: the longest of the five means of 100 ms.',
+  },
+  {
     name: 'millrace_store_breaker_open',
     type: 'gauge',
     unit: '1 or 0',

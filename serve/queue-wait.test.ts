@@ -15,26 +15,39 @@ test('is the mean time in flight of a busy event loop', () => {
     [11, 20],
   ] as const;
   const wait = new QueueWait(0);
-  const changes = requests.flatMap(([from, to]) => [[from, 1] as const, [to, -1] as const]);
-  for (const [atMs, slots] of changes.sort(([a], [b]) => a - b)) wait.change(slots, atMs);
-  expect(wait.end(20, 1)).toBe(meanTimeInFlight(requests));
+  const changes = requests.flatMap(([from, to]) => [[from, 'begin'] as const, [to, 'end'] as const]);
+  for (const [atMs, change] of changes.sort(([a], [b]) => a - b)) wait[change](atMs);
+  const inFlightMs = meanTimeInFlight(requests);
+  // 45 ms of requests in 20 ms: 2.25 at a time, of which one is at work.
+  expect(wait.endInterval(20, 1)).toEqual({ inFlightMs, queuedMs: inFlightMs * (1 - 1 / 2.25) });
 });
 
-test('a store that is slow is no queue: the event loop has time to spare', () => {
+/** An interval of 20 ms in which `count` requests are in flight all the time, and end with it. */
+function interval(wait: QueueWait, fromMs: number, { count, busy }: { count: number; busy: number }) {
+  for (let i = 0; i < count; i++) wait.begin(fromMs);
+  for (let i = 0; i < count; i++) wait.end(fromMs + 20);
+  return wait.endInterval(fromMs + 20, busy);
+}
+
+test('a store that is slow is no queue: it is as slow while there is time to spare', () => {
   const wait = new QueueWait(0);
-  wait.change(100, 0);
-  wait.change(-50, 20);
-  expect(wait.end(20, 0.89)).toBe(0);
-  // What is still in flight counts on in the next interval, and only there.
-  wait.change(-50, 40);
-  expect(wait.end(40, 0.9)).toBe(20);
-  expect(wait.end(60, 1)).toBe(0);
+  expect(interval(wait, 0, { count: 50, busy: 0.89 })).toEqual({ inFlightMs: 20, queuedMs: 0 });
+  expect(interval(wait, 20, { count: 100, busy: 0.9 })).toEqual({ inFlightMs: 20, queuedMs: 0 });
+  // What it takes with time to spare is a mean that follows what it takes now.
+  wait.begin(40);
+  wait.end(52);
+  wait.endInterval(60, 0.1);
+  expect(interval(wait, 60, { count: 100, busy: 1 })).toEqual({ inFlightMs: 20, queuedMs: 1 });
+  // Nobody asks.
+  expect(wait.endInterval(100, 0)).toEqual({ inFlightMs: 0, queuedMs: 0 });
+  expect(interval(wait, 100, { count: 20, busy: 1 }).queuedMs).toBe(1);
+  expect(interval(wait, 120, { count: 1, busy: 1 }).queuedMs).toBe(0);
 });
 
-test('where nothing was answered, what is in flight has waited for long', () => {
+test('where nothing was answered, nothing has waited for longer than the interval', () => {
   const wait = new QueueWait(0);
-  wait.change(3, 0);
-  expect(wait.end(20, 1)).toBe(60);
+  for (let i = 0; i < 3; i++) wait.begin(0);
+  for (const atMs of [20, 40, 60]) expect(wait.endInterval(atMs, 1).inFlightMs).toBe(20);
 });
 
 test('an event loop says how busy it is, until it is asked no more', async () => {
@@ -44,10 +57,10 @@ test('an event loop says how busy it is, until it is asked no more', async () =>
   await waitUntil(() => shares.length >= 3, WAIT);
   for (const share of shares) expect(share).toBeGreaterThanOrEqual(0);
   const before = shares.length;
-  const untilMs = performance.now() + 200;
+  const untilMs = performance.now() + 1_000;
   while (performance.now() < untilMs);
   await waitUntil(() => shares.length > before, WAIT);
-  expect(shares[before]).toBeGreaterThan(0.9);
+  expect(shares[before]).toBeGreaterThan(0.5);
   expect(Math.max(...shares)).toBeLessThanOrEqual(1);
   end();
   const ended = shares.length;

@@ -158,7 +158,8 @@ export async function benchReads(options: ReadOptions, scope: Scope): Promise<Ph
       `read at ${open}: latencies count from the time a request was to be sent at; the client sent p50 ` +
         `${paced.millrace.lateness.p50Us.toFixed(0)} µs, p99 ${paced.millrace.lateness.p99Us.toFixed(0)} µs late ` +
         `(bare: ${paced.present.lateness.p50Us.toFixed(0)}, ${paced.present.lateness.p99Us.toFixed(0)}), which is part of them.`,
-      `read: millrace refused ${paced.millrace.refused} times for now; each was asked again, and the time counts.`,
+      `read: millrace refused ${closed.millrace.refused} times for now with ${CONCURRENCY} in flight, ${paced.millrace.refused} times at ` +
+        `${open}; each was asked again, and the time counts.`,
     ],
     facts: {
       history: `${options.events} events in ${HISTORY_DAYS} days, ${customersOf(options)} customers, compacted`,
