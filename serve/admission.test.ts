@@ -318,6 +318,15 @@ describe('admission', () => {
     expect([admission.slots('serving').inFlight, admission.slots('ingest').inFlight]).toEqual([0, 1]);
   });
 
+  it('does not take what is being recorded for requests that wait', () => {
+    const admission = admissionOf(200);
+    for (let i = 0; i < 50; i++) admission.admit('serving', request).becomePush();
+    const later = performance.now() + 1_000;
+    for (let i = 0; i < 10; i++) admission.endWait(later + 30 * i, 1);
+    expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 200, top: 200 });
+    expect(admission.slots('ingest')).toEqual({ inFlight: 50, limit: 100, top: 100 });
+  });
+
   it('bounds the bytes of bodies, takes those of unknown length for the largest, and one alone however large', () => {
     const limit = 64 * 1024 * 1024;
     const bodyBytes = limit / 4;

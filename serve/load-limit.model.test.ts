@@ -123,7 +123,7 @@ test.each([
   [0.5, 10],
   [50, 10],
 ])(
-  'at 92 %% of what it can, over a store that takes %d ms, hardly anything is shed: bursts of %d',
+  'at 0.92 times what it can, over a store that takes %d ms, hardly anything is shed: bursts of %d',
   (storeMs, burst) => {
     const { shedShare, p99Ms } = run({ rate: () => 0.92 * CAPACITY, cpuMs: CPU_MS, storeMs, burst });
     expect(shedShare).toBeLessThan(0.01);
