@@ -11,6 +11,8 @@ import { type EventLoopUtilization, performance } from 'node:perf_hooks';
 
 /** Share of the time that the event loop has something to do, from which on requests wait for one another. */
 const BUSY_MIN = 0.9;
+/** Below that it has time to spare. In between there may be a queue or none: nothing is concluded. */
+const SPARE_MAX = 0.7;
 const INTERVAL_MS = 20;
 /** Of an interval with time to spare, in the mean of those. */
 const SPARE_SHARE = 1 / 8;
@@ -19,7 +21,7 @@ const SPARE_SHARE = 1 / 8;
 export interface Wait {
   /** Mean time in flight. */
   readonly inFlightMs: number;
-  /** What of it was spent waiting for others; 0 where the event loop had time to spare. */
+  /** What of it was spent waiting for others; 0 where the event loop was not busy. */
   readonly queuedMs: number;
 }
 
@@ -67,7 +69,7 @@ export class QueueWait {
       const queuedMs = Math.min(inFlightMs - (this.#spareMs ?? 0), inFlightMs * othersShare);
       return { inFlightMs, queuedMs: Math.max(0, queuedMs) };
     }
-    if (requests > 0) {
+    if (requests > 0 && busy < SPARE_MAX) {
       this.#spareMs =
         this.#spareMs === null ? inFlightMs : this.#spareMs + SPARE_SHARE * (inFlightMs - this.#spareMs);
     }
