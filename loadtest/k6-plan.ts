@@ -83,7 +83,7 @@ const clamped = (value: number, min: number, max: number): number => Math.min(ma
 
 const seconds = (s: number): string => `${Math.round(1000 * s)}ms`;
 
-/** Whole seconds, and as few as fit. */
+/** Of whole seconds each, as short as `SLICES_MAX` allows. */
 export function slicesOf(phases: readonly Phase[]): Slices {
   const totalMs = 1000 * phases.reduce((sum, phase) => sum + phase.seconds, 0);
   const ms = SLICE_MS_MIN * Math.max(1, Math.ceil(totalMs / SLICES_MAX / SLICE_MS_MIN));
@@ -134,7 +134,7 @@ export function k6Options(phases: readonly Phase[], slos: readonly Slo[]): objec
             ],
           }),
     };
-    for (const metric of OF_PHASE) thresholds[`${metric}{scenario:${name}}`] = [...COUNTED];
+    for (const metric of OF_PHASE) thresholds[`${metric}{scenario:${name}}`] = COUNTED;
     startS += phase.seconds;
   });
   for (const slo of slos) {

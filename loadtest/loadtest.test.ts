@@ -119,6 +119,19 @@ describeWithK6('npm run loadtest, embedded', [], () => {
     },
   );
 
+  test('overload: every row of the batches is answered', { timeout: TIMEOUT_MS }, async () => {
+    const run = start('overload', '--engine', 'embedded', '--small', '--rate', '20');
+    const { code } = await run.exited;
+    expect(code, run.stderr).toBeLessThan(2);
+    const { rows } = report();
+    expect(rows.map(({ phase }) => phase)).toEqual(['warm_up', 'before', 'overload', 'recovering', 'after']);
+    for (const { failed, wrong, goodput } of rows) {
+      expect({ failed, wrong }).toEqual({ failed: 0, wrong: 0 });
+      expect(goodput).toBeGreaterThan(0);
+    }
+    expectNothingLeft();
+  });
+
   test.skipIf(!ON_LINUX)('Ctrl-C ends everything', { timeout: TIMEOUT_MS }, async () => {
     const run = start('swipe', '--engine', 'embedded', '--small', '--duration', '600');
     await untilLoad(run);
