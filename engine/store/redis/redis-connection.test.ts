@@ -5,6 +5,7 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { waitUntil } from '../../../services/process/wait-until.ts';
+import { TcpProxy } from '../../../services/proxy/tcp-proxy.ts';
 import { type RedisServer, startRedis } from '../../../services/redis/redis-server.ts';
 import { describeWithServices } from '../../../services/testing/describe-with-services.ts';
 import { StoreSetupError, StoreUnavailableError } from '../store-errors.ts';
@@ -137,6 +138,28 @@ describeWithServices(['redis'], 'a connection to one Redis', () => {
       { what: 'the connection works again', timeoutMs: WAIT_MS },
     );
   };
+
+  test('wherever a connection is cut while it is opened, the error says that Redis cannot be reached', async () => {
+    const cutting = await TcpProxy.open(redis.port);
+    try {
+      for (const direction of ['requests', 'replies'] as const) {
+        for (let bytes = 1; ; bytes += 3) {
+          cutting.cutAfter(direction, bytes);
+          const nodes = `redis://${HOST}:${cutting.port}`;
+          const outcome = await open({ nodes, cluster: 'auto' }).catch((error: unknown) => error);
+          if (outcome instanceof RedisConnection) {
+            // Its greeting and the question whether it is a cluster's node.
+            expect(bytes).toBeGreaterThan(100);
+            break;
+          }
+          expect(outcome, `${direction} cut after ${bytes} bytes`).toBeInstanceOf(StoreUnavailableError);
+          expect((outcome as Error).message).toContain(`cannot reach Redis at ${HOST}:${cutting.port} (`);
+        }
+      }
+    } finally {
+      cutting.close();
+    }
+  });
 
   test('a command whose reply was lost is rejected when the connection ends, and never sent again', async () => {
     const connection = await open();

@@ -90,7 +90,12 @@ export class RedisConnection {
       return new RedisConnection(single, options);
     } catch (error) {
       single.disconnect();
-      throw error;
+      if (error instanceof StoreSetupError || error instanceof StoreUnavailableError) throw error;
+      // The connection has ended between its greeting and the first answer.
+      const cause = withoutArguments(error);
+      throw new StoreUnavailableError(`cannot reach Redis at ${nodeAddress(single)} (${cause.message})`, {
+        cause,
+      });
     }
   }
 
