@@ -1,7 +1,10 @@
 /** `millrace up`: everything in one process; over lmdb, or over Kafka and Redis where they are given. */
+import { availableParallelism } from 'node:os';
+import { extname } from 'node:path';
 import type { pino } from 'pino';
 import type { Role } from '../distributed/runtime.ts';
 import { type Embedded, openEmbedded } from '../embedded/runtime.ts';
+import type { WriteThreadModule } from '../embedded/write-thread.ts';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import { DirectoryLockedError } from '../engine/store/directory-lock.ts';
 import { StoreFormatError, StoreFullError } from '../engine/store/store-errors.ts';
@@ -38,6 +41,11 @@ export async function up(config: Config): Promise<number> {
   });
 }
 
+/** Built, and run from source. */
+const WRITE_THREAD = new URL(`./write-thread${extname(import.meta.url)}`, import.meta.url);
+
+const writeThread = (features: string): WriteThreadModule => ({ url: WRITE_THREAD, data: features });
+
 async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Promise<Embedded> {
   try {
     return await openEmbedded({
@@ -50,6 +58,7 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
       // Behind the requests, which have the first 60 %; the flush comes after it.
       drainTimeoutMs: DRAIN_SHARE * config.shutdownTimeout * 1_000,
       logger,
+      ...(availableParallelism() < 2 ? {} : { writeThread: writeThread(config.features) }),
     });
   } catch (error) {
     if (

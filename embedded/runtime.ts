@@ -52,6 +52,7 @@ import { Metrics } from '../serve/metrics.ts';
 import { countRebuild } from '../serve/rebuild-status.ts';
 import { openLmdbStorage, openMemoryStorage, type Storage } from './storage.ts';
 import { ViewRebuilds } from './view-rebuilds.ts';
+import { WriteThread, type WriteThreadModule } from './write-thread.ts';
 
 export interface RuntimeOptions {
   /** From `compileRepo`. */
@@ -94,6 +95,8 @@ export interface EmbeddedOptions extends RuntimeOptions {
   readonly dataDir: string;
   /** false: a power failure may lose data; for tests. @default true */
   readonly flush?: boolean;
+  /** A thread of its own for the writing of tiles, see write-thread.ts. @default none: this thread writes them */
+  readonly writeThread?: WriteThreadModule;
 }
 
 export interface Embedded {
@@ -113,6 +116,8 @@ export interface Embedded {
   readiness(): Readiness;
   /** Compacts what is due now; returns the number of states looked at. It also runs by itself. */
   compact(): Promise<number>;
+  /** Rejects where it cannot go on, and the process should end. */
+  readonly failed: Promise<never>;
   /** Stops taking requests, finishes what is in flight, applies the log within the time allowed, closes. Idempotent. */
   close(): Promise<void>;
 }
@@ -127,9 +132,16 @@ export interface Embedded {
  *   another clock has filled it
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const { dataDir, flush = true, clock = 'wall' } = options;
+  const { dataDir, flush = true, clock = 'wall', writeThread } = options;
   const storage = await openLmdbStorage({ dataDir, flush, clock });
-  return compose({ processMetrics: true, ...options }, storage);
+  let thread: WriteThread | null = null;
+  try {
+    if (writeThread !== undefined) thread = await WriteThread.start(writeThread, storage.store);
+  } catch (error) {
+    await storage.close().catch(() => {});
+    throw error;
+  }
+  return compose({ processMetrics: true, ...options }, storage, thread);
 }
 
 /** The same engine without a disk: everything is gone when it is closed. */
@@ -166,9 +178,13 @@ interface SourceRuntime {
   readonly atGap: Deferred<void>;
 }
 
-/** Builds the runtime over a storage, which it closes. */
-export async function compose(options: RuntimeOptions, storage: Storage): Promise<Embedded> {
-  const runtime = new Runtime(options, storage);
+/** Builds the runtime over a storage and the thread that writes to it, which it closes. */
+export async function compose(
+  options: RuntimeOptions,
+  storage: Storage,
+  writeThread: WriteThread | null = null,
+): Promise<Embedded> {
+  const runtime = new Runtime(options, storage, writeThread);
   try {
     return await runtime.open();
   } catch (error) {
@@ -180,10 +196,12 @@ export async function compose(options: RuntimeOptions, storage: Storage): Promis
 class Runtime implements Embedded {
   readonly clock: Clock;
   readonly metrics: Metrics;
+  readonly failed: Promise<never>;
   app!: FastifyInstance;
   push!: EventPush;
   readonly #options: RuntimeOptions & typeof DEFAULTS;
   readonly #storage: Storage;
+  readonly #writeThread: WriteThread | null;
   readonly #wallClock: Clock;
   readonly #eventClock: EventClock | null;
   readonly #progress: IngestProgress;
@@ -203,9 +221,11 @@ class Runtime implements Embedded {
   #lastReadMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
-  constructor(options: RuntimeOptions, storage: Storage) {
+  constructor(options: RuntimeOptions, storage: Storage, writeThread: WriteThread | null) {
     this.#options = { ...DEFAULTS, ...options } as RuntimeOptions & typeof DEFAULTS;
     this.#storage = storage;
+    this.#writeThread = writeThread;
+    this.failed = writeThread?.failed ?? new Promise(() => {});
     // Every partition listens: as many as there are, and not a leak.
     setMaxListeners(0, this.#stopping.signal);
     this.#wallClock = options.wallClock ?? new WallClock();
@@ -221,6 +241,9 @@ class Runtime implements Embedded {
       pacing: options.pacing ?? DEFAULT_PACING,
       rules: PROTOCOL,
       newToken: randomTokens(),
+      ...(writeThread === null
+        ? {}
+        : { writerOf: (view: CompiledView) => writeThread.writerOf(view, this.#writing) }),
     };
     this.#bindings = new ViewBindings({
       views: options.repo.views.values(),
@@ -350,6 +373,7 @@ class Runtime implements Embedded {
     await Promise.all([...this.#loops, this.#rebuilds?.settled()]);
     if (timeout.aborted)
       logger?.warn('stopped before the log was applied; the rest follows at the next start');
+    await this.#writeThread?.close();
     await this.#storage.close();
   }
 

@@ -20,6 +20,10 @@ export interface Storage {
   close(): Promise<void>;
 }
 
+export interface LmdbStorage extends Storage {
+  readonly store: LmdbTileStore;
+}
+
 export interface LmdbStorageOptions {
   /** Created if missing. Holds `log/` and `store/`. */
   readonly dataDir: string;
@@ -37,7 +41,7 @@ export async function openLmdbStorage({
   dataDir,
   flush = true,
   clock,
-}: LmdbStorageOptions): Promise<Storage> {
+}: LmdbStorageOptions): Promise<LmdbStorage> {
   const lock = await lockDirectory(dataDir);
   let logs: LmdbLogs | undefined;
   try {

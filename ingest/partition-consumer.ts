@@ -31,7 +31,7 @@ import {
 import { RecordRouter } from './record-router.ts';
 import { checkEnd, madeAgain } from './replaced-log.ts';
 import { recordFrom } from './single-record.ts';
-import { type StateWriting, ViewWriter, type WriteCounts } from './view-writer.ts';
+import { type RowWriter, type StateWriting, ViewWriter, type WriteCounts } from './view-writer.ts';
 
 export interface ConsumerOptions {
   /** Records applied before the watermarks move. Default 2,000. */
@@ -57,7 +57,7 @@ export class PartitionConsumer {
   readonly #source: CompiledSource;
   readonly #log: LogReader;
   readonly #writing: StateWriting;
-  readonly #writers: readonly ViewWriter[];
+  readonly #writers: readonly RowWriter[];
   readonly #deadLetters: DeadLetters;
   readonly #observer: ConsumerObserver;
   readonly #options: ConsumerOptions;
@@ -88,7 +88,8 @@ export class PartitionConsumer {
     this.#source = args.source;
     this.#log = args.log;
     this.#writing = args.writing;
-    this.#writers = args.views.map((view) => new ViewWriter(view, args.writing));
+    const { writerOf = (view) => new ViewWriter(view, args.writing) } = args.writing;
+    this.#writers = args.views.map((view) => writerOf(view));
     this.#deadLetters = args.deadLetters;
     this.#observer = args.observer;
     this.#options = { ...DEFAULT_CONSUMER_OPTIONS, ...args.options };

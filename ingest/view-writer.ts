@@ -35,6 +35,15 @@ export interface StateWriting {
   readonly rules: ProtocolRules;
   /** Random 64 bits as 16 hex digits. The previous token is given so that a test can make a worse one. */
   readonly newToken: (previous: Token | null) => Token;
+  /** Who writes the rows of events. @default a `ViewWriter`, here */
+  readonly writerOf?: (view: CompiledView) => RowWriter;
+}
+
+/** Writes accepted events of one view. */
+export interface RowWriter {
+  readonly view: CompiledView;
+  /** Applies rows by entity key; resolves when all are in the store. Safe to repeat after a failure. */
+  apply(rowsByKey: ReadonlyMap<string, readonly IncomingRow[]>): Promise<WriteCounts>;
 }
 
 /** Keys read and written in one call: bounds memory, and how long an embedded store keeps the thread. */
@@ -63,7 +72,7 @@ export interface WriteCounts extends IngestCounts {
   created: number;
 }
 
-export class ViewWriter {
+export class ViewWriter implements RowWriter {
   readonly view: CompiledView;
   readonly #writing: StateWriting;
 
@@ -72,7 +81,6 @@ export class ViewWriter {
     this.#writing = writing;
   }
 
-  /** Applies rows by entity key; resolves when all are in the store. Safe to repeat after a failure. */
   async apply(rowsByKey: ReadonlyMap<string, readonly IncomingRow[]>): Promise<WriteCounts> {
     const counts: WriteCounts = {
       applied: 0,

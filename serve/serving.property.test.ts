@@ -8,6 +8,7 @@
 import { describe, expect, test } from 'vitest';
 import { TestEngine } from '../embedded/testing/test-engine.ts';
 import { testRepo } from '../embedded/testing/test-repo.ts';
+import { WRITE_THREAD } from '../embedded/testing/write-thread-module.ts';
 import { decodeEvent } from '../engine/definitions/decode-event.ts';
 import { compareEventIds, type EventId } from '../engine/event-id.ts';
 import { type OracleEvent, oracleValue } from '../engine/testing/oracle.ts';
@@ -166,6 +167,8 @@ describe('the HTTP edge agrees with the oracle', () => {
     const it = await TestEngine.open({
       shape: { leafBytesMax: 80, tailRowsMax: 3 },
       consumer: { chunkRecords: 7 },
+      // Every other one writes its tiles in a thread of its own.
+      ...(seed % 2 === 0 ? { writeThread: WRITE_THREAD } : {}),
     });
     try {
       const run = new Run(seed, it);

@@ -22,7 +22,8 @@ export type BytesDatabase = Omit<Database<Uint8Array, Uint8Array>, 'getBinaryFas
   getBinaryFast(key: Uint8Array, options?: { transaction: Transaction }): Uint8Array | undefined;
 };
 
-export type Environment = RootDatabase<Uint8Array, Uint8Array>;
+/** lmdb-js has `resetReadTxn`, its types do not: the next read sees what is committed then. */
+export type Environment = RootDatabase<Uint8Array, Uint8Array> & { resetReadTxn(): void };
 
 /**
  * Address space reserved at open, not memory or disk. lmdb grows the map when it is used up, but keeps every
@@ -71,6 +72,11 @@ export async function openEnvironment(options: EnvironmentOptions): Promise<Envi
   return openFiles(options);
 }
 
+/** In another thread than the one that has opened it, with the same options. lmdb-js opens it once for the process. */
+export function shareEnvironment(options: EnvironmentOptions): Environment {
+  return openFiles(options);
+}
+
 /** lmdb-js has the option, its types do not. */
 type OpenOptions = RootDatabaseOptionsWithPath & { readonly safeRestore: boolean };
 
@@ -92,7 +98,7 @@ function openFiles({ path, overlappingSync, noSync = false }: EnvironmentOptions
     safeRestore: overlappingSync,
     noSync,
   };
-  return open<Uint8Array, Uint8Array>(options);
+  return open<Uint8Array, Uint8Array>(options) as Environment;
 }
 
 export function openDatabase(environment: Environment, name: string): BytesDatabase {

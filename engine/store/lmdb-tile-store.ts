@@ -24,6 +24,7 @@ import {
   isOutOfSpace,
   openDatabase,
   openEnvironment,
+  shareEnvironment,
   usedBytes,
   valueView,
 } from './lmdb-environment.ts';
@@ -117,8 +118,9 @@ interface PreparedWrite {
 
 export class LmdbTileStore implements TileStore {
   readonly #environment: Environment;
-  readonly #lock: DirectoryLock;
-  readonly #path: string;
+  /** null: another thread of the process has it. */
+  readonly #lock: DirectoryLock | null;
+  readonly path: string;
   readonly #states: BytesDatabase;
   readonly #watermarks: BytesDatabase;
   readonly #due: BytesDatabase;
@@ -154,10 +156,18 @@ export class LmdbTileStore implements TileStore {
     }
   }
 
-  private constructor(options: LmdbTileStoreOptions, environment: Environment, lock: DirectoryLock) {
+  /**
+   * In another thread than the one that has opened it, for reads and `compareAndSet`; to be closed before that one is.
+   * Without its limit of size, and without its incarnation: watermarks cannot be moved.
+   */
+  static share(path: string): LmdbTileStore {
+    return new LmdbTileStore({ path }, shareEnvironment({ path, overlappingSync: true }), null);
+  }
+
+  private constructor(options: LmdbTileStoreOptions, environment: Environment, lock: DirectoryLock | null) {
     this.#environment = environment;
     this.#lock = lock;
-    this.#path = options.path;
+    this.path = options.path;
     this.#random = options.random ?? randomTokens();
     this.#incarnation = this.#random();
     this.#maxBytes = options.maxBytes ?? Number.POSITIVE_INFINITY;
@@ -385,6 +395,11 @@ export class LmdbTileStore implements TileStore {
     });
   }
 
+  /** What another thread has written by now is read from here on. */
+  renewSnapshot(): void {
+    this.#environment.resetReadTxn();
+  }
+
   /**
    * Resolves when everything that could be read before the call is on disk, and survives a power failure.
    * @throws StoreUnavailableError where that does not become known within 5 s, as after a transaction that failed on a full disk
@@ -412,7 +427,7 @@ export class LmdbTileStore implements TileStore {
 
   async #close(): Promise<void> {
     await this.#environment.close();
-    await this.#lock.release();
+    await this.#lock?.release();
   }
 
   #assertOpen(): void {
@@ -425,7 +440,7 @@ export class LmdbTileStore implements TileStore {
       return await this.#environment.transaction(work);
     } catch (error) {
       const cause = await causeOf(error);
-      if (!(await isOutOfSpace(cause, this.#path))) throw cause;
+      if (!(await isOutOfSpace(cause, this.path))) throw cause;
       throw diskFull(cause);
     }
   }

@@ -11,6 +11,7 @@ import { DirectoryLockedError } from '../../dist/engine/store/directory-lock.js'
 import { killRepo, PACING, pushOf, SHAPE } from './kill-repo.mjs';
 
 const CALLERS = 4;
+const WRITE_THREAD = new URL('./write-thread.mjs', import.meta.url);
 
 const say = (line) => writeSync(1, `${line}\n`);
 
@@ -34,6 +35,8 @@ async function work({ dataDir, round, startMs, again }) {
       shape: SHAPE,
       pacing: PACING,
       consumer: { chunkRecords: 50 },
+      // Every other one writes its tiles in a thread of its own.
+      ...(round % 2 === 0 ? { writeThread: { url: WRITE_THREAD, data: null } } : {}),
     });
   } catch (error) {
     if (!(error instanceof DirectoryLockedError)) throw error;

@@ -1,0 +1,161 @@
+/**
+ * A second thread of an embedded engine, in which the tiles of accepted events are made and written, so that requests do
+ * not wait for that: some 200 µs an event, as much as the answer to a request takes.
+ *
+ * Both threads have the store open, which is one lmdb environment of the process. What is written in one of them the other
+ * reads at its next snapshot, which for this thread begins with each reply: a record that counts as applied is seen.
+ * Compaction writes in this thread; compare-and-set keeps the two from each other's states as it does processes.
+ *
+ * The thread has no queue of its own: a partition writes one chunk at a time.
+ */
+import { Worker } from 'node:worker_threads';
+import type { CompiledView } from '../engine/definitions/compiled.ts';
+import type { LmdbTileStore } from '../engine/store/lmdb-tile-store.ts';
+import { StoreClosedError, StoreFullError, StoreUnavailableError } from '../engine/store/store-errors.ts';
+import type { CompactionPacing, IncomingRow } from '../engine/tiles/state-update.ts';
+import type { TileShape } from '../engine/tiles/tile-shape.ts';
+import type { RowWriter, StateWriting, WriteCounts } from '../ingest/view-writer.ts';
+
+/** How to start the thread. */
+export interface WriteThreadModule {
+  /** A module that calls `writeRows` with the repo that the engine has. */
+  readonly url: URL;
+  /** For the module, as `data` of what `writeRows` is given. */
+  readonly data: unknown;
+}
+
+/** What the thread is started with, its `workerData`. */
+export interface WriteThreadData {
+  readonly data: unknown;
+  readonly storePath: string;
+}
+
+/** To the thread. */
+export type WriteThreadRequest =
+  | {
+      readonly call: number;
+      readonly view: string;
+      readonly namespace: string;
+      readonly shape: TileShape;
+      readonly pacing: CompactionPacing;
+      readonly shards: number;
+      /** By the engine's clock, which may follow the events. */
+      readonly nowMs: number;
+      readonly rows: readonly (readonly [key: string, rows: readonly IncomingRow[]])[];
+    }
+  | 'close';
+
+/** From the thread. */
+export type WriteThreadReply =
+  | 'ready'
+  | { readonly call: number; readonly counts: WriteCounts }
+  | { readonly call: number; readonly error: { readonly name: string; readonly message: string } };
+
+interface Call {
+  resolve(counts: WriteCounts): void;
+  reject(error: Error): void;
+}
+
+export class WriteThread {
+  readonly #worker: Worker;
+  readonly #calls = new Map<number, Call>();
+  readonly #store: Pick<LmdbTileStore, 'renewSnapshot'>;
+  readonly #ready: Promise<void>;
+  readonly #exited: Promise<void>;
+  readonly #failed: Promise<never>;
+  #last = 0;
+  #closing = false;
+
+  /** @throws what the module throws */
+  static async start(module: WriteThreadModule, store: LmdbTileStore): Promise<WriteThread> {
+    const thread = new WriteThread(module, store);
+    await Promise.race([thread.#ready, thread.#failed]);
+    return thread;
+  }
+
+  private constructor(module: WriteThreadModule, store: LmdbTileStore) {
+    const data: WriteThreadData = { data: module.data, storePath: store.path };
+    this.#store = store;
+    this.#worker = new Worker(module.url, { workerData: data, name: 'millrace-write' });
+    let ready!: () => void;
+    this.#ready = new Promise((resolve) => {
+      ready = resolve;
+    });
+    this.#failed = new Promise((_, reject) => {
+      this.#worker.on('error', (error) => reject(this.#end(error)));
+      this.#worker.on('exit', () => {
+        if (!this.#closing) reject(this.#end(new Error('the thread that writes tiles has ended')));
+      });
+    });
+    this.#failed.catch(() => {});
+    this.#exited = new Promise((resolve) => {
+      this.#worker.on('exit', () => resolve());
+    });
+    this.#worker.on('message', (reply: WriteThreadReply) => {
+      if (reply === 'ready') ready();
+      else this.#settle(reply);
+    });
+  }
+
+  /** Rejects when the thread has ended although nobody wanted it to: the process should end, too. */
+  get failed(): Promise<never> {
+    return this.#failed;
+  }
+
+  writerOf(view: CompiledView, { clock, shape, pacing, shards }: StateWriting): RowWriter {
+    return {
+      view,
+      apply: (rowsByKey) =>
+        new Promise((resolve, reject) => {
+          if (this.#closing) {
+            reject(new StoreClosedError('the tile store is closed'));
+            return;
+          }
+          const call = ++this.#last;
+          this.#calls.set(call, { resolve, reject });
+          const { name, namespace } = view;
+          const nowMs = clock.nowMs();
+          this.#send({ call, view: name, namespace, shape, pacing, shards, nowMs, rows: [...rowsByKey] });
+        }),
+    };
+  }
+
+  /** What is under way is finished. Idempotent. */
+  close(): Promise<void> {
+    if (!this.#closing) {
+      this.#closing = true;
+      this.#send('close');
+    }
+    return this.#exited;
+  }
+
+  #send(request: WriteThreadRequest): void {
+    this.#worker.postMessage(request);
+  }
+
+  #settle(reply: Exclude<WriteThreadReply, 'ready'>): void {
+    const call = this.#calls.get(reply.call);
+    this.#calls.delete(reply.call);
+    this.#store.renewSnapshot();
+    if ('counts' in reply) call?.resolve(reply.counts);
+    else call?.reject(errorOf(reply.error));
+  }
+
+  /** Nothing comes back any more. */
+  #end(error: Error): Error {
+    this.#closing = true;
+    for (const call of this.#calls.values()) call.reject(error);
+    this.#calls.clear();
+    return error;
+  }
+}
+
+const STORE_ERRORS = [StoreFullError, StoreUnavailableError, StoreClosedError];
+
+function errorOf({ name, message }: { readonly name: string; readonly message: string }): Error {
+  const kind = STORE_ERRORS.find((one) => one.name === name);
+  if (kind !== undefined) return new kind(message);
+  const error = new Error(message);
+  error.name = name;
+  return error;
+}

@@ -1,0 +1,5 @@
+// The module of the killed engine's write thread.
+import { writeRows } from '../../dist/embedded/write-rows.js';
+import { killRepo } from './kill-repo.mjs';
+
+await writeRows(async () => killRepo);
