@@ -17,6 +17,8 @@ export interface K6Plan {
   readonly summary: string;
   /** Asked when the load begins. */
   readonly begin: string;
+  /** What it may fill before it collects garbage. */
+  readonly memoryBytes: number;
   readonly url: string;
   readonly bareUrl: string | null;
   readonly headers: Readonly<Record<string, string>>;
@@ -157,6 +159,6 @@ export function k6Options(phases: readonly Phase[], slos: readonly Slo[]): objec
     summaryTrendStats: ['med', 'p(95)', 'p(99)', 'p(99.9)', 'max', 'count'],
     // What a series is told apart by; each costs memory and time.
     systemTags: ['scenario'],
-    setupTimeout: '30s',
+    setupTimeout: '120s',
   };
 }

@@ -279,6 +279,7 @@ async function putOn(
       items,
       directory: options.directory,
       seconds,
+      requests: phases.reduce((sum, phase) => sum + phase.ratePerSecond * phase.seconds, 0),
       peakPerSecond: Math.max(...phases.map(({ ratePerSecond }) => ratePerSecond)),
       plan: {
         options: k6Options(phases, scenario.slos(load)),
@@ -303,7 +304,7 @@ async function putOn(
       failure,
       onStart: (pid) => {
         k6Pid = pid;
-        scheduling.first(pid);
+        scheduling.load(pid);
       },
       onBegin: async () => {
         const startedMs = performance.now();

@@ -57,7 +57,7 @@ const RECOVERY_SECONDS = 5;
 const BARE_ROUNDS = 3;
 export const EVENTS_PER_PUSH = 100;
 /** A request of one row costs k6 more than there is left at three times the sustainable rate, where it shares two cores with the engine. */
-export const ROWS_PER_BATCH = 8;
+export const ROWS_PER_BATCH = 6;
 /** Three times what is sustainable. */
 const OVERLOAD = 3;
 export const REDIS_DELAY_MS = 50;

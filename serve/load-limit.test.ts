@@ -97,6 +97,8 @@ describe('the limit of requests in flight', () => {
 describe('requests that wait for one another', () => {
   /** Of a target of 5 ms for the event loop. */
   const WAIT_TARGET_MS = 3;
+  /** Once some are shed. */
+  const SHEDDING_TARGET_MS = 1.5;
 
   it('are cut to the share that would wait as long as the target, the second time that many wait longer', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
@@ -110,9 +112,9 @@ describe('requests that wait for one another', () => {
     // 100 were let in before; none is let in now, and they wait longer still.
     waits(limit, 30, 100);
     expect(limit.of('serving')).toBe(25);
-    // Once they are answered, few are many.
+    // Once they are answered, few are many, and are to wait for half as long.
     waits(limit, 4, 20);
-    expect(limit.of('serving')).toBe(16);
+    expect(limit.of('serving')).toBe(10);
   });
 
   it('are cut the less the more of their time is the store’s', () => {
@@ -130,7 +132,7 @@ describe('requests that wait for one another', () => {
     waits(limit, 15, 32);
     expect(limit.of('serving')).toBe(8);
     for (let i = 0; i < 20; i++) waits(limit, 24, limit.of('serving'));
-    expect(limit.of('serving')).toBe(3);
+    expect(limit.of('serving')).toBe(2);
   });
 
   it('keep their places as long as there are pushes to be shed', () => {
@@ -145,17 +147,17 @@ describe('requests that wait for one another', () => {
     expect(after.slice(5).map(([serving]) => serving)).toEqual([25, 25, 25]);
   });
 
-  it('are let in again when none of the waits since the last look was above half the target', () => {
+  it('are let in again when none of the waits since the last look was above half of what they may be while some are shed', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
     for (let i = 0; i < 2; i++) waits(limit, 7, 100);
     expect(limit.of('serving')).toBe(50);
     limit.observe(0, 50);
     expect(limit.waitMs).toBe(7);
-    waits(limit, WAIT_TARGET_MS * 0.6, 50);
+    waits(limit, SHEDDING_TARGET_MS * 0.6, 50);
     waits(limit, 0, 50);
     limit.observe(0, 50);
     expect(limit.of('serving')).toBe(50);
-    waits(limit, WAIT_TARGET_MS / 2, 50);
+    waits(limit, SHEDDING_TARGET_MS / 2, 50);
     limit.observe(0, 50);
     expect(limit.of('serving')).toBe(60);
   });

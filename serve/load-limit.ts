@@ -31,10 +31,12 @@ const INGEST_SHARE = 0.5;
 /** So few in flight make no queue: the delay has other causes. */
 const SERVING_MIN = 32;
 /** Where they are known to wait: some of them are at work while others wait for the store. */
-const QUEUED_MIN = 3;
+const QUEUED_MIN = 2;
 const INGEST_MIN = 1;
 /** Of the target: what the mean request may wait for others, as the slowest of a hundred waits some three times as long. */
 const WAIT_SHARE = 0.6;
+/** Once they are shed for it, so that it does not come close to the target again and again. */
+const SHEDDING_WAIT_SHARE = 0.3;
 /** In one interval. */
 const DECREASE_MIN = 0.1;
 /** By delay, which has other causes as well. */
@@ -142,8 +144,9 @@ export class LoadLimit {
     return this.#lastWaitMs;
   }
 
+  /** Of the mean request. */
   get #waitTargetMs(): number {
-    return this.#targetDelayMs * WAIT_SHARE;
+    return this.#targetDelayMs * (this.isLowered('serving') ? SHEDDING_WAIT_SHARE : WAIT_SHARE);
   }
 
   #lower(served: number): void {
