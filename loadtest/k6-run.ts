@@ -18,10 +18,16 @@ const THRESHOLDS_FAILED = 99;
 /** Beyond the load: until k6 has started and has taken its memory, and until its last requests are given up. */
 const SLACK_MS = 180_000;
 const GRACE_MS = 3_000;
-/** What it may fill before it collects garbage: of a request, at most, and before any; of the machine's memory at most. */
-const K6_REQUEST_BYTES = 64 * 1024;
-const K6_BYTES_MIN = 512 * 2 ** 20;
-const K6_MEMORY_SHARE = 0.25;
+/** What it may fill before it collects garbage: before any request, for each, and of the machine's memory at most. */
+const K6_START_BYTES = 768 * 2 ** 20;
+/** Measured: 24 to 36 KiB, and 61 KiB for a batch. */
+const K6_REQUEST_BYTES: Readonly<Record<Scenario['script'], number>> = {
+  'read-features': 44 * 1024,
+  'score-and-ingest': 44 * 1024,
+  'read-batches': 72 * 1024,
+  'push-events': 96 * 1024,
+};
+const K6_MEMORY_SHARE = 0.4;
 /** Requests that k6 takes two thirds of a core for. */
 const ONE_CORE_PER_SECOND = 2_500;
 
@@ -66,6 +72,12 @@ export class K6Result {
   }
 }
 
+/** What k6 is given for so many requests, bytes. */
+export function k6MemoryBytes(script: Scenario['script'], requests: number): number {
+  const bytes = K6_START_BYTES + K6_REQUEST_BYTES[script] * requests;
+  return Math.floor(Math.min(K6_MEMORY_SHARE * totalmem(), bytes));
+}
+
 /**
  * Resolves when k6 has ended.
  * @param args.onBegin the load begins; what it resolves with is awaited
@@ -75,15 +87,13 @@ export async function runK6(
   args: {
     readonly k6: K6;
     readonly scenario: Scenario;
-    readonly plan: Omit<K6Plan, 'items' | 'summary' | 'begin' | 'memoryBytes'>;
+    readonly plan: Omit<K6Plan, 'items' | 'summary' | 'begin'>;
     readonly items: readonly Item[];
     /** For the plan, logs and results. */
     readonly directory: string;
     readonly seconds: number;
     /** The highest rate of the load. */
     readonly peakPerSecond: number;
-    /** How many there will be. */
-    readonly requests: number;
     readonly onStart: (pid: number) => void;
     readonly onBegin: () => Promise<void>;
     /** Rejects where there is nothing left to put load on. */
@@ -92,7 +102,6 @@ export async function runK6(
   scope: Scope,
 ): Promise<K6Result> {
   const { k6, scenario, plan, items, directory, seconds, peakPerSecond, onStart, onBegin, failure } = args;
-  const memoryBytes = Math.min(K6_MEMORY_SHARE * totalmem(), K6_BYTES_MIN + K6_REQUEST_BYTES * args.requests);
   const file = (name: string): string => join(directory, name);
   const begun = await listenForBegin(scope);
   writeFileSync(file('items.json'), JSON.stringify(items));
@@ -104,7 +113,6 @@ export async function runK6(
         items: file('items.json'),
         summary: file('summary.json'),
         begin: begun.url,
-        memoryBytes,
       } satisfies K6Plan,
       null,
       2,
@@ -118,7 +126,7 @@ export async function runK6(
     // Its own garbage collection takes both cores at a time, and answers wait meanwhile: none of it, for memory. At 1,000
     // requests/s it fills 2 GiB in 50 s. Its script takes all of it before the load.
     GOGC: 'off',
-    GOMEMLIMIT: `${Math.floor(memoryBytes / 2 ** 20)}MiB`,
+    GOMEMLIMIT: `${Math.floor(plan.memoryBytes / 2 ** 20)}MiB`,
     // Its threads look for work on every core: where one core is enough, that is a sixth of what it takes, and in real time nobody
     // else has the core meanwhile.
     ...(peakPerSecond <= ONE_CORE_PER_SECOND ? { GOMAXPROCS: '1' } : {}),

@@ -15,7 +15,7 @@ import type { StreamAnswer, StreamOrder } from './event-stream.ts';
 import { htmlReport } from './html-report.ts';
 import { judge } from './judge.ts';
 import { type Item, k6Options, limitsOf, slicesOf } from './k6-plan.ts';
-import { type K6Result, runK6 } from './k6-run.ts';
+import { type K6Result, k6MemoryBytes, runK6 } from './k6-run.ts';
 import type { LoadReport, PhaseRow } from './load-report.ts';
 import { type MachineUsage, UsageMeter } from './process-usage.ts';
 import {
@@ -272,6 +272,9 @@ async function putOn(
     meter?.stop();
   };
   scope.defer(async () => stopTimers());
+  const requests = phases.reduce((sum, phase) => sum + phase.ratePerSecond * phase.seconds, 0);
+  const memoryBytes = k6MemoryBytes(scenario.script, requests);
+  onProgress(`k6: takes ${(memoryBytes / 2 ** 30).toFixed(1)} GiB of memory before the load …`);
   const result = await runK6(
     {
       k6: options.k6,
@@ -279,13 +282,13 @@ async function putOn(
       items,
       directory: options.directory,
       seconds,
-      requests: phases.reduce((sum, phase) => sum + phase.ratePerSecond * phase.seconds, 0),
       peakPerSecond: Math.max(...phases.map(({ ratePerSecond }) => ratePerSecond)),
       plan: {
         options: k6Options(phases, scenario.slos(load)),
         phases: phases.map((phase) => phase.name),
         limits: limitsOf(scenario.slos(load)),
         slices: slicesOf(phases),
+        memoryBytes,
         url,
         bareUrl: bare?.url ?? null,
         headers: scenario.deadlineMs === undefined ? {} : { 'x-deadline-ms': String(scenario.deadlineMs) },
