@@ -16,6 +16,10 @@ interface Load {
   readonly storeMs: number;
   /** Requests that come at once. @default 1 */
   readonly burst?: number;
+  /** A Poisson process instead of equal gaps. @default false */
+  readonly isRandom?: boolean;
+  /** Nothing is done for so long, every two seconds: somebody else had the core. @default 0 */
+  readonly stallMs?: number;
 }
 
 interface Outcome {
@@ -30,9 +34,10 @@ const FROM_MS = 3_000;
 const REFUSAL_MS = 0.05;
 const WAIT_EVERY_MS = 20;
 const DELAY_EVERY_MS = 100;
+const STALL_EVERY_MS = 2_000;
 const SEED = 20261129;
 
-function run({ rate, cpuMs, storeMs, burst = 1 }: Load): Outcome {
+function run({ rate, cpuMs, storeMs, burst = 1, isRandom = false, stallMs = 0 }: Load): Outcome {
   const random = new SeededRandom(SEED);
   const around = (mean: number): number => mean * (0.8 + random.below(401) / 1000);
   const limit = new LoadLimit({ inFlight: 256, targetDelayMs: 5 });
@@ -76,7 +81,8 @@ function run({ rate, cpuMs, storeMs, burst = 1 }: Load): Outcome {
     );
   };
   const arrive = (): void => {
-    at(nowMs + (1000 * burst) / rate(nowMs), arrive);
+    const gap = isRandom ? -Math.log((1 + random.below(1_000_000)) / 1_000_000) : 1;
+    at(nowMs + (gap * 1000 * burst) / rate(nowMs), arrive);
     for (let i = 0; i < burst; i++) request();
   };
   let lookedMs = 0;
@@ -97,6 +103,11 @@ function run({ rate, cpuMs, storeMs, burst = 1 }: Load): Outcome {
     servedMost = inFlight;
     at(nowMs + DELAY_EVERY_MS, lookAtDelay);
   };
+  const stall = (): void => {
+    work(stallMs);
+    at(nowMs + STALL_EVERY_MS, stall);
+  };
+  at(STALL_EVERY_MS, stall);
   at(0, arrive);
   at(WAIT_EVERY_MS, look);
   at(DELAY_EVERY_MS, lookAtDelay);
@@ -150,3 +161,12 @@ test.each([
     expect(p99Ms).toBeLessThan(storeMs + 10);
   },
 );
+
+test.each([
+  [20, 0.011],
+  [60, 0.05],
+])('a stall of %d ms at 0.85 times what it can, every two seconds, is soon forgotten', (stallMs, shedMax) => {
+  const rate = (atMs: number): number => (atMs < 1_000 ? 0.3 : 0.85) * CAPACITY;
+  const { shedShare } = run({ rate, cpuMs: CPU_MS, storeMs: 0.5, isRandom: true, stallMs });
+  expect(shedShare).toBeLessThan(shedMax);
+});

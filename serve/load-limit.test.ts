@@ -63,7 +63,7 @@ describe('the limit of requests in flight', () => {
     let intervals = 0;
     for (; limit.isLowered('serving'); intervals++) {
       expect(limit.of('ingest')).toBe(1);
-      observeBusy(limit, 0, 50);
+      observeBusy(limit, 0, limit.of('serving'));
     }
     // 1.2 to the power of 8 is more than 4: 0.8 s, as an interval is 100 ms.
     expect(intervals).toBe(8);
@@ -87,7 +87,7 @@ describe('the limit of requests in flight', () => {
       for (let i = 0; i < 2; i++) limit.observe(LATE_MS, 160);
       waits(limit, 0, 40, { busy });
       waits(limit, 0, 40, { busy: 0 });
-      limit.observe(0, 40);
+      limit.observe(0, 48);
       return limit.of('serving');
     };
     expect([1, 0.9, 0.75, 0.5, 0.1].map(after)).toEqual([58, 58, 64, 96, 96]);
@@ -160,6 +160,16 @@ describe('requests that wait for one another', () => {
     waits(limit, SHEDDING_TARGET_MS / 2, 50);
     limit.observe(0, 50);
     expect(limit.of('serving')).toBe(60);
+  });
+
+  it('are let in again at once where nobody comes up to the limit, however long they wait', () => {
+    const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
+    for (let i = 0; i < 2; i++) waits(limit, 7, 100);
+    for (const expected of [100, 200, 256]) {
+      waits(limit, SHEDDING_TARGET_MS, 49);
+      limit.observe(0, 49);
+      expect(limit.of('serving')).toBe(expected);
+    }
   });
 
   it('are never cut where there is no target', () => {

@@ -4,8 +4,8 @@
  * A queue that drains is none: only a delay that half of an interval's work had to wait for counts, as in CoDel. With each
  * interval that has one the limit of pushes is halved; from the second in a row on, feature requests are cut to the share of
  * what was in flight that would make the delay the target. Without one their limit rises, by a fifth where the event loop had no
- * time to spare and to its double where it had half of it, and that of pushes is doubled when it has come to its top. Between
- * half the target and the target everything stays as it is, so that it does not swing.
+ * time to spare and to its double where it had half of it or nobody came up to the limit, and that of pushes is doubled when it has
+ * come to its top. Between half the target and the target everything stays as it is, so that it does not swing.
  *
  * What requests wait for one another (`queue-wait.ts`) is looked at five times as often, as the queue of a process that is sent too
  * much grows from one moment to the next: from the second time in a row on that it is above its target, pushes are halved if there
@@ -100,9 +100,11 @@ export class LoadLimit {
     this.#delayMs = delayMs;
     this.#servedAgo = served > 0 ? 0 : this.#servedAgo + 1;
     this.#lateIntervals = delayMs > this.#targetDelayMs ? this.#lateIntervals + 1 : 0;
-    const mayRaise = delayMs <= this.#targetDelayMs / 2 && this.#waitMs <= this.#waitTargetMs / 2;
+    // Nobody was refused for it.
+    const isUnused = served < this.#limit.serving;
+    const waitLittle = this.#waitMs <= this.#waitTargetMs / 2;
     if (this.#lateIntervals > 0) this.#lower(served);
-    else if (mayRaise) this.#raise();
+    else if (delayMs <= this.#targetDelayMs / 2 && (isUnused || waitLittle)) this.#raise(isUnused);
     this.#lastWaitMs = this.#waitMs;
     this.#waitMs = 0;
     this.#busy = 0;
@@ -166,10 +168,12 @@ export class LoadLimit {
     this.#limit.serving = Math.min(serving, Math.max(lowered, min));
   }
 
-  #raise(): void {
+  #raise(isUnused: boolean): void {
     const { serving, ingest } = this.#limit;
     if (serving < this.#top.serving) {
-      const spare = Math.min(INCREASE_MAX, Math.max(INCREASE_MIN, 1 / this.#busy - 1));
+      const spare = isUnused
+        ? INCREASE_MAX
+        : Math.min(INCREASE_MAX, Math.max(INCREASE_MIN, 1 / this.#busy - 1));
       this.#limit.serving = Math.min(this.#top.serving, serving + Math.ceil(serving * spare));
     } else if (ingest < this.#top.ingest) {
       this.#limit.ingest = Math.min(this.#top.ingest, 2 * ingest);
