@@ -50,12 +50,21 @@ export class DistinctState {
     slots[slot] = hash;
     this.#size++;
     if (this.#size > this.#exactUpTo) this.#toRegisters();
-    else if (this.#size * 2 > slots.length) this.#grow();
+    else if (this.#size * 2 > slots.length) this.#grow(slots.length * 2);
   }
 
-  #grow(): void {
+  /** So many more may come: one new table for all of them, instead of one for each doubling. */
+  #reserve(hashes: number): void {
+    const size = Math.min(this.#size + hashes, this.#exactUpTo);
+    let length = this.#slots.length;
+    while (size * 2 > length) length *= 2;
+    if (length > this.#slots.length) this.#grow(length);
+  }
+
+  #grow(length: number): void {
     const old = this.#slots;
-    this.#slots = new Float64Array(old.length * 2).fill(NO_HASH);
+    this.#slots = new Float64Array(length).fill(NO_HASH);
+    if (this.#size === 0) return;
     const mask = this.#slots.length - 1;
     for (const hash of old) {
       if (hash === NO_HASH) continue;
@@ -97,6 +106,7 @@ export class DistinctState {
 
   merge(other: DistinctState): void {
     if (other.#registers === null) {
+      if (this.#registers === null) this.#reserve(other.#size);
       for (const hash of other.#slots) if (hash !== NO_HASH) this.add(hash);
       return;
     }
@@ -115,6 +125,7 @@ export class DistinctState {
     const size = sizePlusOne - 1;
     if (size > this.#exactUpTo)
       throw new CorruptBytesError(`${size} hashes where ${this.#exactUpTo} are kept`);
+    if (this.#registers === null) this.#reserve(size);
     let hash = 0;
     for (let i = 0; i < size; i++) {
       hash += r.varint();
