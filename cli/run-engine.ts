@@ -118,9 +118,7 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
         const ended = [aborted(shutdown.signal)];
         if (engine.failed !== undefined) ended.push(engine.failed);
         await Promise.race(ended).catch((cause: unknown) => {
-          throw new CliError(`the process cannot go on and stops, to be started again: ${messageOf(cause)}`, {
-            cause,
-          });
+          throw cannotGoOn(cause);
         });
       }
     } catch (error) {
@@ -139,6 +137,9 @@ export async function runEngine(config: Config, plan: EnginePlan): Promise<numbe
     shutdown.dispose();
   }
 }
+
+const cannotGoOn = (cause: unknown): CliError =>
+  new CliError(`the process cannot go on and stops, to be started again: ${messageOf(cause)}`, { cause });
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
@@ -219,10 +220,14 @@ async function catchUp(
   print: Announcer['print'],
 ): Promise<void> {
   const timer = setTimeout(() => print('  catching up with the log …'), SAY_CATCHING_UP_AFTER_MS);
+  let failure: unknown;
+  engine.failed?.catch((error: unknown) => {
+    failure = error;
+  });
   try {
     await Promise.race([engine.ready(), aborted(signal)]);
   } catch (error) {
-    throw plan.explain(error) ?? error;
+    throw plan.explain(error) ?? (error === failure ? cannotGoOn(error) : error);
   } finally {
     clearTimeout(timer);
   }

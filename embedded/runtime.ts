@@ -109,14 +109,14 @@ export interface Embedded {
   /**
    * Resolves when the consumers work and every view has applied what the log holds now. A partition that stopped as its log
    * has a gap (`onGap: 'stop'`) keeps nobody from asking: readiness and the status of values tell.
-   * @throws LogReplacedError and whatever else stops a consumer for good
+   * @throws LogReplacedError and whatever else stops a consumer for good; what `failed` rejects with
    */
   ready(): Promise<void>;
   /** What /readyz answers. */
   readiness(): Readiness;
   /** Compacts what is due now; returns the number of states looked at. It also runs by itself. */
   compact(): Promise<number>;
-  /** Rejects where it cannot go on, and the process should end. */
+  /** Rejects where it cannot go on, and should be closed and opened again; `readiness` says so, too. */
   readonly failed: Promise<never>;
   /** Stops taking requests, finishes what is in flight, applies the log within the time allowed, closes. Idempotent. */
   close(): Promise<void>;
@@ -136,7 +136,8 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
   const storage = await openLmdbStorage({ dataDir, flush, clock });
   let thread: WriteThread | null = null;
   try {
-    if (writeThread !== undefined) thread = await WriteThread.start(writeThread, storage.store);
+    if (writeThread !== undefined)
+      thread = await WriteThread.start(writeThread, storage.store, options.repo.views.values());
   } catch (error) {
     await storage.close().catch(() => {});
     throw error;
@@ -197,6 +198,8 @@ class Runtime implements Embedded {
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly failed: Promise<never>;
+  /** What `failed` was rejected for. */
+  #failure: string | null = null;
   app!: FastifyInstance;
   push!: EventPush;
   readonly #options: RuntimeOptions & typeof DEFAULTS;
@@ -226,6 +229,10 @@ class Runtime implements Embedded {
     this.#storage = storage;
     this.#writeThread = writeThread;
     this.failed = writeThread?.failed ?? new Promise(() => {});
+    this.failed.catch((error: unknown) => {
+      this.#failure = `the process has to be started again: ${reasonOf(error)}`;
+      options.logger?.error({ reason: reasonOf(error) }, 'the thread that writes tiles has failed');
+    });
     // Every partition listens: as many as there are, and not a leak.
     setMaxListeners(0, this.#stopping.signal);
     this.#wallClock = options.wallClock ?? new WallClock();
@@ -332,11 +339,12 @@ class Runtime implements Embedded {
       const opened = this.#partitions.flatMap((ingest) => (ingest.source === source ? [ingest.opened] : []));
       return Promise.race([Promise.all([...opened, applied]), atGap.promise]);
     });
-    await Promise.race([Promise.all(working), this.#stoppingSoon, this.#stopped.promise]);
+    await Promise.race([Promise.all(working), this.#stoppingSoon, this.#stopped.promise, this.failed]);
   }
 
   readiness(): Readiness {
     const reasons = this.#partitions.flatMap(({ failing }) => failing ?? []);
+    if (this.#failure !== null) reasons.push(this.#failure);
     if (this.#closing !== undefined) reasons.push('the process is stopping');
     const gaps = gapWarnings(this.#gaps.list(this.clock.nowMs()));
     const warnings = [...gaps, ...this.#reach.warnings];
@@ -366,7 +374,8 @@ class Runtime implements Embedded {
           this.#progress.ends(source.name),
           timeout,
         );
-        await Promise.race([applied, atGap.promise]);
+        // Where the thread that writes has failed, nothing more is applied.
+        await Promise.race([applied, atGap.promise, this.failed.catch(() => {})]);
       }
     }
     this.#stopping.abort();

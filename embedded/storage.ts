@@ -14,7 +14,7 @@ export interface Storage {
   readonly store: TileStore;
   /** The log of this name, made with its partitions if it is new. */
   log(name: string, partitions: number): Promise<EventLog>;
-  /** Returns when what could be read of the store before the call survives a power failure. */
+  /** Returns when what this thread has written to the store, and all that was written before it, survives a power failure. */
   storeFlushed(): Promise<void>;
   /** Flushes and closes everything. Idempotent. */
   close(): Promise<void>;

@@ -12,9 +12,16 @@ import type { WriteThreadData, WriteThreadReply, WriteThreadRequest } from './wr
  * @param load the repo that the engine has, from what it gave as `data`
  */
 export async function writeRows(load: (data: unknown) => Promise<CompiledRepo>): Promise<void> {
-  const { data, storePath } = workerData as WriteThreadData;
+  const { data, storePath, namespaces } = workerData as WriteThreadData;
   const port = parentPort!;
   const repo = await load(data);
+  for (const [name, namespace] of namespaces) {
+    if (repo.views.get(name)?.namespace === namespace) continue;
+    throw new Error(
+      `the definitions have changed while they were being loaded: view ${name} is another one in the thread that ` +
+        'writes tiles; start again',
+    );
+  }
   const store = LmdbTileStore.share(storePath);
   const newToken = randomTokens();
   const bound = new Map<string, CompiledView>();
@@ -44,7 +51,8 @@ export async function writeRows(load: (data: unknown) => Promise<CompiledRepo>):
     if (request === 'close') {
       void Promise.all(running)
         .then(() => store.close())
-        .then(() => port.close());
+        // Ends this thread only, also where the definitions keep something open.
+        .then(() => process.exit(0));
       return;
     }
     const work = answer(request).finally(() => running.delete(work));

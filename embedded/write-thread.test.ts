@@ -13,9 +13,10 @@ import { StoreClosedError, StoreFullError } from '../engine/store/store-errors.t
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { DEFAULT_PACING, type IncomingRow } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
+import { compileRepo, count, featureService, featureView } from '../index.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
 import { TestEngine } from './testing/test-engine.ts';
-import { NOON_MS, payment, refusals, testRepo } from './testing/test-repo.ts';
+import { card, NOON_MS, payment, payments, refusals, testRepo } from './testing/test-repo.ts';
 import { defectiveThread, WRITE_THREAD } from './testing/write-thread-module.ts';
 import { WriteThread } from './write-thread.ts';
 
@@ -35,7 +36,7 @@ async function openStore(): Promise<LmdbTileStore> {
 }
 
 async function start(store: LmdbTileStore, module = WRITE_THREAD): Promise<WriteThread> {
-  const thread = await WriteThread.start(module, store);
+  const thread = await WriteThread.start(module, store, testRepo.views.values());
   closers.push(() => thread.close());
   return thread;
 }
@@ -160,6 +161,32 @@ describe('an engine with it', () => {
     );
     await it.restart({ writeThread: WRITE_THREAD });
     expect((await it.push('payments', [payment({ card: 'a' })])).status).toBe(200);
+  });
+
+  test('that has other definitions does not open', async () => {
+    const changed = featureView({
+      name: refusals.name,
+      source: payments,
+      entity: card,
+      features: { n: count().over('1h') },
+    });
+    const repo = compileRepo([featureService({ name: 'changed', features: [changed] })]);
+    await expect(TestEngine.open({ repo, writeThread: WRITE_THREAD })).rejects.toThrow(
+      'view refusals is another one in the thread that writes tiles',
+    );
+  });
+
+  test('that dies while it catches up is not waited for', async () => {
+    const it = await TestEngine.open();
+    closers.push(() => it.close());
+    await it.push('payments', [payment({ card: 'a' })]);
+    await it.restart({ writeThread: defectiveThread('ends'), drainTimeoutMs: 3_600_000 });
+    await it.post('/v1/sources/payments/events', { events: [payment({ card: 'a' })] });
+    await expect(it.engine.ready()).rejects.toThrow('the thread that writes tiles has ended');
+    expect(it.engine.readiness()).toMatchObject({ ready: false });
+    expect(it.engine.readiness().reasons.join()).toContain('the thread that writes tiles has ended');
+    // The log cannot be applied any more: closing does not wait for that.
+    await it.engine.close();
   });
 
   test.each([

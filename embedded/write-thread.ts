@@ -28,6 +28,8 @@ export interface WriteThreadModule {
 export interface WriteThreadData {
   readonly data: unknown;
   readonly storePath: string;
+  /** Of every view: what the engine has and the thread loads again must be the same. */
+  readonly namespaces: readonly (readonly [view: string, namespace: string])[];
 }
 
 /** To the thread. */
@@ -64,25 +66,35 @@ export class WriteThread {
   readonly #exited: Promise<void>;
   readonly #failed: Promise<never>;
   #last = 0;
+  /** Why nothing is taken any more. */
+  #ended: Error | null = null;
   #closing = false;
 
-  /** @throws what the module throws */
-  static async start(module: WriteThreadModule, store: LmdbTileStore): Promise<WriteThread> {
-    const thread = new WriteThread(module, store);
+  /**
+   * @param views those of the engine's repo
+   * @throws what the module throws; Error where it has other views
+   */
+  static async start(
+    module: WriteThreadModule,
+    store: LmdbTileStore,
+    views: Iterable<CompiledView>,
+  ): Promise<WriteThread> {
+    const namespaces = [...views].map(({ name, namespace }) => [name, namespace] as const);
+    const thread = new WriteThread(module, store, { data: module.data, storePath: store.path, namespaces });
     await Promise.race([thread.#ready, thread.#failed]);
     return thread;
   }
 
-  private constructor(module: WriteThreadModule, store: LmdbTileStore) {
-    const data: WriteThreadData = { data: module.data, storePath: store.path };
+  private constructor({ url }: WriteThreadModule, store: LmdbTileStore, data: WriteThreadData) {
     this.#store = store;
-    this.#worker = new Worker(module.url, { workerData: data, name: 'millrace-write' });
+    this.#worker = new Worker(url, { workerData: data, name: 'millrace-write' });
     let ready!: () => void;
     this.#ready = new Promise((resolve) => {
       ready = resolve;
     });
     this.#failed = new Promise((_, reject) => {
       this.#worker.on('error', (error) => reject(this.#end(error)));
+      this.#worker.on('messageerror', (error) => reject(this.#end(error)));
       this.#worker.on('exit', () => {
         if (!this.#closing) reject(this.#end(new Error('the thread that writes tiles has ended')));
       });
@@ -107,15 +119,15 @@ export class WriteThread {
       view,
       apply: (rowsByKey) =>
         new Promise((resolve, reject) => {
-          if (this.#closing) {
-            reject(new StoreClosedError('the tile store is closed'));
+          if (this.#ended !== null) {
+            reject(this.#ended);
             return;
           }
           const call = ++this.#last;
-          this.#calls.set(call, { resolve, reject });
           const { name, namespace } = view;
           const nowMs = clock.nowMs();
           this.#send({ call, view: name, namespace, shape, pacing, shards, nowMs, rows: [...rowsByKey] });
+          this.#calls.set(call, { resolve, reject });
         }),
     };
   }
@@ -124,6 +136,7 @@ export class WriteThread {
   close(): Promise<void> {
     if (!this.#closing) {
       this.#closing = true;
+      this.#ended ??= new StoreClosedError('the tile store is closed');
       this.#send('close');
     }
     return this.#exited;
@@ -143,7 +156,7 @@ export class WriteThread {
 
   /** Nothing comes back any more. */
   #end(error: Error): Error {
-    this.#closing = true;
+    this.#ended ??= error;
     for (const call of this.#calls.values()) call.reject(error);
     this.#calls.clear();
     return error;

@@ -22,7 +22,7 @@ ${SCENARIO_NAMES.map((name) => `  ${name.padEnd(10)} ${scenarioOf(name).summary}
   --keys N        cards or addresses that these are of (default 5000)
   --seed N        of events and requests (default 1)
   --bare          mixed, with roles: the same load on a bare fastify route with two HMGETs, in turns
-  --no-realtime   nothing is real-time, not even where the system permits it (default: what requests and events wait for)
+  --no-realtime   nothing is real-time, not even where the system permits it (default: k6, and what requests and events wait for)
   --small         little of everything, to see that it works
   --profile DIR   write CPU and heap profiles of the engine's processes (they cost speed)
   --out DIR       where the report goes (default .loadtest/SCENARIO-ENGINE in the checkout)

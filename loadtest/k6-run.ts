@@ -28,6 +28,8 @@ const K6_REQUEST_BYTES: Readonly<Record<Scenario['script'], number>> = {
   'push-events': 96 * 1024,
 };
 const K6_MEMORY_SHARE = 0.4;
+/** It takes some 4 s for a GiB. */
+const K6_BYTES_MAX = 12 * 2 ** 30;
 /** Requests that k6 takes two thirds of a core for. */
 const ONE_CORE_PER_SECOND = 2_500;
 
@@ -72,10 +74,17 @@ export class K6Result {
   }
 }
 
-/** What k6 is given for so many requests, bytes. */
-export function k6MemoryBytes(script: Scenario['script'], requests: number): number {
-  const bytes = K6_START_BYTES + K6_REQUEST_BYTES[script] * requests;
-  return Math.floor(Math.min(K6_MEMORY_SHARE * totalmem(), bytes));
+export interface K6Memory {
+  readonly bytes: number;
+  /** Whether it is enough for all requests; else garbage is collected meanwhile. */
+  readonly isEnough: boolean;
+}
+
+/** What k6 is given for so many requests. */
+export function k6Memory(script: Scenario['script'], requests: number): K6Memory {
+  const needed = K6_START_BYTES + K6_REQUEST_BYTES[script] * requests;
+  const bytes = Math.floor(Math.min(K6_MEMORY_SHARE * totalmem(), K6_BYTES_MAX, needed));
+  return { bytes, isEnough: bytes >= Math.floor(needed) };
 }
 
 /**

@@ -15,7 +15,7 @@ import type { StreamAnswer, StreamOrder } from './event-stream.ts';
 import { htmlReport } from './html-report.ts';
 import { judge } from './judge.ts';
 import { type Item, k6Options, limitsOf, slicesOf } from './k6-plan.ts';
-import { type K6Result, k6MemoryBytes, runK6 } from './k6-run.ts';
+import { type K6Memory, type K6Result, k6Memory, runK6 } from './k6-run.ts';
 import type { LoadReport, PhaseRow } from './load-report.ts';
 import { type MachineUsage, UsageMeter } from './process-usage.ts';
 import {
@@ -232,6 +232,7 @@ export interface Measured {
   readonly result: K6Result;
   readonly usage: MachineUsage;
   readonly streamed: Extract<StreamAnswer, { kind: 'streamed' }> | null;
+  readonly memory: K6Memory;
 }
 
 async function putOn(
@@ -273,8 +274,8 @@ async function putOn(
   };
   scope.defer(async () => stopTimers());
   const requests = phases.reduce((sum, phase) => sum + phase.ratePerSecond * phase.seconds, 0);
-  const memoryBytes = k6MemoryBytes(scenario.script, requests);
-  onProgress(`k6: takes ${(memoryBytes / 2 ** 30).toFixed(1)} GiB of memory before the load …`);
+  const memory = k6Memory(scenario.script, requests);
+  onProgress(`k6: takes ${(memory.bytes / 2 ** 30).toFixed(1)} GiB of memory before the load …`);
   const result = await runK6(
     {
       k6: options.k6,
@@ -288,7 +289,7 @@ async function putOn(
         phases: phases.map((phase) => phase.name),
         limits: limitsOf(scenario.slos(load)),
         slices: slicesOf(phases),
-        memoryBytes,
+        memoryBytes: memory.bytes,
         url,
         bareUrl: bare?.url ?? null,
         headers: scenario.deadlineMs === undefined ? {} : { 'x-deadline-ms': String(scenario.deadlineMs) },
@@ -340,7 +341,7 @@ async function putOn(
   );
   const usage = meter!.stop();
   stopTimers();
-  return { result, usage, streamed };
+  return { result, usage, streamed, memory };
 }
 
 async function startStream(
@@ -411,7 +412,7 @@ function notesOf(
 ): string[] {
   const { measured, rows } = args;
   const notes: string[] = [];
-  const { streamed, usage } = measured;
+  const { streamed, usage, memory } = measured;
   const dropped = rows.reduce((sum, row) => sum + row.dropped, 0);
   const k6 = usage.processes.find(({ name }) => name === 'k6')!;
   if (dropped > 0) {
@@ -433,6 +434,12 @@ function notesOf(
     notes.push(
       `DISTURBED: the host of this virtual machine kept ${percent(usage.stolen)} of its cores from it (steal): latencies hold ` +
         'the wait for them, and CPU is less than it says. Measure again when others are quiet, or on cores of your own.',
+    );
+  }
+  if (!memory.isEnough) {
+    notes.push(
+      `k6 had ${(memory.bytes / 2 ** 30).toFixed(1)} GiB, which is less than all requests of the run take: it collected garbage now ` +
+        'and then, and latencies hold that. A shorter run, or a lower rate, needs less.',
     );
   }
   if (streamed !== null) {

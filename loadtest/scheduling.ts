@@ -1,6 +1,6 @@
 /**
- * Who gets a core first on a machine that both serves and makes the load. With real-time scheduling: what a request waits for,
- * and k6, which finds late what it gets late; then what an event waits for, and whoever asks for it. Without: as the roles have it.
+ * Who gets a core first on a machine that both serves and makes the load. With real-time scheduling: k6, which finds late what it
+ * gets late; then what a request waits for; then what an event waits for, and whoever asks for it. Without: as the roles have it.
  */
 import { spawnSync } from 'node:child_process';
 import { setPriority } from '../cli/priority.ts';
@@ -34,7 +34,7 @@ export class Scheduling {
   /** For the report. */
   toString(): string {
     return this.realtime
-      ? 'real-time: what requests and events wait for'
+      ? 'real-time: k6, then what requests wait for, then what events wait for'
       : 'not real-time: not permitted, or not wanted';
   }
 }

@@ -127,7 +127,7 @@ export class Admission {
   sheds(requestClass: RequestClass, request: IncomingMessage, response: ServerResponse): boolean {
     const reason = this.#refusal(requestClass, 1, this.#bytesOf(request));
     if (reason === null) return false;
-    this.#lines[requestClass].shed[reason]++;
+    this.#countShed(requestClass, reason);
     const { status, headers, body } = SHED[requestClass][Math.floor(this.#random() * RETRY_AFTER_S.length)]!;
     response.writeHead(status, headers);
     response.end(body);
@@ -145,7 +145,7 @@ export class Admission {
    */
   take(requestClass: RequestClass, slots: number, limit = this.#limit.of(requestClass)): boolean {
     const reason = this.#refusal(requestClass, slots, 0, limit);
-    if (reason !== null) this.#lines[requestClass].shed[reason]++;
+    if (reason !== null) this.#countShed(requestClass, reason);
     else this.add(requestClass, slots, 0);
     return reason === null;
   }
@@ -198,6 +198,13 @@ export class Admission {
     return taken > 0 && taken + bytes > this.#bytesMax ? 'bytes' : null;
   }
 
+  #countShed(requestClass: RequestClass, reason: ShedReason): void {
+    const taken = this.#lines[requestClass];
+    taken.shed[reason]++;
+    // A batch may not fit although there is room.
+    if (reason !== 'bytes') taken.peak = Math.max(taken.peak, this.#limit.of(requestClass));
+  }
+
   /** A body that says to be too large is refused unread. */
   #bytesOf({ headers }: IncomingMessage): number {
     const length = headers['content-length'];
@@ -248,12 +255,13 @@ export class AdmittedRequest {
   }
 
   /**
-   * Counts the rows of a batch; half of what may be in flight at most, so that a large one is not shed for ever.
+   * Counts the rows of a batch; half of what may be in flight at most, so that a large one is not shed for ever, and leaves a place
+   * for others.
    * @throws ApiError `serving_overloaded` where there is no room for them
    */
   addRows(rows: number): void {
     const { limit, inFlight } = this.#admission.slots(this.#class);
-    const slots = Math.min(Math.floor(rows / ROWS_PER_SLOT), Math.floor(limit / 2));
+    const slots = Math.min(Math.floor(rows / ROWS_PER_SLOT), Math.floor((limit - 1) / 2));
     if (slots === 0) return;
     const isAlone = inFlight === this.#slots;
     if (isAlone) this.#admission.add(this.#class, slots, 0);

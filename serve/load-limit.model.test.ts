@@ -170,3 +170,10 @@ test.each([
   const { shedShare } = run({ rate, cpuMs: CPU_MS, storeMs: 0.5, isRandom: true, stallMs });
   expect(shedShare).toBeLessThan(shedMax);
 });
+
+test('at 0.92 times what it can, requests that come at random are hardly shed, and in time', () => {
+  const rate = (atMs: number): number => (atMs < 1_000 ? 0.3 : 0.92) * CAPACITY;
+  const { shedShare, p99Ms } = run({ rate, cpuMs: CPU_MS, storeMs: 0.5, isRandom: true });
+  expect(shedShare).toBeLessThan(0.012);
+  expect(p99Ms).toBeLessThan(10);
+});

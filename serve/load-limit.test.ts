@@ -97,8 +97,8 @@ describe('the limit of requests in flight', () => {
 describe('requests that wait for one another', () => {
   /** Of a target of 5 ms for the event loop. */
   const WAIT_TARGET_MS = 3;
-  /** Once some are shed. */
-  const SHEDDING_TARGET_MS = 1.5;
+  /** Where more keep coming than are let in. */
+  const FULL_TARGET_MS = 1.5;
 
   it('are cut to the share that would wait as long as the target, the second time that many wait longer', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
@@ -112,9 +112,9 @@ describe('requests that wait for one another', () => {
     // 100 were let in before; none is let in now, and they wait longer still.
     waits(limit, 30, 100);
     expect(limit.of('serving')).toBe(25);
-    // Once they are answered, few are many, and are to wait for half as long.
+    // Once they are answered, few are many.
     waits(limit, 4, 20);
-    expect(limit.of('serving')).toBe(10);
+    expect(limit.of('serving')).toBe(16);
   });
 
   it('are cut the less the more of their time is the store’s', () => {
@@ -147,26 +147,52 @@ describe('requests that wait for one another', () => {
     expect(after.slice(5).map(([serving]) => serving)).toEqual([25, 25, 25]);
   });
 
-  it('are let in again when none of the waits since the last look was above half of what they may be while some are shed', () => {
+  it('are let in again when none of the waits since the last look was above half the target', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
     for (let i = 0; i < 2; i++) waits(limit, 7, 100);
     expect(limit.of('serving')).toBe(50);
     limit.observe(0, 50);
     expect(limit.waitMs).toBe(7);
-    waits(limit, SHEDDING_TARGET_MS * 0.6, 50);
+    waits(limit, WAIT_TARGET_MS * 0.6, 50);
     waits(limit, 0, 50);
     limit.observe(0, 50);
     expect(limit.of('serving')).toBe(50);
-    waits(limit, SHEDDING_TARGET_MS / 2, 50);
+    waits(limit, WAIT_TARGET_MS / 2, 50);
     limit.observe(0, 50);
     expect(limit.of('serving')).toBe(60);
+  });
+
+  it('may wait for half as long where some come up to the limit for half a second', () => {
+    const after = (intervals: number): number => {
+      const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
+      for (let i = 0; i < 2; i++) waits(limit, 7, 100);
+      for (let i = 0; i < intervals; i++) {
+        waits(limit, 0, 50);
+        waits(limit, FULL_TARGET_MS + 0.5, 50);
+        limit.observe(0, 50);
+      }
+      for (let i = 0; i < 2; i++) waits(limit, FULL_TARGET_MS + 0.5, 50);
+      return limit.of('serving');
+    };
+    // Of 3 ms, the store's one and one and a half more.
+    expect([4, 5].map(after)).toEqual([50, 41]);
+  });
+
+  it('keep pushes out while they wait, also where the limit of their own is at its top', () => {
+    const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
+    for (let i = 0; i < 8; i++) waits(limit, 7, 20, { ingest: limit.of('ingest') });
+    const { ingest } = { ingest: limit.of('ingest') };
+    expect(ingest).toBeLessThan(64);
+    waits(limit, 0.9 * WAIT_TARGET_MS, 20);
+    limit.observe(0, 20);
+    expect(limit.of('ingest')).toBe(ingest);
   });
 
   it('are let in again at once where nobody comes up to the limit, however long they wait', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
     for (let i = 0; i < 2; i++) waits(limit, 7, 100);
     for (const expected of [100, 200, 256]) {
-      waits(limit, SHEDDING_TARGET_MS, 49);
+      waits(limit, 0.9 * WAIT_TARGET_MS, 49);
       limit.observe(0, 49);
       expect(limit.of('serving')).toBe(expected);
     }

@@ -35,8 +35,10 @@ const QUEUED_MIN = 2;
 const INGEST_MIN = 1;
 /** Of the target: what the mean request may wait for others, as the slowest of a hundred waits some three times as long. */
 const WAIT_SHARE = 0.6;
-/** Once they are shed for it, so that it does not come close to the target again and again. */
-const SHEDDING_WAIT_SHARE = 0.3;
+/** Where more keep coming than are let in: those that are let in are not to come close to the target again and again. */
+const FULL_WAIT_SHARE = 0.3;
+/** In a row, in which the limit was lowered and some came up to it, from which on they keep coming. */
+const FULL_INTERVALS = 5;
 /** In one interval. */
 const DECREASE_MIN = 0.1;
 /** By delay, which has other causes as well. */
@@ -57,6 +59,7 @@ export class LoadLimit {
   #servedAgo = Number.POSITIVE_INFINITY;
   #delayMs = 0;
   #lateIntervals = 0;
+  #fullIntervals = 0;
   #longWaits = 0;
   #veryLongWaits = 0;
   /** The longest since the last look at the delay, and that of the look before, ms. */
@@ -94,14 +97,15 @@ export class LoadLimit {
   /**
    * At the end of an interval.
    * @param delayMs what half of the work in it had to wait for, at least
-   * @param served the most slots that feature requests took in it
+   * @param served the most slots that feature requests took in it, or asked for where there were not as many
    */
   observe(delayMs: number, served: number): void {
     this.#delayMs = delayMs;
     this.#servedAgo = served > 0 ? 0 : this.#servedAgo + 1;
     this.#lateIntervals = delayMs > this.#targetDelayMs ? this.#lateIntervals + 1 : 0;
     // Nobody was refused for it.
-    const isUnused = served < this.#limit.serving;
+    const isUnused = this.isLowered('serving') && served < this.#limit.serving;
+    this.#fullIntervals = this.isLowered('serving') && !isUnused ? this.#fullIntervals + 1 : 0;
     const waitLittle = this.#waitMs <= this.#waitTargetMs / 2;
     if (this.#lateIntervals > 0) this.#lower(served);
     else if (delayMs <= this.#targetDelayMs / 2 && (isUnused || waitLittle)) this.#raise(isUnused);
@@ -148,7 +152,7 @@ export class LoadLimit {
 
   /** Of the mean request. */
   get #waitTargetMs(): number {
-    return this.#targetDelayMs * (this.isLowered('serving') ? SHEDDING_WAIT_SHARE : WAIT_SHARE);
+    return this.#targetDelayMs * (this.#fullIntervals < FULL_INTERVALS ? WAIT_SHARE : FULL_WAIT_SHARE);
   }
 
   #lower(served: number): void {

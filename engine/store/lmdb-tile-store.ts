@@ -401,7 +401,8 @@ export class LmdbTileStore implements TileStore {
   }
 
   /**
-   * Resolves when everything that could be read before the call is on disk, and survives a power failure.
+   * Resolves when everything that this thread has written, and all that was written before it, is on disk and survives a power
+   * failure. What another thread has written since may be readable and not be there yet.
    * @throws StoreUnavailableError where that does not become known within 5 s, as after a transaction that failed on a full disk
    */
   async flush(): Promise<void> {

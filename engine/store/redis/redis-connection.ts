@@ -90,12 +90,7 @@ export class RedisConnection {
       return new RedisConnection(single, options);
     } catch (error) {
       single.disconnect();
-      if (error instanceof StoreSetupError || error instanceof StoreUnavailableError) throw error;
-      // The connection has ended between its greeting and the first answer.
-      const cause = withoutArguments(error);
-      throw new StoreUnavailableError(`cannot reach Redis at ${nodeAddress(single)} (${cause.message})`, {
-        cause,
-      });
+      throw error;
     }
   }
 
@@ -421,6 +416,12 @@ async function isClusterNode(redis: Redis): Promise<boolean> {
     return /^cluster_enabled:1/m.test(await redis.info('cluster'));
   } catch (error) {
     if (error instanceof Error && error.message.startsWith('NOPERM')) return false;
-    throw error;
+    const known = toStoreError(error);
+    if (isAnswer(known)) throw known;
+    // The connection has ended behind its greeting, or nothing comes back on it.
+    const cause = withoutArguments(error);
+    throw new StoreUnavailableError(`cannot reach Redis at ${nodeAddress(redis)} (${cause.message})`, {
+      cause,
+    });
   }
 }
