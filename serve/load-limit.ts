@@ -37,8 +37,9 @@ const INGEST_MIN = 1;
 const WAIT_SHARE = 0.6;
 /** Where more keep coming than are let in: those that are let in are not to come close to the target again and again. */
 const FULL_WAIT_SHARE = 0.3;
-/** In a row, in which the limit was lowered and some came up to it, from which on they keep coming. */
+/** In which the limit was lowered and some came up to it, less those in which none did, from which on they keep coming. */
 const FULL_INTERVALS = 5;
+const FULL_INTERVALS_MAX = 2 * FULL_INTERVALS;
 /** In one interval. */
 const DECREASE_MIN = 0.1;
 /** By delay, which has other causes as well. */
@@ -105,7 +106,10 @@ export class LoadLimit {
     this.#lateIntervals = delayMs > this.#targetDelayMs ? this.#lateIntervals + 1 : 0;
     // Nobody was refused for it.
     const isUnused = this.isLowered('serving') && served < this.#limit.serving;
-    this.#fullIntervals = this.isLowered('serving') && !isUnused ? this.#fullIntervals + 1 : 0;
+    const isFull = this.isLowered('serving') && !isUnused;
+    this.#fullIntervals = isFull
+      ? Math.min(this.#fullIntervals + 1, FULL_INTERVALS_MAX)
+      : Math.max(0, this.#fullIntervals - 1);
     const waitLittle = this.#waitMs <= this.#waitTargetMs / 2;
     if (this.#lateIntervals > 0) this.#lower(served);
     else if (delayMs <= this.#targetDelayMs / 2 && (isUnused || waitLittle)) this.#raise(isUnused);
