@@ -65,7 +65,7 @@ describe('a thread that writes', () => {
     const writer = (await start(store)).writerOf(view, writingTo(store));
     const address = { namespace: view.namespace, key: 'k', shard: 0 };
     const tokenOf = async () => (await store.read([{ address, fields: [] }]))[0]!.token;
-    // lmdb-js keeps a snapshot for a millisecond: here one is always fresh.
+    // lmdb-js keeps a snapshot until the event loop looks at its timers: here there is always one.
     let isReading = true;
     const reading = (async () => {
       while (isReading) {

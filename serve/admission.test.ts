@@ -304,6 +304,28 @@ describe('admission', () => {
     expect(admission.slots('serving').inFlight).toBe(0);
   });
 
+  it('leaves a place for others beside a batch, however low the limit is', () => {
+    const admission = admissionOf(2);
+    admission.admit('serving', request).addRows(1_000);
+    expect(admission.take('serving', 1)).toBe(true);
+  });
+
+  it('does not take a limit for unused that a batch did not fit into', () => {
+    const limitAfter = (batchSlots: number): number => {
+      const admission = admissionOf(200);
+      admission.add('serving', 100, 0);
+      for (let i = 0; i < 2; i++) admission.endInterval(20);
+      admission.add('serving', -70, 0);
+      admission.endInterval(4);
+      expect(admission.slots('serving')).toEqual({ inFlight: 30, limit: 32, top: 200 });
+      admission.take('serving', batchSlots);
+      admission.endWait(performance.now(), 1);
+      admission.endInterval(0);
+      return admission.slots('serving').limit;
+    };
+    expect([1, 16].map(limitAfter)).toEqual([64, 39]);
+  });
+
   it('counts a request that records its event as a push from then on', async () => {
     const admission = admissionOf(4);
     const request1 = admission.admit('serving', request);

@@ -178,6 +178,20 @@ describe('requests that wait for one another', () => {
     expect([4, 5].map(after)).toEqual([50, 41]);
   });
 
+  it('may wait for half as long also where in some intervals none comes up to the limit', () => {
+    const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
+    for (let i = 0; i < 2; i++) waits(limit, 7, 100);
+    const served = [50, 50, 50, 50, 49, 100, 100];
+    for (const most of served) {
+      waits(limit, 0, most);
+      waits(limit, FULL_TARGET_MS + 0.5, most);
+      limit.observe(0, most);
+    }
+    expect(limit.of('serving')).toBe(100);
+    for (let i = 0; i < 2; i++) waits(limit, FULL_TARGET_MS + 0.5, 100);
+    expect(limit.of('serving')).toBe(83);
+  });
+
   it('keep pushes out while they wait, also where the limit of their own is at its top', () => {
     const limit = new LoadLimit({ inFlight: 256, targetDelayMs: TARGET_MS });
     for (let i = 0; i < 8; i++) waits(limit, 7, 20, { ingest: limit.of('ingest') });

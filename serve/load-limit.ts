@@ -5,7 +5,7 @@
  * interval that has one the limit of pushes is halved; from the second in a row on, feature requests are cut to the share of
  * what was in flight that would make the delay the target. Without one their limit rises, by a fifth where the event loop had no
  * time to spare and to its double where it had half of it or nobody came up to the limit, and that of pushes is doubled when it has
- * come to its top. Between half the target and the target everything stays as it is, so that it does not swing.
+ * come to its top. Between half the target and the target what is come up to stays as it is, so that it does not swing.
  *
  * What requests wait for one another (`queue-wait.ts`) is looked at five times as often, as the queue of a process that is sent too
  * much grows from one moment to the next: from the second time in a row on that it is above its target, pushes are halved if there
