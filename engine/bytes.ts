@@ -9,6 +9,9 @@ import { readText } from './read-text.ts';
 /** zigzag(2⁵²) is the largest varint there is, and exact as a double. */
 const VARINT_MAX = 2 ** 53;
 const VARINT_BYTES_MAX = 8;
+/** The first four bytes of a varint are its low 28 bits, the others its high ones: each half is an integer of 32 bits. */
+const HIGH_BITS_FROM = 28;
+const HIGH_ONE = 2 ** HIGH_BITS_FROM;
 
 /** A stored value could not be decoded: the bytes are damaged or of another version. Never retryable. */
 export class CorruptBytesError extends Error {
@@ -76,12 +79,19 @@ export class ByteWriter {
   /** @param value an integer, 0 ≤ value ≤ 2⁵³ − 1 */
   varint(value: number): void {
     this.#reserve(8);
+    const bytes = this.#bytes;
+    let at = this.#length;
     let rest = value;
-    while (rest >= 0x80) {
-      this.#bytes[this.#length++] = (rest % 0x80) | 0x80;
-      rest = Math.floor(rest / 0x80);
+    // Integers of 32 bits are shifted and masked in a cycle each, larger ones divided in some 10 ns each.
+    if (value >= HIGH_ONE) {
+      const high = Math.floor(value / HIGH_ONE);
+      const low = value - high * HIGH_ONE;
+      for (let shift = 0; shift < HIGH_BITS_FROM; shift += 7) bytes[at++] = (low >>> shift) | 0x80;
+      rest = high;
     }
-    this.#bytes[this.#length++] = rest;
+    for (; rest >= 0x80; rest >>>= 7) bytes[at++] = rest | 0x80;
+    bytes[at++] = rest;
+    this.#length = at;
   }
 
   /** @param value an integer, |value| ≤ 2⁵² */
@@ -180,16 +190,24 @@ export class ByteReader {
     let at = this.#at;
     // Checked once for all bytes, and not for each: this is the innermost loop of whatever is read.
     const end = Math.min(this.#end, at + VARINT_BYTES_MAX);
-    let value = 0;
-    for (let scale = 1; at < end; scale *= 0x80) {
+    let low = 0;
+    for (let shift = 0; at < end && shift < HIGH_BITS_FROM; shift += 7) {
       const byte = bytes[at++]!;
+      low |= (byte & 0x7f) << shift;
       if (byte < 0x80) {
-        value += byte * scale;
-        if (value > VARINT_MAX) break;
         this.#at = at;
-        return value;
+        return low;
       }
-      value += (byte & 0x7f) * scale;
+    }
+    let high = 0;
+    for (let shift = 0; at < end; shift += 7) {
+      const byte = bytes[at++]!;
+      high |= (byte & 0x7f) << shift;
+      if (byte >= 0x80) continue;
+      const value = low + high * HIGH_ONE;
+      if (value > VARINT_MAX) break;
+      this.#at = at;
+      return value;
     }
     const cut = at === this.#end && at < this.#at + VARINT_BYTES_MAX;
     this.#at = at;

@@ -110,6 +110,59 @@ test('a union is the same bytes in any merge order, on both sides of the bound',
   );
 });
 
+test('a state that is read, added to, merged, cleared and used again is what a set would be', () => {
+  const hashes = fc
+    .array(fc.nat({ max: 60 }), { maxLength: 30 })
+    .map((of) => of.map((n) => hash53(String(n))));
+  const step = fc.oneof(
+    fc.record({ what: fc.constantFrom('add', 'absorb', 'merge'), of: hashes }),
+    // A state that was read and then added to.
+    fc.record({ what: fc.constant('merge both'), of: hashes, afterwards: hashes }),
+    fc.constant({ what: 'clear', of: [] as number[] }),
+  );
+  const run = fc.property(
+    fc.array(step, { maxLength: 8 }),
+    fc.constantFrom(1, 8, 20, 1024),
+    (steps, bound) => {
+      const state = new DistinctState(bound);
+      const readFrom = (of: readonly number[]) => {
+        const read = new DistinctState(bound);
+        read.absorb(new ByteReader(encode(stateOf(of, bound))));
+        return read;
+      };
+      let all: number[] = [];
+      for (const { what, of, ...rest } of steps) {
+        if (what === 'clear') {
+          state.clear();
+          all = [];
+          continue;
+        }
+        all.push(...of);
+        if (what === 'add') for (const hash of of) state.add(hash);
+        else if (what === 'absorb') state.absorb(new ByteReader(encode(stateOf(of, bound))));
+        else {
+          const other = what === 'merge' ? stateOf(of, bound) : readFrom(of);
+          const afterwards = 'afterwards' in rest ? rest.afterwards : [];
+          for (const hash of afterwards) other.add(hash);
+          all.push(...afterwards);
+          state.merge(other);
+        }
+        expect(encode(state)).toEqual(encode(stateOf(all, bound)));
+        if (new Set(all).size <= bound) expect(state.count()).toBe(new Set(all).size);
+      }
+    },
+  );
+  fc.assert(run, { numRuns: 1000 });
+});
+
+test('a hash that is there twice is refused as corrupt', () => {
+  for (const into of [stateOf([], 8), stateOf([5], 8)]) {
+    const w = new ByteWriter();
+    for (const value of [3, 7, 0]) w.varint(value);
+    expect(() => into.absorb(new ByteReader(w.finish()))).toThrow(CorruptBytesError);
+  }
+});
+
 test('a set larger than the bound or a hash of more than 53 bits is refused as corrupt', () => {
   const tooMany = encode(stateOf(texts(0, 9), 9));
   expect(() => new DistinctState(8).absorb(new ByteReader(tooMany))).toThrow(CorruptBytesError);

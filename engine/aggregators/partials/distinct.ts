@@ -10,17 +10,27 @@ import { absorbRegisters, encodeRegisters } from '../register-coding.ts';
 
 const NO_HASH = -1;
 const FIRST_SLOTS = 16;
+const NO_HASHES = new Float64Array(0);
+/** A cleared state keeps room for so many hashes in order, 8 KiB. */
+const KEPT_SORTED = 1024;
 
 /** Precision of `distinct`: its registers are stored, so it must not change. */
 const DISTINCT_PRECISION = 12;
 
+/**
+ * A tile that takes one more event is read, added to and written: what was read stays in order, beside a table of what
+ * came since, as sorting all of it again would be most of that. Where a second set comes, all go into the table.
+ */
 export class DistinctState {
   readonly #exactUpTo: number;
   readonly #precision: number;
+  /** The first set that was absorbed: the first `#sortedSize`, ascending. None of them is in `#slots`. */
+  #sorted = NO_HASHES;
+  #sortedSize = 0;
   /** Open addressing: a hash sits in the first free slot from its low bits on. At most half full. */
   #slots = new Float64Array(FIRST_SLOTS).fill(NO_HASH);
-  #size = 0;
-  /** Not null once there were more than `#exactUpTo` hashes; the slots are then empty. */
+  #tableSize = 0;
+  /** Not null once there were more than `#exactUpTo` hashes, which are then kept nowhere else. */
   #registers: Uint8Array | null = null;
 
   constructor(exactUpTo: number, precision = DISTINCT_PRECISION) {
@@ -28,11 +38,21 @@ export class DistinctState {
     this.#precision = precision;
   }
 
+  get #size(): number {
+    return this.#sortedSize + this.#tableSize;
+  }
+
   clear(): void {
-    if (this.#slots.length === FIRST_SLOTS) this.#slots.fill(NO_HASH);
-    else this.#slots = new Float64Array(FIRST_SLOTS).fill(NO_HASH);
-    this.#size = 0;
+    this.#clearSorted();
+    if (this.#slots.length > FIRST_SLOTS) this.#slots = new Float64Array(FIRST_SLOTS).fill(NO_HASH);
+    else if (this.#tableSize > 0) this.#slots.fill(NO_HASH);
+    this.#tableSize = 0;
     this.#registers = null;
+  }
+
+  #clearSorted(): void {
+    this.#sortedSize = 0;
+    if (this.#sorted.length > KEPT_SORTED) this.#sorted = NO_HASHES;
   }
 
   add(hash: number): void {
@@ -40,6 +60,7 @@ export class DistinctState {
       observe(this.#registers, hash);
       return;
     }
+    if (this.#sortedSize > 0 && this.#isInSorted(hash)) return;
     const slots = this.#slots;
     const mask = slots.length - 1;
     let slot = hash & mask;
@@ -48,23 +69,46 @@ export class DistinctState {
       slot = (slot + 1) & mask;
     }
     slots[slot] = hash;
-    this.#size++;
+    this.#tableSize++;
     if (this.#size > this.#exactUpTo) this.#toRegisters();
-    else if (this.#size * 2 > slots.length) this.#grow(slots.length * 2);
+    else if (this.#tableSize * 2 > slots.length) this.#grow(slots.length * 2);
   }
 
-  /** So many more may come: one new table for all of them, instead of one for each doubling. */
-  #reserve(hashes: number): void {
-    const size = Math.min(this.#size + hashes, this.#exactUpTo);
+  #isInSorted(hash: number): boolean {
+    const sorted = this.#sorted;
+    let from = 0;
+    let to = this.#sortedSize;
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      if (sorted[middle]! < hash) from = middle + 1;
+      else to = middle;
+    }
+    return from < this.#sortedSize && sorted[from] === hash;
+  }
+
+  /** Room in an empty state for so many hashes in order, which the caller fills. */
+  #roomForSorted(hashes: number): Float64Array {
+    if (this.#sorted.length < hashes) this.#sorted = new Float64Array(hashes);
+    this.#sortedSize = hashes;
+    return this.#sorted;
+  }
+
+  /** All hashes into the table, where so many more may come: one new table, instead of one for each doubling. */
+  #intoTable(more: number): void {
+    const sorted = this.#sorted;
+    const sortedSize = this.#sortedSize;
+    const size = Math.min(this.#size + more, this.#exactUpTo);
     let length = this.#slots.length;
     while (size * 2 > length) length *= 2;
     if (length > this.#slots.length) this.#grow(length);
+    this.#clearSorted();
+    for (let i = 0; i < sortedSize; i++) this.add(sorted[i]!);
   }
 
   #grow(length: number): void {
     const old = this.#slots;
     this.#slots = new Float64Array(length).fill(NO_HASH);
-    if (this.#size === 0) return;
+    if (this.#tableSize === 0) return;
     const mask = this.#slots.length - 1;
     for (const hash of old) {
       if (hash === NO_HASH) continue;
@@ -76,6 +120,7 @@ export class DistinctState {
 
   #toRegisters(): Uint8Array {
     const registers = createRegisters(this.#precision);
+    for (let i = 0; i < this.#sortedSize; i++) observe(registers, this.#sorted[i]!);
     for (const hash of this.#slots) if (hash !== NO_HASH) observe(registers, hash);
     this.clear();
     this.#registers = registers;
@@ -88,6 +133,14 @@ export class DistinctState {
     return Math.max(Math.round(estimate(this.#registers)), this.#exactUpTo + 1);
   }
 
+  #tableInOrder(): Float64Array {
+    if (this.#tableSize === 0) return NO_HASHES;
+    const hashes = new Float64Array(this.#tableSize);
+    let size = 0;
+    for (const hash of this.#slots) if (hash !== NO_HASH) hashes[size++] = hash;
+    return hashes.sort();
+  }
+
   /** Layout: 0 and the registers (`register-coding.ts`), or size + 1 and the sorted hashes as varint differences. */
   encode(w: ByteWriter): void {
     if (this.#registers !== null) {
@@ -96,18 +149,35 @@ export class DistinctState {
       return;
     }
     w.varint(this.#size + 1);
-    const hashes = this.#slots.filter((hash) => hash !== NO_HASH).sort();
+    const sorted = this.#sorted;
+    const sortedSize = this.#sortedSize;
+    let next = 0;
     let previous = 0;
-    for (const hash of hashes) {
+    for (const hash of this.#tableInOrder()) {
+      for (; next < sortedSize && sorted[next]! < hash; next++) {
+        w.varint(sorted[next]! - previous);
+        previous = sorted[next]!;
+      }
       w.varint(hash - previous);
       previous = hash;
+    }
+    for (; next < sortedSize; next++) {
+      w.varint(sorted[next]! - previous);
+      previous = sorted[next]!;
     }
   }
 
   merge(other: DistinctState): void {
     if (other.#registers === null) {
-      if (this.#registers === null) this.#reserve(other.#size);
-      for (const hash of other.#slots) if (hash !== NO_HASH) this.add(hash);
+      const inOrder = other.#sorted;
+      const size = other.#sortedSize;
+      if (this.#registers === null && this.#size === 0) {
+        this.#roomForSorted(size).set(inOrder.subarray(0, size));
+      } else {
+        if (this.#registers === null) this.#intoTable(other.#size);
+        for (let i = 0; i < size; i++) this.add(inOrder[i]!);
+      }
+      if (other.#tableSize > 0) for (const hash of other.#slots) if (hash !== NO_HASH) this.add(hash);
       return;
     }
     const registers = this.#registers ?? this.#toRegisters();
@@ -125,12 +195,16 @@ export class DistinctState {
     const size = sizePlusOne - 1;
     if (size > this.#exactUpTo)
       throw new CorruptBytesError(`${size} hashes where ${this.#exactUpTo} are kept`);
-    if (this.#registers === null) this.#reserve(size);
+    const inOrder = this.#registers === null && this.#size === 0 ? this.#roomForSorted(size) : null;
+    if (this.#registers === null && inOrder === null) this.#intoTable(size);
     let hash = 0;
     for (let i = 0; i < size; i++) {
-      hash += r.varint();
+      const step = r.varint();
+      if (step === 0 && i > 0) throw new CorruptBytesError(`a hash that is there twice: ${hash}`);
+      hash += step;
       if (hash > Number.MAX_SAFE_INTEGER) throw new CorruptBytesError(`a hash of more than 53 bits: ${hash}`);
-      this.add(hash);
+      if (inOrder === null) this.add(hash);
+      else inOrder[i] = hash;
     }
   }
 }
