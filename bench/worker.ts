@@ -11,10 +11,11 @@ export interface Failed {
 export class Worker<Order extends object, Answer extends { readonly kind: string }> {
   readonly #process: ChildProcess;
 
-  constructor(module: URL) {
+  /** @param flags of node; what is compared with an engine's process has those of it */
+  constructor(module: URL, flags: readonly string[] = []) {
     this.#process = fork(fileURLToPath(module), {
       cwd: fileURLToPath(new URL('..', import.meta.url)),
-      execArgv: ['--conditions=source', '--import', 'tsx'],
+      execArgv: [...flags, '--conditions=source', '--import', 'tsx'],
     });
   }
 

@@ -4,6 +4,7 @@ import { arch, cpus, loadavg, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { loadClient } from '../bench/http-reads.ts';
 import type { BareReaderAnswer, BareReaderOrder } from '../bench/roles/bare-reader.ts';
+import { NODE_FLAGS } from '../bench/roles/engine-process.ts';
 import { type Entities, planQuestions } from '../bench/roles/plan-questions.ts';
 import type { Scope } from '../bench/roles/scope.ts';
 import { Worker } from '../bench/worker.ts';
@@ -215,6 +216,7 @@ async function startBare(
   );
   const bare = new Worker<BareReaderOrder, BareReaderAnswer>(
     new URL('../bench/roles/bare-reader.ts', import.meta.url),
+    NODE_FLAGS,
   );
   scope.defer(() => bare.close());
   scheduling.first(bare.pid);

@@ -22,7 +22,7 @@ import { ratioOf } from '../report.ts';
 import { Worker } from '../worker.ts';
 import { untilApplied } from './applied.ts';
 import type { BarePlan, BareReaderAnswer, BareReaderOrder, StateFields } from './bare-reader.ts';
-import { EngineProcess, type EngineSettings } from './engine-process.ts';
+import { EngineProcess, type EngineSettings, NODE_FLAGS } from './engine-process.ts';
 import { PARTITIONS } from './payment-events.ts';
 import { type Entities, planQuestions } from './plan-questions.ts';
 import { CpuMeter } from './process-cpu.ts';
@@ -83,7 +83,10 @@ export async function benchReads(options: ReadOptions, scope: Scope): Promise<Ph
     },
     scope,
   );
-  const bare = new Worker<BareReaderOrder, BareReaderAnswer>(new URL('./bare-reader.ts', import.meta.url));
+  const bare = new Worker<BareReaderOrder, BareReaderAnswer>(
+    new URL('./bare-reader.ts', import.meta.url),
+    NODE_FLAGS,
+  );
   scope.defer(() => bare.close());
   await bare.order({ kind: 'connect', redis: redis.url }, 'done');
   for (let at = 0; at < plans.length; at += PLANS_PER_ORDER) {

@@ -10,7 +10,7 @@ import { ratioOf } from '../report.ts';
 import { Worker } from '../worker.ts';
 import { checkCounted, type Progress, untilApplied } from './applied.ts';
 import type { BareWriterAnswer, BareWriterOrder, FieldBytes } from './bare-writer.ts';
-import { EngineProcess, type EngineSettings } from './engine-process.ts';
+import { EngineProcess, type EngineSettings, NODE_FLAGS } from './engine-process.ts';
 import { PARTITIONS, paymentEvents } from './payment-events.ts';
 import { CpuMeter } from './process-cpu.ts';
 import type { PhaseReport } from './roles-report.ts';
@@ -158,7 +158,10 @@ async function bareRound(
   const { brokers, events, states } = args;
   const redis = await startRedis({ appendonly: 'everysec' });
   scope.defer(() => redis.stop());
-  const bare = new Worker<BareWriterOrder, BareWriterAnswer>(new URL('./bare-writer.ts', import.meta.url));
+  const bare = new Worker<BareWriterOrder, BareWriterAnswer>(
+    new URL('./bare-writer.ts', import.meta.url),
+    NODE_FLAGS,
+  );
   scope.defer(() => bare.close());
   const written = await bare.order(
     {
