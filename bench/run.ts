@@ -1,4 +1,4 @@
-/** `npm run bench -- [--roles | --aggregations | --overload | --profile DIR] [--seconds N] [--events N] [--seed N] [--out FILE]`; see README.md. */
+/** `npm run bench -- [--roles | --aggregations | --ratios | --overload | --profile DIR] [--seconds N] [--events N] [--seed N] [--out FILE]`; see README.md. */
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { register } from 'node:module';
@@ -14,6 +14,7 @@ import {
   UsageError,
 } from '../scripts/dev-command.ts';
 import { formatAggregationsReport } from './aggregations/aggregations-report.ts';
+import { BY_HAND_SIZES } from './aggregations/by-hand.ts';
 import {
   AGGREGATION_PHASES,
   type AggregationPhase,
@@ -21,6 +22,7 @@ import {
 } from './aggregations/run-aggregations-bench.ts';
 import { scalingPlot } from './aggregations/scaling-plot.ts';
 import { formatOverloadReport, runOverloadBench } from './overload/run-overload-bench.ts';
+import { formatRatios, type RatiosReport } from './ratios-report.ts';
 import { formatReadProfile, profileReads } from './read-profile.ts';
 import { formatReport } from './report.ts';
 import { buildCheckout } from './roles/build.ts';
@@ -33,17 +35,19 @@ const HELP = `npm run bench -- [options]
 npm run bench -- --profile DIR [options]
 npm run bench -- --roles [options]
 npm run bench -- --aggregations [options]
+npm run bench -- --ratios [options]
 npm run bench -- --overload [options]
 
 Reads and writes of the service card_fraud per second, and their latencies, as ratios to bare fastify and bare
 lmdb in the same run. With --roles: processes of the engine over a Kafka and a Redis that it starts, as ratios to
 bare fastify, kafkajs and ioredis. With --aggregations: what reads, writes and memory of one key cost against its
-number of events, and what each aggregation costs. With --profile alone: where the time and the allocations of a read
-over HTTP go, by part. With --overload: latencies at and beyond what a server takes.
+number of events, and what each aggregation costs. With --ratios: of these two what has a ratio to reach, and all
+ratios in one table (--roles --only read,write and --aggregations --only by-hand). With --profile alone: where the time
+and the allocations of a read over HTTP go, by part. With --overload: latencies at and beyond what a server takes.
 
   --seconds N  measuring time of each side of each figure (default 5; with --aggregations 2)
   --events N   events of the history that is loaded before (default 200000; with --aggregations: the most events of
-               a key, default 1000000)
+               a key, default 1000000; with --ratios of the roles only)
   --seed N     seed of the events (default 1)
   --out FILE   also write the report as JSON
   --profile DIR  write CPU and heap profiles of the reads, or with --roles of the engine's processes (they cost speed)
@@ -58,7 +62,7 @@ with --aggregations
   --days LIST    days that the events of a key are spread over (default 30,90)
   --plots DIR    where to draw scaling-30d.svg and so on (default: not drawn; those kept are in bench/results)`;
 
-type Mode = 'embedded' | 'roles' | 'aggregations' | 'overload';
+type Mode = 'embedded' | 'roles' | 'aggregations' | 'ratios' | 'overload';
 
 interface Options {
   readonly mode: Mode;
@@ -77,12 +81,14 @@ const PHASES_OF: Readonly<Record<Mode, readonly string[]>> = {
   embedded: [],
   roles: PHASES,
   aggregations: AGGREGATION_PHASES,
+  ratios: [],
   overload: [],
 };
 
 const OPTIONS = {
   roles: { type: 'boolean', default: false },
   aggregations: { type: 'boolean', default: false },
+  ratios: { type: 'boolean', default: false },
   overload: { type: 'boolean', default: false },
   seconds: { type: 'string' },
   events: { type: 'string' },
@@ -97,15 +103,15 @@ const OPTIONS = {
 
 /** @throws UsageError */
 function optionsOf(values: OptionValues<typeof OPTIONS>): Options {
-  const { roles, aggregations, overload, only, profile, plots, out } = values;
-  if ([roles, aggregations, overload].filter(Boolean).length > 1)
-    throw new UsageError('one of --roles, --aggregations and --overload');
-  const mode: Mode = roles ? 'roles' : aggregations ? 'aggregations' : overload ? 'overload' : 'embedded';
+  const { roles, aggregations, ratios, overload, only, profile, plots, out } = values;
+  const chosen = Object.entries({ roles, aggregations, ratios, overload }).filter(([, is]) => is);
+  if (chosen.length > 1) throw new UsageError('one of --roles, --aggregations, --ratios and --overload');
+  const mode = (chosen[0]?.[0] ?? 'embedded') as Mode;
   if (!roles && !aggregations && only !== undefined)
     throw new UsageError('--only goes with --roles or --aggregations');
   if (!roles && values.views !== undefined) throw new UsageError('--views goes with --roles');
-  if ((aggregations || overload) && profile !== undefined)
-    throw new UsageError('--profile does not go with --aggregations or --overload');
+  if (profile !== undefined && mode !== 'roles' && mode !== 'embedded')
+    throw new UsageError('--profile goes with --roles or alone');
   if (!aggregations && (values.days ?? plots) !== undefined)
     throw new UsageError('--days and --plots go with --aggregations');
   const { seconds = aggregations ? '2' : '5', events = aggregations ? '1000000' : '200000' } = values;
@@ -183,6 +189,20 @@ await runDevCommand({
       const roles = await benchRoles(options, await cardFraud());
       console.log(formatRolesReport(roles));
       report = roles;
+    } else if (mode === 'ratios') {
+      const roles = await benchRoles(
+        { ...options, phases: new Set<Phase>(['read', 'write']) },
+        await cardFraud(),
+      );
+      console.log(formatRolesReport(roles));
+      const aggregations = await benchAggregations({
+        ...options,
+        phases: new Set<AggregationPhase>(['by-hand']),
+        events: Math.max(...BY_HAND_SIZES),
+      });
+      const ratios: RatiosReport = { roles, aggregations };
+      console.log(`\n${formatAggregationsReport(aggregations)}\n\n${formatRatios(ratios)}`);
+      report = ratios;
     } else if (options.profile !== null) {
       mkdirSync(options.profile, { recursive: true });
       const profile = await profileReads({

@@ -123,7 +123,7 @@ class Workers {
     }
     const afterMs = Math.min(REPLACE_AFTER_MS_MAX, REPLACE_AFTER_MS * 2 ** this.#failures++);
     this.#logger.warn(
-      { pid: worker.process.pid, code, signal, wasReady, afterMs },
+      { workerPid: worker.process.pid, code, signal, wasReady, afterMs },
       'a worker ended; another takes its place',
     );
     const timer = setTimeout(() => {

@@ -189,7 +189,7 @@ export const SETTINGS: readonly Setting[] = [
     env: 'MILLRACE_WORKERS',
     defaultText: `\`${DEFAULTS.workers}\``,
     expected: 'a whole number from 1 to 64',
-    description: 'processes that serve on the port: as many as there are cores to spare',
+    description: 'of `serve`: processes that serve on the port, as many as there are cores to spare',
     commands: ['serve'],
     fromText: numberFromText,
   },
@@ -294,7 +294,7 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: `\`${DEFAULTS.warmUp}\``,
     expected: 'a number from 0 to 60 (seconds)',
     description:
-      'how long the process answers made-up requests before it listens, so that the first real ones are not slow; 0: not ' +
+      'of `serve`: how long the process answers made-up requests before it listens, so that the first real ones are not slow; 0: not ' +
       'at all',
     commands: ['serve'],
     fromText: numberFromText,

@@ -320,12 +320,13 @@ async function putOn(
           { name: 'k6', pid: k6Pid },
         ]);
         const saying = setInterval(
-          () => onProgress(`${Math.round((performance.now() - startedMs) / 1000)} of ${seconds} s`),
+          () =>
+            onProgress(`${Math.round((performance.now() - startedMs) / 1000)} of ${Math.round(seconds)} s`),
           SAY_EVERY_MS,
         );
         timers.push(saying);
         onProgress(
-          `load: ${phases.map((one) => `${one.name} ${Math.round(one.ratePerSecond)}/s ${one.seconds} s`).join(', ')}`,
+          `load: ${phases.map((one) => `${one.name} ${Math.round(one.ratePerSecond)}/s ${Math.round(one.seconds)} s`).join(', ')}`,
         );
         let atMs = 0;
         for (const { redis = 'healthy', seconds: lasts } of phases) {

@@ -18,6 +18,7 @@ import { watchEventLoopDelay } from './event-loop-delay.ts';
 import { LoadLimit, type LoadLimitOptions, type RequestClass } from './load-limit.ts';
 import type { Metrics } from './metrics.ts';
 import { QueueWait, watchUtilization } from './queue-wait.ts';
+import { requestId } from './request-id.ts';
 
 export interface AdmissionOptions extends LoadLimitOptions {
   /** The largest body there may be; one of unknown length counts as so large. */
@@ -129,7 +130,7 @@ export class Admission {
     if (reason === null) return false;
     this.#countShed(requestClass, reason);
     const { status, headers, body } = SHED[requestClass][Math.floor(this.#random() * RETRY_AFTER_S.length)]!;
-    response.writeHead(status, headers);
+    response.writeHead(status, [...headers, 'x-request-id', requestId(request)]);
     response.end(body);
     return true;
   }

@@ -189,6 +189,8 @@ async function buildEdge(
     exposeHeadRoutes: false,
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => {
+      // No hook has run.
+      reply.header('x-request-id', request.id);
       sendError(error, request as FastifyRequest, reply as FastifyReply, lines);
     },
     clientErrorHandler,
@@ -365,7 +367,7 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply,
       const fields = {
         code: answer.code,
         route,
-        err: causeForLog(answer),
+        ...causeForLog(answer),
         ...(omitted > 0 ? { omitted } : {}),
       };
       request.log[isDefect ? 'error' : 'warn'](fields, answer.message);
@@ -379,11 +381,12 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply,
 }
 
 /** Name, message and stack only: errors may carry more, such as the data they were thrown over. */
-function causeForLog(error: ApiError): { type: string; message: string; stack: string } | null {
-  const { cause } = error;
+function causeForLog({ cause }: ApiError): {
+  readonly err?: { readonly type: string; readonly message: string; readonly stack: string };
+} {
   return cause instanceof Error
-    ? { type: cause.name, message: cause.message, stack: cause.stack ?? '' }
-    : null;
+    ? { err: { type: cause.name, message: cause.message, stack: cause.stack ?? '' } }
+    : {};
 }
 
 /** Errors before there is a request: what Node's parser refuses. */

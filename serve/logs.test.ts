@@ -61,6 +61,7 @@ test('errors have the id as well, whatever refuses the request', async () => {
   const id = 'abcdef-0123456789';
   for (const [url, more] of [
     ['/v1/nothing', {}],
+    ['/%zz', {}],
     [URL, { 'content-encoding': 'gzip' }],
     [URL, { 'content-type': 'text/plain' }],
   ] as const) {

@@ -39,7 +39,7 @@ export const METRICS = [
     type: 'counter',
     unit: 'requests',
     labels: ['route', 'method', 'status'],
-    meaning: 'HTTP requests answered.',
+    meaning: 'HTTP requests answered, but those shed unread (`millrace_requests_shed_total`).',
   },
   {
     name: 'millrace_http_request_duration_seconds',
@@ -55,7 +55,7 @@ export const METRICS = [
     unit: 'seconds',
     labels: ['service', 'kind', 'status'],
     meaning:
-      'Time from a request for features to its answer, by HTTP status; kind: single or batch. Refusals are in it.',
+      'Time from a request for features to its answer, by HTTP status; kind: single or batch. Refusals are in it, but those shed unread.',
     buckets: LATENCY_S,
   },
   {
