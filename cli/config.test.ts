@@ -109,7 +109,7 @@ describe('configuration', () => {
     expect(load({ maxLogBytes: '512MiB' }).maxLogBytes).toBe(512 * 2 ** 20);
     expect(load({}, { MILLRACE_MAX_LOG_BYTES: '2GB' }).maxLogBytes).toBe(2e9);
     expect(load({ config: file({ maxLogBytes: '1GiB' }) }).maxLogBytes).toBe(2 ** 30);
-    expect(problemsOf({ maxLogBytes: '1MiB' })[0]!.message).toContain('at least 16MiB');
+    expect(problemsOf({ maxLogBytes: '1MiB' })[0]!.message).toContain('from 16MiB');
     expect(problemsOf({ maxLogBytes: '99999999999TiB' })).toHaveLength(1);
   });
 

@@ -85,6 +85,7 @@ export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', '
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const MIN_LOG_BYTES = 16 * 2 ** 20;
+const MAX_LOG_BYTES = 2 ** 50;
 const DEFAULT_MAX_LOG_BYTES = 2 * 2 ** 30;
 
 /** Keys of settings that are paths: relative ones start where they are written down. */
@@ -109,7 +110,7 @@ export const SETTING_SCHEMAS = {
     .int()
     .min(0)
     .max(2 ** 31 - 1),
-  maxLogBytes: z.int().min(MIN_LOG_BYTES),
+  maxLogBytes: z.int().min(MIN_LOG_BYTES).max(MAX_LOG_BYTES),
   onGap: z.enum(['stop', 'continue']),
   maxInFlight: z.int().min(1).max(100_000),
   maxConnections: z.int().min(1).max(1_000_000),
@@ -249,7 +250,7 @@ export const SETTINGS: readonly Setting[] = [
     flag: '--max-log-bytes <size>',
     env: 'MILLRACE_MAX_LOG_BYTES',
     defaultText: `\`${formatByteSize(DEFAULTS.maxLogBytes)}\``,
-    expected: `a size of at least ${formatByteSize(MIN_LOG_BYTES)}, such as 512MiB or 4GB or a number of bytes`,
+    expected: `a size from ${formatByteSize(MIN_LOG_BYTES)} to ${formatByteSize(MAX_LOG_BYTES)}, such as 512MiB or 4GB or a number of bytes`,
     description: "limit of each source's event log; the oldest events beyond it are dropped",
     commands: ALONE,
     fromText: bytesFromText,

@@ -4,7 +4,7 @@ import { extname } from 'node:path';
 import type { pino } from 'pino';
 import type { Role } from '../distributed/runtime.ts';
 import { type Embedded, openEmbedded } from '../embedded/runtime.ts';
-import type { WriteThreadModule } from '../embedded/write-thread.ts';
+import { DefinitionsChangedError, type WriteThreadModule } from '../embedded/write-thread.ts';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import { DirectoryLockedError } from '../engine/store/directory-lock.ts';
 import { StoreFormatError, StoreFullError } from '../engine/store/store-errors.ts';
@@ -69,6 +69,7 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
     ) {
       throw new CliError(`${error.message} (--data-dir)`, { cause: error });
     }
+    if (error instanceof DefinitionsChangedError) throw new CliError(error.message, { cause: error });
     const { code, message } = error as NodeJS.ErrnoException;
     if (
       code === 'ENOENT' ||

@@ -5,7 +5,12 @@ import { LmdbTileStore } from '../engine/store/lmdb-tile-store.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { ViewWriter } from '../ingest/view-writer.ts';
-import type { WriteThreadData, WriteThreadReply, WriteThreadRequest } from './write-thread.ts';
+import {
+  DefinitionsChangedError,
+  type WriteThreadData,
+  type WriteThreadReply,
+  type WriteThreadRequest,
+} from './write-thread.ts';
 
 /**
  * Writes until the engine closes. To be called once, in the thread.
@@ -17,7 +22,7 @@ export async function writeRows(load: (data: unknown) => Promise<CompiledRepo>):
   const repo = await load(data);
   for (const [name, namespace] of namespaces) {
     if (repo.views.get(name)?.namespace === namespace) continue;
-    throw new Error(
+    throw new DefinitionsChangedError(
       `the definitions have changed while they were being loaded: view ${name} is another one in the thread that ` +
         'writes tiles; start again',
     );

@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ManualClock } from '../engine/clock.ts';
 import { LmdbTileStore } from '../engine/store/lmdb-tile-store.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
@@ -121,6 +121,53 @@ describe('a thread that writes', () => {
     await expect(writer.apply(new Map())).rejects.toThrow(StoreFullError);
   });
 
+  test('names the view of a damaged state, and what to do', async () => {
+    const store = await openStore();
+    const writer = (await start(store)).writerOf(view, writingTo(store));
+    const address = { namespace: view.namespace, key: 'k', shard: 0 };
+    const next = { token: randomTokens()(), head: new TextEncoder().encode('garbage') };
+    await store.compareAndSet([{ address, expected: null, next, changes: new Map() }]);
+    await expect(writer.apply(new Map([['k', [rowAt(0)]]]))).rejects.toThrow(
+      /a state of view refusals is damaged .*: a rebuild of the view/,
+    );
+  });
+
+  describe('by the looks at it', () => {
+    beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }));
+    afterEach(() => void vi.useRealTimers());
+
+    test('that hangs is given up', async () => {
+      const store = await openStore();
+      const thread = await start(store, defectiveThread('hangs'));
+      const writing = thread.writerOf(view, writingTo(store)).apply(new Map());
+      vi.advanceTimersByTime(45_000);
+      const still = Symbol('still under way');
+      expect(await Promise.race([writing, Promise.resolve(still)])).toBe(still);
+      vi.advanceTimersByTime(15_000);
+      await expect(writing).rejects.toThrow(/said nothing for 60 s$/);
+      await expect(thread.failed).rejects.toThrow(/said nothing/);
+    });
+
+    test('that is never there is given up', async () => {
+      const starting = start(await openStore(), defectiveThread('never loaded'));
+      vi.advanceTimersByTime(60_000);
+      await expect(starting).rejects.toThrow(/said nothing for 60 s: do the definitions wait for something/);
+    });
+
+    test('that has nothing to do may be silent, and one that answers goes on', async () => {
+      const store = await openStore();
+      const thread = await start(store);
+      vi.advanceTimersByTime(600_000);
+      const writer = thread.writerOf(view, writingTo(store));
+      // At each look something is under way, but never the same.
+      for (let offset = 0; offset < 10; offset++) {
+        const writing = writer.apply(new Map([['k', [rowAt(offset)]]]));
+        vi.advanceTimersByTime(15_000);
+        expect(await writing).toMatchObject({ applied: 1 });
+      }
+    });
+  });
+
   test('meets compaction at the same states, and both win', async () => {
     const it = await TestEngine.open({
       writeThread: WRITE_THREAD,
@@ -191,13 +238,15 @@ describe('an engine with it', () => {
 
   test.each([
     ['ends', /the thread that writes tiles has ended/],
-    ['fails', /a defect/],
+    // Not with its message, which may hold a key.
+    ['fails', /^the thread that writes tiles has failed: TypeError$/],
   ] as const)('that %s says that it cannot go on, and loses nothing', async (defect, reason) => {
     const it = await TestEngine.open({ writeThread: defectiveThread(defect), drainTimeoutMs: 100 });
     closers.push(() => it.close());
     const { failed } = it.engine;
     await it.post('/v1/sources/payments/events', { events: [payment({ card: 'a', amount: 5 })] });
     await expect(failed).rejects.toThrow(reason);
+    expect(it.engine.readiness().reasons.join()).toContain('the process has to be started again: the thread');
     await it.restart({ writeThread: WRITE_THREAD });
     await it.engine.ready();
     const { body } = await it.read('card', { entities: { card: 'a' } });

@@ -53,6 +53,16 @@ export type WriteThreadReply =
   | { readonly call: number; readonly counts: WriteCounts }
   | { readonly call: number; readonly error: { readonly name: string; readonly message: string } };
 
+/** The thread has loaded other definitions than the engine: they were changed while it started. */
+export class DefinitionsChangedError extends Error {
+  override readonly name = 'DefinitionsChangedError';
+}
+
+/** A thread that is waited for and says nothing for so long hangs: a write takes some ms. */
+const SILENT_MS_MAX = 60_000;
+/** Counted in looks at it, so that a machine that was halted is not taken for a thread that hangs. */
+const LOOKS = 4;
+
 interface Call {
   resolve(counts: WriteCounts): void;
   reject(error: Error): void;
@@ -69,10 +79,12 @@ export class WriteThread {
   /** Why nothing is taken any more. */
   #ended: Error | null = null;
   #closing = false;
+  #isReady = false;
+  #silentLooks = 0;
 
   /**
    * @param views those of the engine's repo
-   * @throws what the module throws; Error where it has other views
+   * @throws what the module throws; DefinitionsChangedError where it has other views; Error where it hangs
    */
   static async start(
     module: WriteThreadModule,
@@ -80,7 +92,8 @@ export class WriteThread {
     views: Iterable<CompiledView>,
   ): Promise<WriteThread> {
     const namespaces = [...views].map(({ name, namespace }) => [name, namespace] as const);
-    const thread = new WriteThread(module, store, { data: module.data, storePath: store.path, namespaces });
+    const data: WriteThreadData = { data: module.data, storePath: store.path, namespaces };
+    const thread = new WriteThread(module, store, data);
     await Promise.race([thread.#ready, thread.#failed]);
     return thread;
   }
@@ -93,8 +106,19 @@ export class WriteThread {
       ready = resolve;
     });
     this.#failed = new Promise((_, reject) => {
-      this.#worker.on('error', (error) => reject(this.#end(error)));
+      this.#worker.on('error', (error) =>
+        reject(this.#end(this.#isReady ? withoutMessage(error) : ofStart(error))),
+      );
       this.#worker.on('messageerror', (error) => reject(this.#end(error)));
+      const looking = setInterval(() => {
+        if (!this.#isSilent() || ++this.#silentLooks < LOOKS) return;
+        const what = `the thread that writes tiles has said nothing for ${SILENT_MS_MAX / 1_000} s`;
+        reject(
+          this.#end(new Error(this.#isReady ? what : `${what}: do the definitions wait for something?`)),
+        );
+        void this.#worker.terminate();
+      }, SILENT_MS_MAX / LOOKS);
+      this.#worker.on('exit', () => clearInterval(looking));
       this.#worker.on('exit', () => {
         if (!this.#closing) reject(this.#end(new Error('the thread that writes tiles has ended')));
       });
@@ -104,9 +128,21 @@ export class WriteThread {
       this.#worker.on('exit', () => resolve());
     });
     this.#worker.on('message', (reply: WriteThreadReply) => {
-      if (reply === 'ready') ready();
-      else this.#settle(reply);
+      this.#silentLooks = 0;
+      if (reply === 'ready') {
+        this.#isReady = true;
+        ready();
+      } else {
+        this.#settle(reply);
+      }
     });
+  }
+
+  /** Something is waited for. */
+  #isSilent(): boolean {
+    if (!this.#isReady || this.#calls.size > 0) return true;
+    this.#silentLooks = 0;
+    return false;
   }
 
   /** Rejects when the thread has ended although nobody wanted it to: the process should end, too. */
@@ -162,6 +198,14 @@ export class WriteThread {
     return error;
   }
 }
+
+/** An error of another thread is of the class `Error` here. */
+const ofStart = (error: Error): Error =>
+  error.name === DefinitionsChangedError.name ? new DefinitionsChangedError(error.message) : error;
+
+/** What user code throws may hold what it was given: only its class is told. */
+const withoutMessage = (cause: Error): Error =>
+  new Error(`the thread that writes tiles has failed: ${cause.name}`, { cause });
 
 const STORE_ERRORS = [StoreFullError, StoreUnavailableError, StoreClosedError];
 

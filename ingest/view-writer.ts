@@ -4,6 +4,7 @@
  * Each round costs one read and one write call for all keys still pending; a key leaves when its write won or
  * nothing was to be written. A key whose write lost is read and merged again in the next round.
  */
+import { CorruptBytesError } from '../engine/bytes.ts';
 import type { Clock } from '../engine/clock.ts';
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import { hash53 } from '../engine/hash64.ts';
@@ -81,7 +82,21 @@ export class ViewWriter implements RowWriter {
     this.#writing = writing;
   }
 
+  /** @throws CorruptBytesError naming the view; what the store throws */
   async apply(rowsByKey: ReadonlyMap<string, readonly IncomingRow[]>): Promise<WriteCounts> {
+    try {
+      return await this.#apply(rowsByKey);
+    } catch (error) {
+      if (!(error instanceof CorruptBytesError)) throw error;
+      throw new CorruptBytesError(
+        `a state of view ${this.view.name} is damaged in the store, or was written by another version (${error.message}): ` +
+          'a rebuild of the view writes all of its states anew',
+        { cause: error },
+      );
+    }
+  }
+
+  async #apply(rowsByKey: ReadonlyMap<string, readonly IncomingRow[]>): Promise<WriteCounts> {
     const counts: WriteCounts = {
       applied: 0,
       redelivered: 0,

@@ -82,6 +82,14 @@ describe.each(loads)('$name, $load.mode, bare: $load.bare', ({ scenario, load })
   });
 });
 
+test('a percentile is said as the share of answers below the limit', () => {
+  const of = { kind: 'latency', phase: 'steady', of: 'admitted', limitMs: 10 } as const;
+  const expressions = ([99, 99.9, 100] as const).map(
+    (percentile) => k6Threshold({ ...of, percentile }).expression,
+  );
+  expect(expressions).toEqual(['rate>0.990', 'rate>0.999', 'rate==1']);
+});
+
 test.each([
   [[0.4], { ms: 1_000, count: 1 }],
   [[10, 60], { ms: 1_000, count: 70 }],

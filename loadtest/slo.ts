@@ -50,7 +50,10 @@ export function k6Threshold(slo: LatencySlo | NoneSlo): {
 } {
   if (slo.kind === 'none') return { metric: `${slo.of}{scenario:${slo.phase}}`, expression: 'count==0' };
   const metric = `${slo.of}_${slo.phase}_below_${slo.limitMs}ms`;
-  return { metric, expression: slo.percentile === 100 ? 'rate==1' : `rate>${slo.percentile / 100}` };
+  return {
+    metric,
+    expression: slo.percentile === 100 ? 'rate==1' : `rate>${(slo.percentile / 100).toFixed(3)}`,
+  };
 }
 
 /** For tables. */

@@ -3,6 +3,8 @@
  * back: what is in flight stays so until it lets go. What this does not catch: how much faster a refusal is than an
  * answer, and that latencies hold under load (`npm run bench -- --overload` measures both).
  */
+import { EventEmitter, once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { Pool } from 'undici';
@@ -16,9 +18,10 @@ import { waitUntil } from '../services/process/wait-until.ts';
 import { TcpProxy } from '../services/proxy/tcp-proxy.ts';
 import { type RedisServer, startRedis } from '../services/redis/redis-server.ts';
 import { describeWithServices } from '../services/testing/describe-with-services.ts';
-import { Admission } from './admission.ts';
+import { Admission, type AdmittedRequest } from './admission.ts';
 import type { AppLimits } from './app.ts';
 import { ApiError } from './error-catalogue.ts';
+import type { RequestClass } from './load-limit.ts';
 import { Metrics } from './metrics.ts';
 
 const WAIT_MS = 30_000;
@@ -94,6 +97,12 @@ describeWithServices(['redis'], 'an app that listens, over a store that is held 
     port = (engine.app.server.address() as AddressInfo).port;
     client = new Pool(origin, { connections: 200, pipelining: 1 });
   };
+  const sockets: Socket[] = [];
+  const connected = (): Socket => {
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    sockets.push(socket);
+    return socket;
+  };
   const read = (count: number): Volley => new Volley(client, count, READ, () => QUESTION);
   const pushEvents = (count: number, from: number): Volley =>
     new Volley(client, count, PUSH, (i) => ({
@@ -120,6 +129,7 @@ describeWithServices(['redis'], 'an app that listens, over a store that is held 
   });
   afterEach(async () => {
     proxy.heal();
+    for (const socket of sockets.splice(0)) socket.destroy();
     await client?.close();
     await engine?.close();
     proxy.close();
@@ -206,9 +216,11 @@ describeWithServices(['redis'], 'an app that listens, over a store that is held 
     'gives back the place of a request that was cut off',
     async () => {
       await open({ inFlight: 1, targetDelayMs: Number.POSITIVE_INFINITY });
-      const socket: Socket = connect(port, '127.0.0.1').on('error', () => {});
+      const socket = connected();
+      proxy.hold();
+      const text = JSON.stringify(QUESTION);
       socket.write(
-        `POST ${READ} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{`,
+        `POST ${READ} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${text.length}\r\n\r\n${text}`,
       );
       const status = async (): Promise<number> => (await read(1).all())[0]!.status;
       await waitUntil(async () => (await status()) === 503, {
@@ -216,6 +228,7 @@ describeWithServices(['redis'], 'an app that listens, over a store that is held 
         timeoutMs: WAIT_MS,
       });
       socket.destroy();
+      proxy.heal();
       await waitUntil(async () => (await status()) === 200, {
         what: 'its place is free',
         timeoutMs: WAIT_MS,
@@ -225,21 +238,48 @@ describeWithServices(['redis'], 'an app that listens, over a store that is held 
   );
 
   it(
+    'keeps no place for a request whose body is on its way',
+    async () => {
+      await open({ inFlight: 1, targetDelayMs: Number.POSITIVE_INFINITY });
+      const slow = Array.from({ length: 20 }, connected);
+      const head = 'HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100';
+      for (const socket of slow) socket.write(`POST ${READ} ${head}\r\nexpect: 100-continue\r\n\r\n{`);
+      // Their headers have been read.
+      await Promise.all(slow.map((socket) => once(socket, 'data')));
+      expect(await read(1).all()).toMatchObject([{ status: 200 }]);
+      expect(await metric('millrace_requests_in_flight{class="serving"}')).toBe(0);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  it(
+    'has the bytes of an answer back when it is read',
+    async () => {
+      await open({ inFlight: 8, targetDelayMs: Number.POSITIVE_INFINITY, bytesInFlight: 1 });
+      for (let i = 0; i < 3; i++) expect(await batch(200).all()).toMatchObject([{ status: 200 }]);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  it(
     'closes connections beyond their limit, and those that say nothing',
     async () => {
       await open({ connections: 3 });
-      const sockets = Array.from({ length: 6 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+      const six = Array.from({ length: 6 }, connected);
       const closed = new Set<Socket>();
-      for (const socket of sockets) socket.on('close', () => closed.add(socket)).resume();
+      for (const socket of six) socket.on('close', () => closed.add(socket)).resume();
       await waitUntil(() => closed.size === 3, { what: 'three are closed', timeoutMs: WAIT_MS });
-      for (const socket of sockets) socket.destroy();
+      for (const socket of six) socket.destroy();
       await waitUntil(async () => (await get('/healthz').catch(() => 0)) === 200, {
         what: 'others may connect again',
         timeoutMs: WAIT_MS,
       });
       expect(await metric('millrace_connections_refused_total')).toBeGreaterThanOrEqual(3);
       const { headersTimeout, requestTimeout, keepAliveTimeout } = engine.app.server;
-      expect([headersTimeout, requestTimeout, keepAliveTimeout]).toEqual([10_000, 30_000, 72_000]);
+      const { timeout } = engine.app.server;
+      expect([headersTimeout, requestTimeout, keepAliveTimeout, timeout]).toEqual([
+        10_000, 30_000, 72_000, 120_000,
+      ]);
     },
     TEST_TIMEOUT_MS,
   );
@@ -247,12 +287,24 @@ describeWithServices(['redis'], 'an app that listens, over a store that is held 
 
 describe('admission', () => {
   const admissionOf = (inFlight: number): Admission =>
-    new Admission({ inFlight, targetDelayMs: 5, bodyBytes: 1_024, metrics: new Metrics() });
+    new Admission({
+      inFlight,
+      targetDelayMs: 5,
+      bodyBytes: 1_000_000,
+      bytesInFlight: 40_000,
+      metrics: new Metrics(),
+    });
   const request = { headers: {} } as Parameters<Admission['admit']>[1];
+  /** Its body is there at once. */
+  const letIn = (admission: Admission, requestClass: RequestClass): AdmittedRequest => {
+    const admitted = admission.admit(requestClass, request);
+    admitted.begin();
+    return admitted;
+  };
 
   it('lets fewer in while the event loop is late, pushes first', async () => {
     const admission = admissionOf(200);
-    const reads = Array.from({ length: 100 }, () => admission.admit('serving', request));
+    const reads = Array.from({ length: 100 }, () => letIn(admission, 'serving'));
     for (let i = 0; i < 2; i++) admission.endInterval(10);
     expect(admission.slots('serving')).toEqual({ inFlight: 100, limit: 50, top: 200 });
     expect(admission.slots('ingest')).toEqual({ inFlight: 0, limit: 25, top: 100 });
@@ -263,7 +315,8 @@ describe('admission', () => {
     reads[0]!.becomePush();
     expect(admission.slots('ingest').inFlight).toBe(26);
     for (const read of reads) read.release();
-    // Those answered in one turn of the event loop are in flight to its end.
+    // Those answered in one turn of the event loop are in flight to its end, whatever else it does.
+    for (let i = 0; i < 10; i++) await null;
     expect(admission.slots('serving').inFlight).toBe(99);
     await immediate();
     admission.endWait(performance.now(), 0);
@@ -275,7 +328,7 @@ describe('admission', () => {
 
   it('lets fewer in where requests wait for one another, though the event loop is on time', async () => {
     const admission = admissionOf(200);
-    const reads = Array.from({ length: 100 }, () => admission.admit('serving', request));
+    const reads = Array.from({ length: 100 }, () => letIn(admission, 'serving'));
     const later = performance.now() + 1_000;
     admission.endWait(later, 1);
     expect(admission.slots('serving').limit).toBe(200);
@@ -291,7 +344,7 @@ describe('admission', () => {
 
   it('takes a batch for one request that waits, however many slots it has', async () => {
     const admission = admissionOf(200);
-    const batch = admission.admit('serving', request);
+    const batch = letIn(admission, 'serving');
     batch.addRows(500);
     expect(admission.slots('serving').inFlight).toBe(51);
     const later = performance.now() + 1_000;
@@ -306,33 +359,41 @@ describe('admission', () => {
 
   it('leaves a place for others beside a batch, however low the limit is', () => {
     const admission = admissionOf(2);
-    admission.admit('serving', request).addRows(1_000);
+    letIn(admission, 'serving').addRows(1_000);
     expect(admission.take('serving', 1)).toBe(true);
   });
 
   it('does not take a limit for unused that a batch did not fit into', () => {
-    const limitAfter = (batchSlots: number): number => {
+    const limitAfter = (meanwhile: (admission: Admission) => unknown): number => {
       const admission = admissionOf(200);
       admission.add('serving', 100, 0);
       for (let i = 0; i < 2; i++) admission.endInterval(20);
       admission.add('serving', -70, 0);
       admission.endInterval(4);
       expect(admission.slots('serving')).toEqual({ inFlight: 30, limit: 32, top: 200 });
-      admission.take('serving', batchSlots);
+      meanwhile(admission);
       admission.endWait(performance.now(), 1);
       admission.endInterval(0);
       return admission.slots('serving').limit;
     };
-    expect([1, 16].map(limitAfter)).toEqual([64, 39]);
+    expect(limitAfter((admission) => admission.take('serving', 1))).toBe(64);
+    expect(limitAfter((admission) => admission.take('serving', 16))).toBe(39);
+    // A body is no place: nor that it was refused.
+    expect(
+      limitAfter((admission) => {
+        admission.add('serving', 0, 30_000);
+        expect(admission.take('serving', 1, { bytes: 30_000 })).toBe(false);
+      }),
+    ).toBe(64);
   });
 
   it('counts a request that records its event as a push from then on', async () => {
     const admission = admissionOf(4);
-    const request1 = admission.admit('serving', request);
+    const request1 = letIn(admission, 'serving');
     request1.becomePush();
     expect([admission.slots('serving').inFlight, admission.slots('ingest').inFlight]).toEqual([0, 1]);
-    admission.admit('ingest', request);
-    const late = admission.admit('serving', request);
+    letIn(admission, 'ingest');
+    const late = letIn(admission, 'serving');
     expect(() => late.becomePush()).toThrow(ApiError);
     expect([admission.slots('serving').inFlight, admission.slots('ingest').inFlight]).toEqual([1, 2]);
     for (const admitted of [request1, late, late]) admitted.release();
@@ -342,11 +403,42 @@ describe('admission', () => {
 
   it('does not take what is being recorded for requests that wait', () => {
     const admission = admissionOf(200);
-    for (let i = 0; i < 50; i++) admission.admit('serving', request).becomePush();
+    for (let i = 0; i < 50; i++) letIn(admission, 'serving').becomePush();
     const later = performance.now() + 1_000;
     for (let i = 0; i < 10; i++) admission.endWait(later + 30 * i, 1);
     expect(admission.slots('serving')).toEqual({ inFlight: 0, limit: 200, top: 200 });
     expect(admission.slots('ingest')).toEqual({ inFlight: 50, limit: 100, top: 100 });
+  });
+
+  it('bounds the bytes of answers that nobody reads, until they are sent or their client has gone', () => {
+    const admission = admissionOf(200);
+    const socket = new EventEmitter() as Socket;
+    const sending = (bytes: number): EventEmitter => {
+      const response = Object.assign(new EventEmitter(), { req: { socket } });
+      letIn(admission, 'serving').sending(response as unknown as ServerResponse, bytes);
+      return response;
+    };
+    const large = { 'content-length': '20000' };
+    const isShed = (): boolean => {
+      const response = { writeHead: () => {}, end: () => {} } as unknown as ServerResponse;
+      return admission.sheds('serving', { headers: large } as IncomingMessage, response);
+    };
+    const batch = (): AdmittedRequest => letIn(admission, 'serving');
+    sending(16_383);
+    expect(isShed()).toBe(false);
+    const [first] = [sending(30_000), sending(30_000), sending(30_000)];
+    expect(isShed()).toBe(true);
+    expect(() => batch().addRows(10)).toThrow(ApiError);
+    // Answers to a few rows are small.
+    batch().addRows(9);
+    first!.emit('finish');
+    expect(isShed()).toBe(true);
+    socket.emit('close');
+    expect(isShed()).toBe(false);
+    batch().addRows(10);
+    first!.emit('finish');
+    sending(30_000);
+    expect(isShed()).toBe(true);
   });
 
   it('bounds the bytes of bodies, takes those of unknown length for the largest, and one alone however large', () => {
@@ -356,6 +448,7 @@ describe('admission', () => {
       inFlight: 1_000,
       targetDelayMs: Number.POSITIVE_INFINITY,
       bodyBytes,
+      bytesInFlight: limit,
       metrics: new Metrics(),
       random: () => 0.99,
     });
@@ -375,12 +468,13 @@ describe('admission', () => {
       expect(sheds(chunked)).toBe(false);
       admission.admit('ingest', { headers: chunked } as unknown as Parameters<Admission['admit']>[1]);
     }
-    expect(sheds({ 'content-length': '1', 'x-request-id': 'of-a-caller' })).toBe(true);
+    expect(sheds({ 'content-length': '16384', 'x-request-id': 'of-a-caller' })).toBe(true);
     expect(answers).toEqual([
       429,
       expect.objectContaining({ 'retry-after': '3', 'x-request-id': 'of-a-caller' }),
     ]);
-    expect(sheds({ 'content-length': '0' })).toBe(false);
+    // Small ones are bounded by the connections.
+    for (const small of ['0', '16383']) expect(sheds({ 'content-length': small })).toBe(false);
     // Refused as too large, unread.
     expect(sheds({ 'content-length': `${bodyBytes + 1}` })).toBe(false);
   });

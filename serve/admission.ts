@@ -8,11 +8,14 @@
  *   as a push from then on.
  * - One request of a class alone is always let in, whatever it counts for.
  *
- * A request is in flight until its answer is made, also where its client has gone: what was begun for it goes on. It keeps
- * its place to the end of that turn of the event loop: over a store that answers at once, requests that arrived together
- * are answered one by one within one turn, and the queue is what they make each other wait.
+ * A request is in flight from when its body is there, as a slow client must not take anybody's place, until its answer is
+ * made, also where its client has gone: what was begun for it goes on. It keeps its place to the end of that turn of the
+ * event loop: over a store that answers at once, requests that arrived together are answered one by one within one turn, and
+ * the queue is what they make each other wait. Bodies that are on their way count with their bytes, and so do large answers
+ * until they are sent.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { ApiError } from './error-catalogue.ts';
 import { watchEventLoopDelay } from './event-loop-delay.ts';
 import { LoadLimit, type LoadLimitOptions, type RequestClass } from './load-limit.ts';
@@ -23,6 +26,8 @@ import { requestId } from './request-id.ts';
 export interface AdmissionOptions extends LoadLimitOptions {
   /** The largest body there may be; one of unknown length counts as so large. */
   readonly bodyBytes: number;
+  /** Of bodies from 16 KiB on, and of such answers until they are sent; of each class. One alone may be larger. */
+  readonly bytesInFlight: number;
   readonly metrics: Metrics;
   /** In [0, 1), for the spread of `retry-after`. @default Math.random */
   readonly random?: () => number;
@@ -33,9 +38,8 @@ export type ShedReason = 'in_flight' | 'delay' | 'bytes';
 
 /** Rows of a batch that count as one more request. */
 const ROWS_PER_SLOT = 10;
-/** Bodies in flight, in the largest ones there may be; at least 64 MiB. */
-const BODIES = 4;
-const BODY_BYTES_MIN = 64 * 1024 * 1024;
+/** Smaller ones are not counted: those of all connections there may be by default are 64 MiB. */
+const COUNTED_BYTES_MIN = 16 * 1024;
 /** Clients that were shed at one moment should not all come back at another. */
 const RETRY_AFTER_S = ['1', '2', '3'] as const;
 
@@ -71,11 +75,13 @@ export class Admission {
   /** The most slots that each class took since the wait was looked at. */
   readonly #peaks: Record<RequestClass, number> = { serving: 0, ingest: 0 };
   #ended: AdmittedRequest[] = [];
+  /** Of connections, the large answers that are not sent yet: how to say that they are. */
+  readonly #unsent = new WeakMap<Socket, Set<() => void>>();
 
-  constructor({ metrics, bodyBytes, random = Math.random, ...limit }: AdmissionOptions) {
+  constructor({ metrics, bodyBytes, bytesInFlight, random = Math.random, ...limit }: AdmissionOptions) {
     this.#limit = new LoadLimit(limit);
     this.#bodyBytes = bodyBytes;
-    this.#bytesMax = Math.max(BODIES * bodyBytes, BODY_BYTES_MIN);
+    this.#bytesMax = bytesInFlight;
     this.#random = random;
     metrics.onCollect(() => this.#collect(metrics));
   }
@@ -135,17 +141,22 @@ export class Admission {
     return true;
   }
 
-  /** Lets a request in that was not shed. */
+  /** A request that was not shed; its body may be on its way. */
   admit(requestClass: RequestClass, request: IncomingMessage): AdmittedRequest {
     return new AdmittedRequest(this, requestClass, this.#bytesOf(request));
   }
 
   /**
    * @param limit how many there may be
+   * @param bytes that its answer will have at least
    * @returns whether there was room for them
    */
-  take(requestClass: RequestClass, slots: number, limit = this.#limit.of(requestClass)): boolean {
-    const reason = this.#refusal(requestClass, slots, 0, limit);
+  take(
+    requestClass: RequestClass,
+    slots: number,
+    { limit = this.#limit.of(requestClass), bytes = 0 }: { limit?: number; bytes?: number } = {},
+  ): boolean {
+    const reason = this.#refusal(requestClass, slots, bytes, limit);
     if (reason !== null) this.#countShed(requestClass, reason);
     else this.add(requestClass, slots, 0);
     return reason === null;
@@ -170,6 +181,33 @@ export class Admission {
     this.#wait.end(performance.now());
   }
 
+  /** A large answer counts until it is sent, or its client has gone. */
+  sending(requestClass: RequestClass, response: ServerResponse, bytes: number): void {
+    if (bytes < COUNTED_BYTES_MIN) return;
+    this.add(requestClass, 0, bytes);
+    const { socket } = response.req;
+    let isSent = false;
+    const sent = (): void => {
+      if (isSent) return;
+      isSent = true;
+      this.add(requestClass, 0, -bytes);
+      this.#unsent.get(socket)?.delete(sent);
+    };
+    response.once('finish', sent);
+    // A pipelined answer is not told that its connection has ended before it was its turn.
+    let unsent = this.#unsent.get(socket);
+    if (unsent === undefined) {
+      const all = new Set<() => void>();
+      unsent = all;
+      this.#unsent.set(socket, all);
+      socket.once('close', () => {
+        for (const one of all) one();
+      });
+    }
+    unsent.add(sent);
+    if (socket.destroyed) sent();
+  }
+
   /** Gives back the places of a request at the end of this turn of the event loop. */
   release(request: AdmittedRequest): void {
     if (this.#ended.length === 0) {
@@ -178,7 +216,7 @@ export class Admission {
         this.#ended = [];
         for (const { requestClass, slots, bytes } of ended) {
           this.add(requestClass, -slots, -bytes);
-          if (requestClass === 'serving') this.end();
+          if (requestClass === 'serving' && slots > 0) this.end();
         }
       });
     }
@@ -192,11 +230,10 @@ export class Admission {
     limit = this.#limit.of(requestClass),
   ): ShedReason | null {
     const { inFlight, bytes: taken } = this.#lines[requestClass];
-    if (inFlight === 0) return null;
-    if (inFlight + slots > limit) {
+    if (inFlight > 0 && inFlight + slots > limit) {
       return limit < this.#limit.topOf(requestClass) ? 'delay' : 'in_flight';
     }
-    return taken > 0 && taken + bytes > this.#bytesMax ? 'bytes' : null;
+    return bytes > 0 && taken > 0 && taken + bytes > this.#bytesMax ? 'bytes' : null;
   }
 
   #countShed(requestClass: RequestClass, reason: ShedReason): void {
@@ -211,7 +248,7 @@ export class Admission {
     const length = headers['content-length'];
     if (length === undefined) return headers['transfer-encoding'] === undefined ? 0 : this.#bodyBytes;
     const bytes = Number(length);
-    return bytes > this.#bodyBytes ? 0 : bytes;
+    return bytes < COUNTED_BYTES_MIN || bytes > this.#bodyBytes ? 0 : bytes;
   }
 
   /** Counted here rather than one by one, as shedding has to be cheap. */
@@ -231,11 +268,12 @@ export class Admission {
   }
 }
 
-/** What a request that was let in counts for. */
+/** What a request that was not shed unread counts for. */
 export class AdmittedRequest {
   readonly #admission: Admission;
   #class: RequestClass;
-  #slots = 1;
+  /** 0 until its body is there. */
+  #slots = 0;
   readonly bytes: number;
   #released = false;
 
@@ -243,8 +281,17 @@ export class AdmittedRequest {
     this.#admission = admission;
     this.#class = requestClass;
     this.bytes = bytes;
-    admission.add(requestClass, 1, bytes);
-    if (requestClass === 'serving') admission.begin();
+    admission.add(requestClass, 0, bytes);
+  }
+
+  /**
+   * Its body is there.
+   * @throws ApiError `serving_overloaded`, `overloaded` where others have come before it and there is no room any more
+   */
+  begin(): void {
+    if (!this.#admission.take(this.#class, 1)) throw overloaded(this.#class);
+    this.#slots = 1;
+    if (this.#class === 'serving') this.#admission.begin();
   }
 
   get requestClass(): RequestClass {
@@ -261,13 +308,17 @@ export class AdmittedRequest {
    * @throws ApiError `serving_overloaded` where there is no room for them
    */
   addRows(rows: number): void {
-    const { limit, inFlight } = this.#admission.slots(this.#class);
+    const { limit } = this.#admission.slots(this.#class);
     const slots = Math.min(Math.floor(rows / ROWS_PER_SLOT), Math.floor((limit - 1) / 2));
     if (slots === 0) return;
-    const isAlone = inFlight === this.#slots;
-    if (isAlone) this.#admission.add(this.#class, slots, 0);
-    else if (!this.#admission.take(this.#class, slots)) throw overloaded(this.#class);
+    // Answers that nobody reads leave no room for more of them.
+    if (!this.#admission.take(this.#class, slots, { bytes: rows })) throw overloaded(this.#class);
     this.#slots += slots;
+  }
+
+  /** Its answer is made, of so many bytes. */
+  sending(response: ServerResponse, bytes: number): void {
+    this.#admission.sending(this.#class, response, bytes);
   }
 
   /**
@@ -278,7 +329,7 @@ export class AdmittedRequest {
   becomePush(): void {
     if (this.#class === 'ingest') return;
     const { top } = this.#admission.slots('ingest');
-    if (!this.#admission.take('ingest', this.#slots, top)) throw overloaded('ingest');
+    if (!this.#admission.take('ingest', this.#slots, { limit: top })) throw overloaded('ingest');
     this.#admission.add('ingest', 0, this.bytes);
     this.#admission.add(this.#class, -this.#slots, -this.bytes);
     this.#admission.end();

@@ -60,6 +60,8 @@ export interface AppLimits {
   readonly targetDelayMs: number;
   /** Connections of clients; further ones are closed at once. @default 4,096 */
   readonly connections: number;
+  /** Of bodies on their way and of answers that are not sent, pushes and feature requests each. See admission.ts. @default 64 MiB */
+  readonly bytesInFlight: number;
 }
 
 export const DEFAULT_APP_LIMITS: AppLimits = {
@@ -70,10 +72,13 @@ export const DEFAULT_APP_LIMITS: AppLimits = {
   inFlight: 256,
   targetDelayMs: 5,
   connections: 4_096,
+  bytesInFlight: 64 * 1024 * 1024,
 };
 
 /** Headers are short: who takes longer holds a connection rather than asks for something. */
 const HEADERS_TIMEOUT_MS = 10_000;
+/** Without a byte either way: longer than any answer is waited for. */
+const CONNECTION_IDLE_MS = 120_000;
 /** How often Node looks for requests that take too long. */
 const CONNECTIONS_CHECK_MS = 5_000;
 /** Of a connection without a request; more than load balancers have (60 s), who would send on a closed one. */
@@ -177,6 +182,8 @@ async function buildEdge(
   const app: FastifyInstance = fastify({
     ...(logger === undefined ? { logger: false as const } : { loggerInstance: logger }),
     logController: new LogController({ disableRequestLogging: true }),
+    // Of a connection whose client does not read what it is sent, too.
+    connectionTimeout: CONNECTION_IDLE_MS,
     http: {
       headersTimeout: Math.min(HEADERS_TIMEOUT_MS, limits.requestTimeoutMs),
       connectionsCheckingInterval: CONNECTIONS_CHECK_MS,
@@ -303,8 +310,19 @@ function admitRequests(app: FastifyInstance, limits: AppLimits, metrics: Metrics
       done();
     }
   });
-  app.addHook('onSend', (request, _reply, payload, done) => {
-    request.admitted?.release();
+  app.addHook('preValidation', (request, _reply, done) => {
+    try {
+      request.admitted?.begin();
+      done();
+    } catch (error) {
+      done(error as ApiError);
+    }
+  });
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (request.admitted !== null) {
+      request.admitted.release();
+      request.admitted.sending(reply.raw, (payload as string | Buffer | null)?.length ?? 0);
+    }
     done(null, payload);
   });
 }

@@ -596,6 +596,13 @@ const BAD: readonly BadInput[] = [
     code: 'body_too_large',
   },
   {
+    what: 'a request for one row of more than 1 MiB',
+    url: CARD,
+    body: Buffer.alloc(1024 * 1024 + 1, 0x20),
+    status: 413,
+    code: 'body_too_large',
+  },
+  {
     what: '300,000 events',
     url: EVENTS,
     body: { events: new Array(300_000).fill({}) },

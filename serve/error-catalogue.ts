@@ -184,7 +184,7 @@ export const API_ERRORS = [
     code: 'body_too_large',
     status: 413,
     retryable: false,
-    meaning: 'The body is larger than the limit (16 MiB by default).',
+    meaning: 'The body is larger than the limit (16 MiB by default; of a request for one row 1 MiB).',
   },
   {
     code: 'too_many_events',

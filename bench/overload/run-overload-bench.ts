@@ -11,10 +11,13 @@ import { connect } from 'node:net';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { textTable } from '../../cli/text-table.ts';
-import { type Embedded, openEmbedded } from '../../embedded/runtime.ts';
+import { compose, type Embedded, openEmbedded } from '../../embedded/runtime.ts';
+import { openMemoryStorage } from '../../embedded/storage.ts';
 import type { CompiledRepo } from '../../engine/definitions/compiled.ts';
+import { DEADLINE_MAX_MS } from '../../engine/definitions/feature-service.ts';
 import simulate, { type SimulatedEvent } from '../../examples/card-fraud/simulator.ts';
 import type { AppLimits } from '../../serve/app.ts';
+import { DEADLINE_HEADER } from '../../serve/deadline.ts';
 import { formatUs } from '../report.ts';
 import { Worker } from '../worker.ts';
 import type { ClientAnswer, ClientOrder, ClientRequest, Outcome } from './overload-client.ts';
@@ -134,7 +137,7 @@ async function measure(options: OverloadBenchOptions, dataDir: string, client: C
       }
     }
     await engine.close();
-    engine = await open({ inFlight: 1 });
+    engine = await openOverSilentStore(repo);
     const url = new URL(await engine.app.listen({ host: '127.0.0.1', port: 0 }));
     onProgress('refusals …');
     refusals = await refuse(
@@ -149,11 +152,26 @@ async function measure(options: OverloadBenchOptions, dataDir: string, client: C
   return { sustainablePerSecond, ...refusals, rows };
 }
 
-/** While a request that does not end holds the only place. */
+/** Takes one request at a time, and answers none: its store never does. */
+function openOverSilentStore(repo: CompiledRepo): Promise<Embedded> {
+  const memory = openMemoryStorage();
+  const store = new Proxy(memory.store, {
+    get(target, name) {
+      if (name === 'read') return () => new Promise(() => {});
+      const member: unknown = Reflect.get(target, name);
+      return typeof member === 'function' ? member.bind(target) : member;
+    },
+  });
+  return compose({ repo, clock: 'event', limits: { inFlight: 1 } }, { ...memory, store });
+}
+
+/** While a request holds the only place. */
 async function refuse(client: Client, port: number, requests: readonly ClientRequest[], ms: number) {
   const holder = connect(port, '127.0.0.1').on('error', () => {});
+  const body = requests[0]!.body;
   holder.write(
-    `POST ${READ} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n`,
+    `POST ${READ} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${DEADLINE_HEADER}: ${DEADLINE_MAX_MS}\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
   try {
     await client.order({ kind: 'start', port, requests }, 'done');

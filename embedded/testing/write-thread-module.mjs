@@ -7,13 +7,23 @@ register();
 switch (workerData.data) {
   case 'not loaded':
     throw new Error('the module cannot be loaded');
+  case 'never loaded':
+    setInterval(() => {}, 1_000);
+    await new Promise(() => {});
+    break;
+  case 'hangs':
+    parentPort.on('message', () => {
+      for (;;);
+    });
+    parentPort.postMessage('ready');
+    break;
   case 'ends':
     parentPort.on('message', () => process.exit(7));
     parentPort.postMessage('ready');
     break;
   case 'fails':
     parentPort.on('message', () => {
-      throw new Error('a defect');
+      throw new TypeError('secret-key-4711');
     });
     parentPort.postMessage('ready');
     break;

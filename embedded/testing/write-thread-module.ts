@@ -1,7 +1,7 @@
 import type { WriteThreadModule } from '../write-thread.ts';
 
 /** What the thread is to do instead of its work. */
-export type Defect = 'not loaded' | 'ends' | 'fails' | 'full';
+export type Defect = 'not loaded' | 'never loaded' | 'ends' | 'fails' | 'full' | 'hangs';
 
 const url = new URL('./write-thread-module.mjs', import.meta.url);
 

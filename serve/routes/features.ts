@@ -28,6 +28,9 @@ import { readQuery } from '../query.ts';
 import { ServicePlans } from '../service-plans.ts';
 import { StageTimings } from '../stage-timings.ts';
 
+/** One row, with the event that it may bring: bodies of 16 MiB would keep a process busy for a second and more. */
+const ROW_BODY_BYTES_MAX = 1024 * 1024;
+
 interface Plan {
   readonly reader: FeatureReader;
   readonly parser: FeatureRequestParser;
@@ -68,7 +71,11 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
 
   routes.post<{ Params: { service: string } }>(
     '/v1/services/:service/features',
-    { schema: featuresSchema(), onResponse: timed('single') },
+    {
+      schema: featuresSchema(),
+      onResponse: timed('single'),
+      bodyLimit: Math.min(context.limits.bodyBytes, ROW_BODY_BYTES_MAX),
+    },
     async (request, reply) => {
       readQuery(request.query, {});
       const { plans, deadlineMs, count, timings } = serviceOf(request.params.service);
