@@ -370,8 +370,14 @@ describe('when storage fails', () => {
       events: Array.from({ length: 10 }, () => payment({ card: 'not' })),
     });
     expect(answer).toMatchObject({ status: 503, body: { error: { code: 'log_full' } } });
+    expect(engine.readiness()).toMatchObject({
+      ready: true,
+      warnings: ['source payments takes no events: its log or the disk is full'],
+    });
     await engine.ready();
     expect((await ask(engine, 'not')).body.features.payments_ever).toBe(0);
+    expect((await post(engine, url, { events: [payment({ card: 'b' })] })).status).toBe(200);
+    expect(engine.readiness().warnings).toEqual([]);
   });
 
   test('too many bytes being written are refused early, and only then', async () => {

@@ -347,7 +347,7 @@ class Runtime implements Embedded {
     if (this.#failure !== null) reasons.push(this.#failure);
     if (this.#closing !== undefined) reasons.push('the process is stopping');
     const gaps = gapWarnings(this.#gaps.list(this.clock.nowMs()));
-    const warnings = [...gaps, ...this.#reach.warnings];
+    const warnings = [...gaps, ...this.#reach.warnings, ...this.push.warnings];
     return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 

@@ -18,6 +18,13 @@ export class EventPush {
   }
 
   /** undefined: there is no such source. */
+  /** One for each source whose log has no room. */
+  get warnings(): readonly string[] {
+    return [...this.#gateways.values()]
+      .filter(({ isFull }) => isFull)
+      .map(({ source: { name } }) => `source ${name} takes no events: its log or the disk is full`);
+  }
+
   gateway(source: string): PushGateway | undefined {
     return this.#gateways.get(source);
   }

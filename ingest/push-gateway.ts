@@ -91,6 +91,7 @@ export class PushGateway {
   readonly #inFlight = new LinkedList<Promise<unknown>>();
   #nextPartition = 0;
   #closed = false;
+  #isFull = false;
 
   constructor(options: PushGatewayOptions) {
     this.source = options.source;
@@ -100,6 +101,11 @@ export class PushGateway {
       horizonMs: options.source.definition.dedupeHorizonMs,
     });
     this.#decode = decodeEvent(options.source, { checkKeys: true });
+  }
+
+  /** Whether the log had no room for what was pushed last. */
+  get isFull(): boolean {
+    return this.#isFull;
   }
 
   /** One event as JSON data → a typed row, or why not. */
@@ -253,7 +259,9 @@ export class PushGateway {
         });
       }
       offsets = await log.append(records);
+      this.#isFull = false;
     } catch (error) {
+      this.#isFull = error instanceof LogFullError;
       throw asPushError(error);
     }
     const ends = new Map<number, number>();
