@@ -1,6 +1,7 @@
 /**
- * The yardstick for writes, a process of its own: kafkajs, JSON.parse, and for every event an HMGET and an HSET of as
- * many bytes as the engine wrote for it, pipelined as the engine does it. It merges nothing and compares nothing.
+ * The yardstick for writes, a process of its own, a bare loop of reading and comparing-and-setting: kafkajs, JSON.parse, and
+ * for every event an HMGET and, if the state's token is still the one read, an HSET of as many bytes as the engine wrote for it,
+ * pipelined as the engine does it. It merges nothing.
  */
 import { Redis } from 'ioredis';
 import kafkajs, { type Consumer } from 'kafkajs';
@@ -37,6 +38,14 @@ export interface BareWriterAnswer {
 /** As the engine. */
 const KEYS_PER_ROUND = 256;
 const GROUP = 'bare';
+const TOKEN_BYTES = 8;
+/** The field that begins with the token. */
+const HEAD = '.';
+const COMPARE_AND_SET = `
+local present = redis.call('HGET', KEYS[1], '${HEAD}')
+if (present and string.sub(present, 1, ${TOKEN_BYTES}) or '') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return 1`;
 
 let consumer: Consumer | null = null;
 
@@ -50,10 +59,17 @@ async function write(order: BareWriterOrder): Promise<BareWriterAnswer> {
   consumer = kafka.consumer({ groupId: `${GROUP}-${process.pid}`, maxWaitTimeInMs: 50 });
   await consumer.connect();
   await consumer.subscribe({ topic: order.topic, fromBeginning: true });
-  const fields = Object.keys(order.states[1]);
-  const [first, second] = order.states.map((bytes) =>
-    Object.entries(bytes).flatMap(([field, length]): (string | Buffer)[] => [field, Buffer.alloc(length, 7)]),
-  );
+  const sha = String(await redis.script('LOAD', COMPARE_AND_SET));
+  const fields = [HEAD, ...Object.keys(order.states[1]).filter((field) => field !== HEAD)];
+  const [first, second] = order.states.map(({ [HEAD]: headBytes, ...bytes }) => ({
+    headBytes: Math.max(headBytes ?? 0, TOKEN_BYTES),
+    others: Object.entries(bytes).flatMap(([field, length]): (string | Buffer)[] => [
+      field,
+      Buffer.alloc(length, 7),
+    ]),
+  }));
+  const none = Buffer.alloc(0);
+  let tokens = 0;
   const cpu = new CpuMeter([process.pid, order.redisPid]);
   let written = 0;
   let begun: { events: number; atMs: number } | null = null;
@@ -68,9 +84,16 @@ async function write(order: BareWriterOrder): Promise<BareWriterAnswer> {
     keys.forEach((key, i) => {
       const [error, state] = found![i]! as [Error | null, (Buffer | null)[]];
       if (error !== null) throw error;
-      writes.hset(key, ...(state[0] === null ? first! : second!));
+      const { headBytes, others } = state[0] === null ? first! : second!;
+      const head = Buffer.alloc(headBytes, 7);
+      head.writeUIntBE(++tokens, 0, 6);
+      const expected = state[0]?.subarray(0, TOKEN_BYTES) ?? none;
+      writes.evalsha(sha, 1, key, expected, HEAD, head, ...others);
     });
-    for (const [error] of (await writes.exec())!) if (error !== null) throw error;
+    for (const [error, won] of (await writes.exec())!) {
+      if (error !== null) throw error;
+      if (won !== 1) throw new Error('a write lost, with nobody else there');
+    }
     written += keys.length;
     if (begun === null) {
       begun = { events: written, atMs: performance.now() };

@@ -98,7 +98,7 @@ export async function benchWrites(options: WriteOptions, scope: Scope): Promise<
         `${Math.round(median(sides.bare.map((one) => one.laterPerSecond)))}/s. CPU per update, process + Redis: ` +
         `millrace ${cpuOf(sides.millrace)} µs, bare ${cpuOf(sides.bare)} µs.`,
       `write: the bare loop gets and sets as many bytes per field (${bytesOf(states![0])} for a key's first event, ` +
-        `${bytesOf(states![1])} for its second), 256 keys at a time, without comparing, due index or watermarks.`,
+        `${bytesOf(states![1])} for its second), 256 keys at a time, comparing tokens, without due index or watermarks.`,
     ],
     facts: { writes: `${events} events of ${keys} keys in ${PARTITIONS} partitions` },
   };
