@@ -35,7 +35,30 @@ test('what is written is read back', () => {
   );
 }, 60_000);
 
-test.each([0, 127, 128, 2 ** 14 - 1, 2 ** 14, 2 ** 49 - 1, 2 ** 49, 2 ** 53 - 1])('varint %d', (value) => {
+test.each(
+  [2 ** 30, 2 ** 31, 2 ** 32, 2 ** 51, 2 ** 52]
+    .flatMap((n) => [n - 1, n, 1 - n, -n])
+    .filter((n) => Math.abs(n) <= 2 ** 52),
+)('zigzag %d', (value) => {
+  const w = new ByteWriter();
+  w.zigzag(value);
+  expect(new ByteReader(w.finish()).zigzag()).toBe(value);
+});
+
+test.each([
+  0,
+  127,
+  128,
+  2 ** 28 - 1,
+  2 ** 28,
+  2 ** 28 + 1,
+  2 ** 32,
+  2 ** 14 - 1,
+  2 ** 14,
+  2 ** 49 - 1,
+  2 ** 49,
+  2 ** 53 - 1,
+])('varint %d', (value) => {
   const w = new ByteWriter();
   w.varint(value);
   expect(new ByteReader(w.finish()).varint()).toBe(value);

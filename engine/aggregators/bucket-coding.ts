@@ -13,7 +13,7 @@
  * halved (rounded down) once N is 16; so k ≤ 24. Gaps and differences have an N and an S each. Before the first count the
  * counts are 1.
  */
-import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
+import { type ByteReader, type ByteWriter, CorruptBytesError, unfolded } from '../bytes.ts';
 import { BitWriter } from './bit-writer.ts';
 
 /** So many ones say that the whole number follows. Together with what a reader has left it fits 32 bits. */
@@ -149,7 +149,7 @@ export function decodeBuckets(
       position += 1 + value;
       continue;
     }
-    const count = Math.floor((before + last) / 2) + (value % 2 === 0 ? value / 2 : -(value + 1) / 2);
+    const count = Math.floor((before + last) / 2) + unfolded(value);
     if (count < 1 || count > COUNT_MAX || Math.abs(position) > bounds.positionMax)
       throw new CorruptBytesError(`${count} values in bucket ${position}`);
     positions[i / 2] = position;

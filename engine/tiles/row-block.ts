@@ -1,5 +1,5 @@
 import { readAscendingTexts, writeAscendingTexts } from '../ascending-texts.ts';
-import { type ByteReader, type ByteWriter, CorruptBytesError } from '../bytes.ts';
+import { type ByteReader, type ByteWriter, CorruptBytesError, unfolded } from '../bytes.ts';
 import type { EventId } from '../event-id.ts';
 
 /**
@@ -278,8 +278,8 @@ function readNumbers(r: ByteReader, column: Float64Array): void {
   }
   const scale = SCALE[mode]!;
   for (let i = 0; i < column.length; i++) {
-    const folded = r.varint() - 1;
-    column[i] = folded < 0 ? Number.NaN : (folded % 2 === 0 ? folded / 2 : -(folded + 1) / 2) / scale;
+    const stored = r.varint();
+    column[i] = stored === 0 ? Number.NaN : unfolded(stored - 1) / scale;
   }
 }
 
@@ -352,9 +352,9 @@ const ZERO_HI = 2 ** 31;
 const HI_DIFFERENCE_END = 2 ** 20;
 
 function zigzagBytes(value: number): number {
+  const folded = value < 0 ? -2 * value - 1 : 2 * value;
   let bytes = 1;
-  for (let rest = value < 0 ? -2 * value - 1 : 2 * value; rest >= 0x80; rest = Math.floor(rest / 0x80))
-    bytes++;
+  for (let end = 0x80; folded >= end; end *= 0x80) bytes++;
   return bytes;
 }
 
