@@ -17,7 +17,6 @@ export class EventPush {
     return this.#budget.inFlightBytes;
   }
 
-  /** undefined: there is no such source. */
   /** One for each source whose log has no room. */
   get warnings(): readonly string[] {
     return [...this.#gateways.values()]
@@ -25,6 +24,7 @@ export class EventPush {
       .map(({ source: { name } }) => `source ${name} takes no events: its log or the disk is full`);
   }
 
+  /** undefined: there is no such source. */
   gateway(source: string): PushGateway | undefined {
     return this.#gateways.get(source);
   }

@@ -8,7 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { Pool } from 'undici';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { compose, type Embedded } from '../embedded/runtime.ts';
 import { openMemoryStorage } from '../embedded/storage.ts';
 import { NOON_MS, testRepo } from '../embedded/testing/test-repo.ts';
@@ -18,7 +18,7 @@ import { waitUntil } from '../services/process/wait-until.ts';
 import { TcpProxy } from '../services/proxy/tcp-proxy.ts';
 import { type RedisServer, startRedis } from '../services/redis/redis-server.ts';
 import { describeWithServices } from '../services/testing/describe-with-services.ts';
-import { Admission, type AdmittedRequest } from './admission.ts';
+import { Admission, AdmittedRequest } from './admission.ts';
 import type { AppLimits } from './app.ts';
 import { ApiError } from './error-catalogue.ts';
 import type { RequestClass } from './load-limit.ts';
@@ -256,7 +256,10 @@ describeWithServices(['redis'], 'an app that listens, over a store that is held 
     'has the bytes of an answer back when it is read',
     async () => {
       await open({ inFlight: 8, targetDelayMs: Number.POSITIVE_INFINITY, bytesInFlight: 1 });
-      for (let i = 0; i < 3; i++) expect(await batch(200).all()).toMatchObject([{ status: 200 }]);
+      const sending = vi.spyOn(AdmittedRequest.prototype, 'sending');
+      for (let i = 0; i < 3; i++) expect(await batch(1_000).all()).toMatchObject([{ status: 200 }]);
+      expect(sending.mock.calls.map(([, bytes]) => bytes > 16_384)).toEqual([true, true, true]);
+      sending.mockRestore();
     },
     TEST_TIMEOUT_MS,
   );

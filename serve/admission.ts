@@ -149,14 +149,19 @@ export class Admission {
   /**
    * @param limit how many there may be
    * @param bytes that its answer will have at least
+   * @param ownBytes of its body, which it need not wait for
    * @returns whether there was room for them
    */
   take(
     requestClass: RequestClass,
     slots: number,
-    { limit = this.#limit.of(requestClass), bytes = 0 }: { limit?: number; bytes?: number } = {},
+    {
+      limit = this.#limit.of(requestClass),
+      bytes = 0,
+      ownBytes = 0,
+    }: { limit?: number; bytes?: number; ownBytes?: number } = {},
   ): boolean {
-    const reason = this.#refusal(requestClass, slots, bytes, limit);
+    const reason = this.#refusal(requestClass, slots, bytes, limit, ownBytes);
     if (reason !== null) this.#countShed(requestClass, reason);
     else this.add(requestClass, slots, 0);
     return reason === null;
@@ -228,8 +233,10 @@ export class Admission {
     slots: number,
     bytes: number,
     limit = this.#limit.of(requestClass),
+    ownBytes = 0,
   ): ShedReason | null {
-    const { inFlight, bytes: taken } = this.#lines[requestClass];
+    const { inFlight, bytes: all } = this.#lines[requestClass];
+    const taken = all - ownBytes;
     if (inFlight > 0 && inFlight + slots > limit) {
       return limit < this.#limit.topOf(requestClass) ? 'delay' : 'in_flight';
     }
@@ -312,7 +319,8 @@ export class AdmittedRequest {
     const slots = Math.min(Math.floor(rows / ROWS_PER_SLOT), Math.floor((limit - 1) / 2));
     if (slots === 0) return;
     // Answers that nobody reads leave no room for more of them.
-    if (!this.#admission.take(this.#class, slots, { bytes: rows })) throw overloaded(this.#class);
+    if (!this.#admission.take(this.#class, slots, { bytes: rows, ownBytes: this.bytes }))
+      throw overloaded(this.#class);
     this.#slots += slots;
   }
 
