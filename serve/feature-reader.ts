@@ -18,7 +18,7 @@ import { ReadFields } from '../engine/store/read-fields.ts';
 import { hasLostSince, type ShardMark } from '../engine/store/shard-mark.ts';
 import type { ReadRequest, ReadState, TileStore } from '../engine/store/tile-store.ts';
 import { allocateRows, type RowBlock, setValue } from '../engine/tiles/row-block.ts';
-import type { TieLimit } from '../engine/tiles/state-reader.ts';
+import type { TieLimit } from '../engine/tiles/window-source.ts';
 import { type AskedEvent, WindowRead } from '../engine/windows/window-read.ts';
 import { shardOf } from '../ingest/view-writer.ts';
 import { DeadlineReads, ReadFailure } from './deadline-reads.ts';

@@ -135,7 +135,8 @@ export function containsRow(rows: RowBlock, timeMs: number, id: EventId): boolea
   return i >= 0 && rows.times[i] === timeMs && rows.idHi[i] === id.hi && rows.idLo[i] === id.lo;
 }
 
-function copyRow(from: RowBlock, i: number, to: RowBlock, j: number): void {
+/** Copies row `i` of one block over row `j` of another with the same columns. */
+export function copyRow(from: RowBlock, i: number, to: RowBlock, j: number): void {
   to.times[j] = from.times[i]!;
   to.idHi[j] = from.idHi[i]!;
   to.idLo[j] = from.idLo[i]!;

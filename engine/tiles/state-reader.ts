@@ -30,6 +30,7 @@ import {
 } from './row-block.ts';
 import type { TileView } from './tile-view.ts';
 import { type BlockPlace, isBlockBetween, placeOfField } from './wide-blocks.ts';
+import type { NewestRowsAnswer, NewestRowsQuestion, TieLimit, WindowSource } from './window-source.ts';
 
 const LEAF = 0;
 const INNER = 1;
@@ -61,12 +62,6 @@ interface PresentBlock extends BlockPlace {
   readonly bytes: Uint8Array;
 }
 
-/** Rows at exactly `timeMs` count only while their id is ≤ `last` (C6). */
-export interface TieLimit {
-  readonly timeMs: number;
-  readonly last: EventId;
-}
-
 /** Ids of one millisecond: after < id ≤ last, each where it is not null. */
 interface IdRange {
   readonly after: EventId | null;
@@ -81,7 +76,7 @@ interface WideRange {
   readonly ids: IdRange | null;
 }
 
-export class StateReader {
+export class StateReader implements WindowSource {
   readonly #view: Pick<TileView, 'storages' | 'newestRows'>;
   readonly #storages: readonly ColumnStorage[];
   readonly #fields: FieldBytes;
@@ -118,6 +113,10 @@ export class StateReader {
     }
   }
 
+  get lowMs(): number {
+    return this.rootHeader.lowMs;
+  }
+
   resetCounts(): void {
     this.rowCount = 0;
     this.widenedToMs = null;
@@ -143,15 +142,7 @@ export class StateReader {
    * The newest `count` rows with fromMs < time ≤ toMs that meet the condition of the view's `index`-th newest rows, the
    * extra row among them if it does; ties as in `addRange`. Where older ones should count that were given up, those with time > `reachesMs`; else it is null.
    */
-  newestRows(args: {
-    readonly index: number;
-    readonly count: number;
-    readonly fromMs: number | null;
-    readonly toMs: number;
-    readonly tie: TieLimit | null;
-    readonly extra: RowBlock | null;
-  }): { readonly rows: RowBlock; readonly reachesMs: number | null } {
-    const { index, count, fromMs, toMs, tie, extra } = args;
+  newestRows({ index, count, fromMs, toMs, tie, extra }: NewestRowsQuestion): NewestRowsAnswer {
     const storages = this.#storages;
     const { condition } = this.#view.newestRows[index]!;
     const remembered = this.#newest[index] ?? { rows: emptyRows(storages), dropped: false };

@@ -30,6 +30,19 @@ export function reachMs(window: Window): number {
   }
 }
 
+/**
+ * How far before T rows of their own are needed, ms: those with time ≤ T − this lie in no window with an old edge, and
+ * in every lifetime window. The newest events are known otherwise.
+ */
+export function rowsReachMs(windows: Iterable<Window>): number {
+  let reach = 0;
+  for (const window of windows) {
+    const own = reachMs(window);
+    reach = Math.max(reach, own === Number.POSITIVE_INFINITY ? newEdgeOffsetMs(window) : own);
+  }
+  return reach;
+}
+
 /** How far before T a new edge lies at most. */
 export function newEdgeOffsetMs(window: Window): number {
   switch (window.kind) {

@@ -26,8 +26,9 @@ import { rootStandsAlone } from '../tiles/node.ts';
 import { PartialSet } from '../tiles/partial-set.ts';
 import { RecentIds } from '../tiles/recent-ids.ts';
 import type { RowBlock } from '../tiles/row-block.ts';
-import { type FieldBytes, StateReader, type TieLimit } from '../tiles/state-reader.ts';
+import { type FieldBytes, StateReader } from '../tiles/state-reader.ts';
 import { turnMs } from '../tiles/wide-blocks.ts';
+import type { TieLimit, WindowSource } from '../tiles/window-source.ts';
 import { CalendarPeriods } from './calendar-period.ts';
 import { seriesLength } from './window-reach.ts';
 
@@ -62,8 +63,8 @@ interface Target {
   readonly element: number;
 }
 
-/** What is asked of every group. */
-interface Question {
+/** What is asked of the rows of one key. */
+export interface WindowQuestion {
   readonly atMs: number;
   readonly tie: TieLimit | null;
   /** The event asked about, where it is not recorded. */
@@ -207,6 +208,11 @@ export class WindowRead {
     const unknown = asked !== null && this.#isUnknown(reader, asked, args.bytes);
     const extra = asked !== null && !unknown && !this.#recorded(reader, asked, args.bytes) ? asked.row : null;
     const unknownMs = unknown ? askedTimeMs : null;
+    return this.evaluateOver(reader, { atMs, tie, extra, unknownMs });
+  }
+
+  /** The values over rows that lie anyhow: those of a state, or of a history offline. */
+  evaluateOver(source: WindowSource, question: WindowQuestion): WindowValue[] {
     const values: WindowValue[] = [];
     const series = new Map<CompiledFeature, WindowValue[]>();
     const add = ({ feature, element }: Target, value: WindowValue): void => {
@@ -218,12 +224,9 @@ export class WindowRead {
       series.set(feature, elements);
       elements[element] = value;
     };
-    for (const group of this.#groups)
-      this.#evaluateGroup(group, reader, { atMs, tie, extra, unknownMs }, add);
+    for (const group of this.#groups) this.#evaluateGroup(group, source, question, add);
     for (const [feature, elements] of series) values.push(seriesValue(feature, elements));
-    for (const last of this.#lastEvents) {
-      this.#evaluateLast(last, reader, { atMs, tie, extra, unknownMs }, values);
-    }
+    for (const last of this.#lastEvents) this.#evaluateLast(last, source, question, values);
     return values;
   }
 
@@ -252,35 +255,35 @@ export class WindowRead {
 
   #evaluateGroup(
     group: OffsetGroup,
-    reader: StateReader,
-    { atMs, tie: asked, extra, unknownMs }: Question,
+    source: WindowSource,
+    { atMs, tie: asked, extra, unknownMs }: WindowQuestion,
     add: (target: Target, value: WindowValue) => void,
   ): void {
     const accumulator = this.#narrow;
     const { ordered } = this.#view;
     accumulator.clear();
-    reader.resetCounts();
+    source.resetCounts();
     let toMs = atMs - group.offsetMs;
     const sizes = sizesAt(group, toMs);
     const newEdgeMs = toMs;
     let tie = asked;
-    const edge = reader.collapsedAt(toMs);
+    const edge = source.collapsedAt(toMs);
     // Of a tile across the new edge nothing can be counted: the windows then end before it.
     const early = edge !== null && edge.endMs > toMs + 1;
     if (early) toMs = edge.startMs - 1;
     // Nor can ties be told apart in one that ends with it: it counts whole.
     const tied = edge !== null && !early && tie !== null && tie.timeMs === toMs;
     if (tied) tie = null;
-    const { lowMs } = reader.rootHeader;
+    const { lowMs } = source;
     let hi = toMs + 1;
     let newer: NewerSide | null = null;
-    const cutMs = reader.sequencesFromMs;
+    const cutMs = source.sequencesFromMs;
     let isCut = false;
     const addStretch = (from: number): boolean => {
       // Ordered partials need the asked event in its place.
       const placed = extra !== null && ordered && from <= extra.times[0]! && extra.times[0]! < hi;
-      if (placed) reader.addRangeWith(extra, from, hi, tie, accumulator);
-      else reader.addRange(from, hi, tie, accumulator);
+      if (placed) source.addRangeWith(extra, from, hi, tie, accumulator);
+      else source.addRange(from, hi, tie, accumulator);
       return placed;
     };
     for (const [i, { sizeMs, targets, wide }] of sizes.entries()) {
@@ -292,34 +295,34 @@ export class WindowRead {
         hi = Math.min(hi, cutMs);
         const bounds = { atMs, fromMs: hi - 1, toMs };
         for (const target of sizes.slice(i).flatMap((larger) => larger.targets)) {
-          if (isSequence(target)) add(target, this.#value(target.feature, reader.rowCount, true, bounds));
+          if (isSequence(target)) add(target, this.#value(target.feature, source.rowCount, true, bounds));
         }
       }
-      const placed = addStretch(reader.widen(lo, hi));
+      const placed = addStretch(source.widen(lo, hi));
       if (wide) {
         newer ??= new NewerSide(this.#newer, { toMs, blocksToMs: early ? toMs + 1 : toMs, tie });
-        this.#addWide(reader, newer, lo, extra);
+        this.#addWide(source, newer, lo, extra);
       }
-      if (lifetime) reader.addPrefix(accumulator, this.#wide);
-      const fromIncludedMs = Math.min(lo, reader.widenedToMs ?? lo);
+      if (lifetime) source.addPrefix(accumulator, this.#wide);
+      const fromIncludedMs = Math.min(lo, source.widenedToMs ?? lo);
       if (extra !== null && !placed && fromIncludedMs <= extra.times[0]! && extra.times[0]! < hi) {
         accumulator.addRows(extra, 0, 1);
-        reader.rowCount += 1;
+        source.rowCount += 1;
       }
       let fromMs = lifetime ? null : newEdgeMs - sizeMs;
       // Rows before lowMs are gone; a window that would need them says how far back it really reaches.
       const cut = !lifetime && lo < lowMs;
       if (fromMs !== null && cut) fromMs = lowMs - 1;
-      if (fromMs !== null && reader.widenedToMs !== null) fromMs = Math.min(fromMs, reader.widenedToMs - 1);
+      if (fromMs !== null && source.widenedToMs !== null) fromMs = Math.min(fromMs, source.widenedToMs - 1);
       // A tile that straddled a smaller window's edge is exact again once a larger window holds all of it.
-      const widened = fromMs !== null && reader.widenedToMs !== null && reader.widenedToMs < lo;
+      const widened = fromMs !== null && source.widenedToMs !== null && source.widenedToMs < lo;
       const unknown = unknownMs !== null && (fromMs === null || fromMs < unknownMs) && unknownMs <= toMs;
       const coarse = cut || widened || early || tied || unknown;
       // Of a window that lies within the tile across its new edge nothing is left.
       if (fromMs !== null) fromMs = Math.min(fromMs, toMs);
       for (const target of targets) {
         if (isCut && isSequence(target)) continue;
-        add(target, this.#value(target.feature, reader.rowCount, coarse, { atMs, fromMs, toMs }));
+        add(target, this.#value(target.feature, source.rowCount, coarse, { atMs, fromMs, toMs }));
       }
       hi = Math.min(hi, fromIncludedMs);
     }
@@ -329,26 +332,26 @@ export class WindowRead {
    * Wide partials of one window. Its blocks are the siblings of its edges' paths; those of the new edge are shared with
    * the smaller windows of the group, and merged once.
    */
-  #addWide(reader: StateReader, newer: NewerSide, lo: number, extra: RowBlock | null): void {
+  #addWide(source: WindowSource, newer: NewerSide, lo: number, extra: RowBlock | null): void {
     const { toMs } = newer;
     this.#wide.clear();
     // Before time 0 there is nothing.
     if (lo > toMs) return;
-    newer.reach(reader, lo);
+    newer.reach(source, lo);
     this.#wide.merge(this.#newer);
     const { fromMs } = newer;
-    const from = Math.min(fromMs, reader.addWide(lo, fromMs, fromMs, this.#wide));
+    const from = Math.min(fromMs, source.addWide(lo, fromMs, fromMs, this.#wide));
     if (extra !== null && from <= extra.times[0]! && extra.times[0]! <= toMs) this.#wide.addRows(extra, 0, 1);
   }
 
   #evaluateLast(
     { window, rows: index, features }: LastEvents,
-    reader: StateReader,
-    { atMs, tie, extra, unknownMs }: Question,
+    source: WindowSource,
+    { atMs, tie, extra, unknownMs }: WindowQuestion,
     values: WindowValue[],
   ): void {
     const fromMs = window.withinMs === null ? null : atMs - window.withinMs;
-    const found = reader.newestRows({ index, count: window.count, fromMs, toMs: atMs, tie, extra });
+    const found = source.newestRows({ index, count: window.count, fromMs, toMs: atMs, tie, extra });
     for (const set of [this.#narrow, this.#wide]) {
       set.clear();
       set.addRows(found.rows, 0, found.rows.length);
@@ -421,16 +424,16 @@ class NewerSide {
   }
 
   /** @param lo the old edge of the window at hand */
-  reach(reader: StateReader, lo: number): void {
+  reach(source: WindowSource, lo: number): void {
     const turn = turnMs(lo - 1, this.#blocksToMs);
     if (turn >= this.fromMs) return;
     if (this.fromMs > this.toMs) {
       // The newest millisecond is in no block, so that a tie can cut it.
-      if (this.#tie !== null) reader.addWideTie(this.#tie, this.#set);
+      if (this.#tie !== null) source.addWideTie(this.#tie, this.#set);
       const hi = this.#tie === null ? this.toMs + 1 : this.toMs;
-      this.fromMs = reader.addWide(turn, hi, this.#blocksToMs, this.#set);
+      this.fromMs = source.addWide(turn, hi, this.#blocksToMs, this.#set);
     } else {
-      this.fromMs = reader.addWide(turn, this.fromMs, this.fromMs, this.#set);
+      this.fromMs = source.addWide(turn, this.fromMs, this.fromMs, this.#set);
     }
   }
 }
