@@ -88,22 +88,29 @@ function compareView(random: SeededRandom, repo: RandomRepo, view: CompiledView)
   );
   const read = new WindowRead(view, view.features);
   const history = new KeyHistory(view, rowsReachMs(view.features.map(({ window }) => window)), [2, 4, 8]);
-  // What another key leaves behind must not be seen.
-  for (const event of events) history.append(event.timeMs, event.id, view.project(event.row)!);
+  const append = ({ timeMs, id, row }: OracleEvent): void => history.append(timeMs, id, view.project(row)!);
+  // What another key leaves behind, tiles among it, must not be seen.
+  for (const event of events)
+    append({ ...event, row: { ...event.row, ...repo.row(random, event.timeMs, 1) } });
+  const end = { atMs: TIME_END_MS - 1, tie: null, extra: null, unknownMs: null };
+  for (let times = 0; times < 3; times++) read.evaluateOver(history, end);
   history.clear();
+  // Rows come as time goes on, or are all there and ties tell which count.
+  const asTimeGoes = random.chance(0.7);
+  if (!asTimeGoes) events.forEach(append);
   let next = 0;
   let values = 0;
   for (const { atMs, last, extra } of questions) {
     const isIn = ({ timeMs, id }: OracleEvent): boolean =>
       timeMs < atMs || (timeMs === atMs && (last === null || compareEventIds(id, last) <= 0));
-    for (; next < events.length && isIn(events[next]!); next++) {
-      const { timeMs, id, row } = events[next]!;
-      history.append(timeMs, id, view.project(row)!);
+    if (asTimeGoes) {
+      for (; next < events.length && isIn(events[next]!); next++) append(events[next]!);
+      history.moveTo(atMs);
+      if (history.length < next) dropped++;
     }
-    history.moveTo(atMs);
-    if (history.length < next) dropped++;
     const answers = read.evaluateOver(history, {
-      ...{ atMs, tie: null, unknownMs: null },
+      ...{ atMs, unknownMs: null },
+      tie: asTimeGoes || last === null ? null : { timeMs: atMs, last },
       extra: extra === null ? null : oneRow(view, extra),
     });
     expect(answers.length).toBe(view.features.length);
