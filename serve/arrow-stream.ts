@@ -16,7 +16,7 @@ import type * as Arrow from 'apache-arrow';
 import type { FeatureValue } from '../engine/aggregators/partial-aggregate.ts';
 import { LONG_MAX, LONG_MIN } from '../engine/definitions/column-value.ts';
 import type { CompiledService } from '../engine/definitions/compiled.ts';
-import { resultTypeOf } from './catalogue.ts';
+import { resultTypeOf } from '../engine/definitions/result-type.ts';
 import { ApiError } from './error-catalogue.ts';
 import type { FeatureAnswer, FeatureStatus } from './feature-answer.ts';
 import type { FeatureReader } from './feature-reader.ts';

@@ -12,6 +12,7 @@ import type {
   OnDemandFeature,
   Window,
 } from '../engine/definitions/types.ts';
+import { resultTypeOf } from '../engine/definitions/result-type.ts';
 import { formatDuration } from '../engine/windows/duration.ts';
 import { toJson } from './json-value.ts';
 
@@ -59,13 +60,6 @@ function windowOf(window: Window) {
     case 'last_events':
       return { kind, count: window.count, ...lengths({ within: window.withinMs }) };
   }
-}
-
-/** An array for a series, of maps for a secondary key. */
-export function resultTypeOf({ operation, type, groups, window }: CompiledFeature): string {
-  const single = operation.resultType(type);
-  const grouped = groups === null ? single : `map<${single}>`;
-  return window.kind === 'series' ? `${grouped}[]` : grouped;
 }
 
 function paramsOf({ operation, params }: CompiledFeature): Record<string, number | null | readonly number[]> {

@@ -16,7 +16,7 @@ export const COLUMN_TYPES: readonly ColumnType[] = [
 /** So that squares and sums over any window stay finite. */
 export const DOUBLE_MAX = 1e140;
 /** UTF-16 code units of a text: what is kept of an event and of a tile has to have an end. */
-const TEXT_LENGTH_MAX = 8_192;
+export const TEXT_LENGTH_MAX = 8_192;
 export const LONG_MIN = -(2n ** 63n);
 export const LONG_MAX = 2n ** 63n - 1n;
 

@@ -1,0 +1,148 @@
+/** Evaluates batches in several threads, or in this one; a few batches are under way at a time. */
+import { Worker } from 'node:worker_threads';
+import type { CompiledRepo } from '../engine/definitions/compiled.ts';
+import type { AsOfBatch, EvaluatedRows } from './as-of-batch.ts';
+import {
+  buffersOf,
+  type EvaluationThreadModule,
+  evaluatorOf,
+  type ThreadReply,
+  type ThreadRequest,
+  type ViewTask,
+} from './evaluation-thread.ts';
+import { ColumnNotFetchedError } from './view-evaluator.ts';
+
+export interface EvaluationPool {
+  /** How many batches may be under way. */
+  readonly inFlightMax: number;
+  /** The view of the batches from here on. */
+  begin(task: ViewTask): void;
+  /**
+   * Values of a batch. Batches of a view come in the order of its stream.
+   * @throws ColumnNotFetchedError where the definition needs a further column
+   */
+  evaluate(batch: AsOfBatch): Promise<EvaluatedRows>;
+  close(): Promise<void>;
+}
+
+/** In this thread. */
+export function evaluationHere(repo: CompiledRepo): EvaluationPool {
+  let evaluator: ReturnType<typeof evaluatorOf> | null = null;
+  return {
+    inFlightMax: 1,
+    begin(task) {
+      evaluator = evaluatorOf(repo, task);
+    },
+    async evaluate(batch) {
+      return evaluator!.evaluate(batch);
+    },
+    async close() {},
+  };
+}
+
+interface Call {
+  resolve(rows: EvaluatedRows): void;
+  reject(error: Error): void;
+}
+
+/** Batches that wait in a thread, so that it does not wait for the next one. */
+const WAITING_MAX = 2;
+
+/** @throws Error where the threads cannot be started */
+export async function evaluationThreads(
+  { url, data }: EvaluationThreadModule,
+  count: number,
+): Promise<EvaluationPool> {
+  const threads = Array.from(
+    { length: count },
+    () => new EvaluationThread(new Worker(url, { workerData: data })),
+  );
+  const close = async (): Promise<void> => {
+    await Promise.all(threads.map((thread) => thread.close()));
+  };
+  try {
+    await Promise.all(threads.map((thread) => thread.ready));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  let last: { thread: EvaluationThread; key: number } | null = null;
+  return {
+    inFlightMax: count * WAITING_MAX,
+    begin(task) {
+      last = null;
+      for (const thread of threads) thread.begin(task);
+    },
+    evaluate(batch) {
+      // The rest of a key goes where its history is.
+      const continued = last !== null && batch.keys[0] === last.key;
+      const free = threads.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least));
+      const thread = continued ? last!.thread : free;
+      last = { thread, key: batch.keys[batch.rows - 1]! };
+      return thread.evaluate(batch);
+    },
+    close,
+  };
+}
+
+class EvaluationThread {
+  readonly ready: Promise<void>;
+  readonly #worker: Worker;
+  readonly #calls = new Map<number, Call>();
+  #last = 0;
+  #failure: Error | null = null;
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    this.ready = new Promise((resolve, reject) => {
+      const fail = (error: Error): void => {
+        this.#failure ??= error;
+        reject(error);
+        for (const call of this.#calls.values()) call.reject(error);
+        this.#calls.clear();
+      };
+      worker.on('message', (reply: ThreadReply) => {
+        if (reply === 'ready') resolve();
+        else if ('failed' in reply) fail(new Error(reply.failed));
+        else {
+          const call = this.#calls.get(reply.number)!;
+          this.#calls.delete(reply.number);
+          if ('rows' in reply) call.resolve(reply.rows);
+          else call.reject(new ColumnNotFetchedError(reply.missing));
+        }
+      });
+      worker.on('error', (error) => fail(error as Error));
+      worker.on('exit', (code) => fail(new Error(`a thread that evaluates has ended (${code})`)));
+    });
+    // Who waits for a batch is told.
+    this.ready.catch(() => {});
+  }
+
+  get waiting(): number {
+    return this.#calls.size;
+  }
+
+  begin(task: ViewTask): void {
+    this.#worker.postMessage({ begin: task } satisfies ThreadRequest);
+  }
+
+  evaluate(batch: AsOfBatch): Promise<EvaluatedRows> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== null) {
+        reject(this.#failure);
+        return;
+      }
+      const number = ++this.#last;
+      this.#calls.set(number, { resolve, reject });
+      const { keys, times, places, arrivals, ids, columns } = batch;
+      this.#worker.postMessage(
+        { batch, number } satisfies ThreadRequest,
+        buffersOf([keys, times, places, arrivals, ids, ...columns]),
+      );
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * The events of one source as they were, in DuckDB: its columns with their declared types, the order in which they
+ * arrived, and which rows cannot be used. What is refused online, as it breaks the schema, does not count here either.
+ *
+ * Files of texts (CSV, JSON) are read once, into Parquet; Parquet is read where it lies, and of it the columns that are needed.
+ */
+import { join } from 'node:path';
+import type { StreamSource } from '../engine/definitions/types.ts';
+import { type DuckDb, quoted, readError, text } from './duckdb.ts';
+import { InputError } from './input-error.ts';
+import { type TableInput, type TableRelation, tableRelation } from './table-relation.ts';
+import { SQL_TYPES, typedColumn } from './typed-column.ts';
+
+/** Names that no column of a source can have. */
+export const ARRIVAL = '$arrival';
+/** The first column for which a row cannot be used; null: it can. */
+export const INVALID = '$invalid';
+
+/** Of records of a log: where they stand in it decides, not the order of files. */
+const LOG_PARTITION = '_partition';
+const LOG_OFFSET = '_offset';
+/** Offsets of a partition that its number leaves room for, so that both fit in 2⁵³. */
+const LOG_OFFSETS = 2 ** 41;
+
+export interface HistorySurvey {
+  readonly events: number;
+  /** Rows that cannot be used, by the column they cannot be used for. */
+  readonly refused: ReadonlyMap<string, number>;
+  readonly firstMs: number | null;
+  readonly lastMs: number | null;
+}
+
+export class EventHistory {
+  readonly source: StreamSource;
+  readonly #db: DuckDb;
+  readonly #relation: TableRelation;
+  /** What was read once, with the columns of `select`; null: it is read where it lies. */
+  #staged: string | null = null;
+
+  private constructor(db: DuckDb, source: StreamSource, relation: TableRelation) {
+    this.#db = db;
+    this.source = source;
+    this.#relation = relation;
+  }
+
+  /** @throws InputError where files cannot be read, or a column that the source requires is in none of them */
+  static async open(
+    db: DuckDb,
+    source: StreamSource,
+    input: TableInput,
+    workDir: string,
+  ): Promise<EventHistory> {
+    const relation = await tableRelation(db, input, `history ${source.name}`, null);
+    const history = new EventHistory(db, source, relation);
+    history.#check();
+    if (relation.arrival === null) await history.#stage(join(workDir, `history-${source.name}.parquet`));
+    return history;
+  }
+
+  async #stage(file: string): Promise<void> {
+    // In the order of the files: DuckDB keeps it where nothing sorts.
+    const rows = this.#typed(Object.keys(this.source.columns), null);
+    try {
+      await this.#db.run(`COPY (${rows}) TO ${text(file)} (FORMAT parquet)`);
+    } catch (error) {
+      throw readError(this.#relation.path, error);
+    }
+    this.#staged = `read_parquet(${text(file)}, file_row_number = true)`;
+  }
+
+  /** Names and kinds must be such that values can stand for what the source declares. */
+  #check(): void {
+    const { path, columns } = this.#relation;
+    const missing: string[] = [];
+    for (const [name, column] of Object.entries(this.source.columns)) {
+      const kind = columns.get(name);
+      if (kind === undefined) {
+        if (!column.nullable) missing.push(name);
+      } else if (typedColumn(column, quoted(name), kind) === null) {
+        const { type } = kind as { type: string };
+        throw new InputError(
+          `${path}: column '${name}' is ${type} there and ${column.type} in the source '${this.source.name}'`,
+        );
+      }
+    }
+    if (missing.length === 0) return;
+    throw new InputError(
+      `${path}: the source '${this.source.name}' requires ${missing.map((name) => `'${name}'`).join(', ')}; the columns there are ${[...columns.keys()].map((name) => `'${name}'`).join(', ')}`,
+    );
+  }
+
+  /**
+   * A query of the events: the columns asked for, `ARRIVAL` and `INVALID`.
+   * @param names columns of the source that are needed; files that lie in columns are looked at for these only
+   */
+  select(names: readonly string[]): string {
+    if (this.#staged !== null) {
+      return `SELECT ${names.map(quoted).join(', ')}, file_row_number AS ${quoted(ARRIVAL)}, ${quoted(INVALID)} FROM ${this.#staged}`;
+    }
+    const { columns, arrival } = this.#relation;
+    const ofLog = columns.has(LOG_PARTITION) && columns.has(LOG_OFFSET);
+    return this.#typed(names, ofLog ? `(${LOG_PARTITION} * ${LOG_OFFSETS} + ${LOG_OFFSET})` : arrival);
+  }
+
+  #typed(names: readonly string[], arrival: string | null): string {
+    const { sql, columns } = this.#relation;
+    const selected: string[] = [];
+    const refusals: string[] = [];
+    for (const name of names) {
+      const column = this.source.columns[name]!;
+      const kind = columns.get(name);
+      const typed = kind === undefined ? null : typedColumn(column, quoted(name), kind)!;
+      const value = typed === null ? `CAST(NULL AS ${SQL_TYPES[column.type]})` : typed.value;
+      selected.push(`${value} AS ${quoted(name)}`);
+      if (typed !== null) refusals.push(`WHEN ${typed.invalid} THEN ${text(name)}`);
+    }
+    if (arrival !== null) selected.push(`${arrival} AS ${quoted(ARRIVAL)}`);
+    const invalid = refusals.length === 0 ? 'CAST(NULL AS VARCHAR)' : `CASE ${refusals.join(' ')} END`;
+    return `SELECT ${selected.join(', ')}, ${invalid} AS ${quoted(INVALID)} FROM ${sql}`;
+  }
+
+  /** One scan of the columns that are needed. */
+  async survey(names: readonly string[]): Promise<HistorySurvey> {
+    const time = quoted(this.source.eventTime);
+    const rows = await this.#db.rows(
+      `SELECT ${quoted(INVALID)} AS invalid, count(*) AS events, min(${time}) AS first, max(${time}) AS last
+       FROM (${this.select(names)}) GROUP BY 1`,
+    );
+    const refused = new Map<string, number>();
+    let events = 0;
+    let firstMs: number | null = null;
+    let lastMs: number | null = null;
+    for (const row of rows) {
+      events += Number(row.events);
+      if (row.invalid !== null) refused.set(String(row.invalid), Number(row.events));
+      else {
+        firstMs = Number(row.first);
+        lastMs = Number(row.last);
+      }
+    }
+    return { events, refused, firstMs, lastMs };
+  }
+}

@@ -1,0 +1,210 @@
+/** The library's way to training sets: opens what is needed, makes one, and closes it again. */
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import type * as Arrow from 'apache-arrow';
+import type { CompiledRepo, CompiledService } from '../engine/definitions/compiled.ts';
+import { nearestName } from '../engine/definitions/nearest-name.ts';
+import { arrowTable } from './arrow-output.ts';
+import { DuckDb } from './duckdb.ts';
+import { evaluationHere, evaluationThreads } from './evaluation-pool.ts';
+import type { EvaluationThreadModule } from './evaluation-thread.ts';
+import { InputError } from './input-error.ts';
+import type { SpineOptions } from './spine.ts';
+import { formatOfName, TABLE_FORMATS, tableFiles } from './table-files.ts';
+import type { TableInput } from './table-relation.ts';
+import { writeTrainingTable } from './training-file.ts';
+import { prepareTrainingSet, type TrainingProgress, type TrainingSummary } from './training-set.ts';
+import type { TrainingTable } from './training-table.ts';
+import { fileIdentity, resumableWork, temporaryWork, type WorkDirectory } from './work-directory.ts';
+
+/** A file, a folder or a pattern (see `tableFiles`), or a table in memory. */
+export type TrainingInput = string | Arrow.Table;
+
+export interface TrainingSetOptions extends SpineOptions {
+  readonly repo: CompiledRepo;
+  readonly service: string;
+  readonly spine: TrainingInput;
+  /** Where the events of each source are. One alone is that of the service's only source. */
+  readonly history: TrainingInput | Readonly<Record<string, TrainingInput>>;
+  /** Before the names of features. @default none */
+  readonly prefix?: string;
+  /** What may be taken, bytes: two thirds of it by DuckDB, which writes the rest to disk. @default 2 GiB */
+  readonly memoryBytes?: number;
+  /** Threads that evaluate, and as many of DuckDB's. @default as many as there are cores */
+  readonly threads?: number;
+  /** How to start a thread that evaluates. @default the values are found in the calling thread */
+  readonly threadModule?: EvaluationThreadModule;
+  readonly onProgress?: (progress: TrainingProgress) => void;
+}
+
+export interface TrainingFileOptions extends TrainingSetOptions {
+  /** Format by its name: .parquet, .arrow, .csv, .ndjson (the last two also .gz). */
+  readonly out: string;
+  /** Where it is made: the same call goes on with what is there. @default OUT.work */
+  readonly work?: string;
+}
+
+export const MEMORY_DEFAULT_BYTES = 2 * 2 ** 30;
+/** DuckDB asks for 125 MB for each of its threads; below that it cannot sort. */
+export const MEMORY_MIN_BYTES = 512 * 2 ** 20;
+
+/**
+ * A training set in memory.
+ * @throws InputError where the spine or a history cannot be used
+ */
+export async function trainingSet(options: TrainingSetOptions): Promise<Arrow.Table> {
+  const inputs = await inputsOf(options);
+  const work = await temporaryWork();
+  try {
+    return await withTrainingTable(options, inputs, work, async (db, table) => arrowTable(db, table));
+  } finally {
+    await work.remove();
+  }
+}
+
+/**
+ * A training set as a file.
+ * @throws InputError where the spine or a history cannot be used, or the file cannot be written
+ */
+export async function trainingSetFile(
+  options: TrainingFileOptions,
+): Promise<TrainingSummary & { readonly resumed: boolean }> {
+  const file = resolve(options.out);
+  const format = formatOfName(file);
+  if (format === null || /\.(arrows|feather)$/i.test(file)) {
+    throw new InputError(
+      `${options.out}: the format is told by the name: ${TABLE_FORMATS.map((name) => `.${name}`).join(', ')}`,
+    );
+  }
+  const inputs = await inputsOf(options);
+  const work = await resumableWork(
+    resolve(options.work ?? `${file}.work`),
+    await identityOf(options, inputs),
+  );
+  const summary = await withTrainingTable(options, inputs, work, async (db, table, found) => {
+    options.onProgress?.({ phase: 'writing', share: 0.93, rows: found.rows });
+    await writeTrainingTable(db, table, { file, format });
+    return found;
+  });
+  await work.remove();
+  return { ...summary, resumed: work.resumed };
+}
+
+interface Inputs {
+  readonly service: CompiledService;
+  readonly spine: TableInput;
+  readonly history: ReadonlyMap<string, TableInput>;
+}
+
+async function inputsOf({ repo, service: name, spine, history }: TrainingSetOptions): Promise<Inputs> {
+  const service = serviceOf(repo, name);
+  return { service, spine: await inputOf(spine), history: await historyOf(service, history) };
+}
+
+async function withTrainingTable<T>(
+  options: TrainingSetOptions,
+  inputs: Inputs,
+  work: WorkDirectory,
+  use: (db: DuckDb, table: TrainingTable, summary: TrainingSummary) => Promise<T>,
+): Promise<T> {
+  const {
+    repo,
+    threads = availableParallelism(),
+    memoryBytes = MEMORY_DEFAULT_BYTES,
+    threadModule,
+  } = options;
+  const db = await openDb(work, Math.floor((memoryBytes * 2) / 3), threads);
+  try {
+    const pool =
+      threadModule === undefined ? evaluationHere(repo) : await evaluationThreads(threadModule, threads);
+    try {
+      const { table, summary } = await prepareTrainingSet({
+        ...{ ...inputs, db, pool },
+        spineOptions: options,
+        workDir: work.dir,
+        prefix: options.prefix ?? '',
+        onProgress: options.onProgress ?? (() => {}),
+      });
+      return await use(db, table, summary);
+    } finally {
+      await pool.close();
+    }
+  } finally {
+    db.close();
+  }
+}
+
+async function openDb({ dir, file }: WorkDirectory, memoryBytes: number, threads: number): Promise<DuckDb> {
+  try {
+    return await DuckDb.open({
+      ...(file === undefined ? {} : { file }),
+      memoryBytes,
+      threads,
+      spillDir: `${dir}/spilled`,
+    });
+  } catch (error) {
+    if (!/lock/i.test(String(error))) throw error;
+    throw new InputError(`${dir}: another process is at work there`, { cause: error });
+  }
+}
+
+function serviceOf(repo: CompiledRepo, name: string): CompiledService {
+  const service = repo.services.get(name);
+  if (service !== undefined) return service;
+  const nearest = nearestName(name, [...repo.services.keys()]);
+  throw new InputError(
+    `there is no service '${name}'${nearest === null ? '' : `; did you mean '${nearest}'?`} (there are ${[...repo.services.keys()].join(', ') || 'none'})`,
+  );
+}
+
+async function inputOf(input: TrainingInput): Promise<TableInput> {
+  return typeof input === 'string' ? tableFiles(input) : { path: 'the table given', table: input };
+}
+
+const isTable = (input: object): input is Arrow.Table => 'schema' in input && 'batches' in input;
+
+async function historyOf(
+  service: CompiledService,
+  given: TrainingSetOptions['history'],
+): Promise<Map<string, TableInput>> {
+  const sources = [...new Set(service.views.map(({ view }) => view.source.name))];
+  if (typeof given === 'string' || isTable(given)) {
+    if (sources.length !== 1) {
+      throw new InputError(
+        `the service '${service.name}' reads ${sources.length} sources: give a history for each of ${sources.join(', ')} (--history SOURCE=PATH)`,
+      );
+    }
+    return new Map([[sources[0]!, await inputOf(given as TrainingInput)]]);
+  }
+  const inputs = new Map<string, TableInput>();
+  for (const [source, input] of Object.entries(given)) {
+    if (!sources.includes(source)) {
+      throw new InputError(
+        `the service '${service.name}' reads no source '${source}' (it reads ${sources.join(', ')})`,
+      );
+    }
+    inputs.set(source, await inputOf(input as TrainingInput));
+  }
+  return inputs;
+}
+
+/** What makes a training set another one. */
+async function identityOf(
+  options: TrainingSetOptions,
+  { service, spine, history }: Inputs,
+): Promise<unknown> {
+  const { time, eventId, eventSource } = options;
+  const identities = async (input: TableInput): Promise<unknown> =>
+    'files' in input ? Promise.all(input.files.map(fileIdentity)) : null;
+  const histories = await Promise.all(
+    [...history].map(async ([source, input]) => [source, await identities(input)]),
+  );
+  return {
+    service: service.name,
+    views: service.views.map(({ view, features }) => [view.namespace, features.map(({ name }) => name)]),
+    on_demand: service.onDemand.map(({ name }) => name),
+    spine: await identities(spine),
+    columns: { time, event_id: eventId, event_source: eventSource },
+    history: Object.fromEntries(histories),
+  };
+}

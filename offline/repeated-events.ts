@@ -1,0 +1,49 @@
+/**
+ * Events that repeat another of the same key under its id, at another time: within the source's dedupe horizon they do not
+ * count (C4). Of each id the first to arrive does. Repeats at the same time are told where the events are gone through.
+ */
+import type { CompiledView } from '../engine/definitions/compiled.ts';
+import { type DuckDb, quoted } from './duckdb.ts';
+import { ARRIVAL, type EventHistory, INVALID } from './event-history.ts';
+import { keyTable } from './spine.ts';
+
+/** @returns the table with the arrivals of those that do not count; null: there are none */
+export async function repeatedEvents(
+  db: DuckDb,
+  view: CompiledView,
+  history: EventHistory,
+): Promise<string | null> {
+  const { source, definition, entity, dedupeHorizonMs } = view;
+  const { eventId } = source;
+  if (eventId === null) return null;
+  const [id, time, key] = [eventId, source.eventTime, definition.keyColumn].map(quoted) as [
+    string,
+    string,
+    string,
+  ];
+  const events = `(${history.select([...new Set([eventId, source.eventTime, definition.keyColumn])])})`;
+  const table = `repeated ${view.name}`;
+  await db.run(`CREATE OR REPLACE TABLE ${quoted(table)} (arrival DOUBLE)`);
+  const appender = await db.appender(table);
+  const candidates = `
+    SELECT k.k, e.${id} AS id, CAST(e.${time} AS DOUBLE), CAST(e.${quoted(ARRIVAL)} AS DOUBLE) AS arrival
+    FROM ${events} e JOIN ${quoted(keyTable(entity.name))} k ON k.key = CAST(e.${key} AS VARCHAR)
+    WHERE e.${quoted(INVALID)} IS NULL AND e.${id} IN (
+      SELECT ${id} FROM ${events} WHERE ${quoted(INVALID)} IS NULL GROUP BY 1 HAVING min(${time}) <> max(${time}))
+    ORDER BY 1, 2, 4`;
+  let repeats = 0;
+  let same: { readonly k: unknown; readonly id: unknown; readonly times: number[] } | null = null;
+  for await (const chunk of db.stream(candidates)) {
+    for (const [k, ofEvent, timeMs, arrival] of chunk.getRows() as [unknown, unknown, number, number][]) {
+      if (same === null || same.k !== k || same.id !== ofEvent) same = { k, id: ofEvent, times: [] };
+      if (same.times.some((counted) => Math.abs(counted - timeMs) <= dedupeHorizonMs)) {
+        appender.appendDouble(arrival);
+        appender.endRow();
+        repeats++;
+      } else same.times.push(timeMs);
+    }
+  }
+  appender.flushSync();
+  appender.closeSync();
+  return repeats === 0 ? null : table;
+}

@@ -1,0 +1,219 @@
+/**
+ * The spine: the rows a training set is made for. Entity keys, a time and, if need be, request data and the id of the event
+ * a row is about; whatever else it has, labels first of all, is carried through.
+ */
+import type { CompiledService } from '../engine/definitions/compiled.ts';
+import { ENTITY_KEY_MAX_BYTES } from '../engine/definitions/entity-key.ts';
+import type { Column, StreamSource } from '../engine/definitions/types.ts';
+import { type DuckDb, quoted, readError } from './duckdb.ts';
+import { InputError } from './input-error.ts';
+import { type TableInput, tableRelation } from './table-relation.ts';
+import { type FileColumnKind, typedColumn } from './typed-column.ts';
+
+/** The table, and columns of it that no file has. */
+export const SPINE = 'spine';
+/** 0, 1, 2, …: the rows in their order. */
+export const PLACE = '$place';
+export const AT = '$at';
+export const EVENT_ID = '$event_id';
+export const keyColumn = (entity: string): string => `$key ${entity}`;
+export const requestColumn = (name: string): string => `$request ${name}`;
+/** Keys of an entity, each once: `key` and its number `k`. */
+export const keyTable = (entity: string): string => `keys ${entity}`;
+
+export interface SpineOptions {
+  /** Column with the as-of time. @default `timestamp`, or the name of the sources' event time */
+  readonly time?: string;
+  /** Column with the id of the event a row is about; null: none. @default the source's, where the spine has it */
+  readonly eventId?: string | null;
+  /** Source of these events, where the service reads several. */
+  readonly eventSource?: string;
+}
+
+export interface Spine {
+  readonly rows: number;
+  /** Columns that are carried through, in their order. */
+  readonly columns: readonly string[];
+  readonly time: string;
+  readonly eventId: { readonly column: string; readonly source: StreamSource } | null;
+  readonly firstMs: number;
+  readonly lastMs: number;
+  /** Rows without a key, by entity: their features are null. */
+  readonly withoutKey: ReadonlyMap<string, number>;
+}
+
+const REQUIRED = { nullable: false } as const;
+
+/**
+ * Reads the spine into the table `SPINE`, and the keys of each entity.
+ * @throws InputError where a column is missing or a row cannot be used, with the first such row
+ */
+export async function readSpine(
+  db: DuckDb,
+  service: CompiledService,
+  input: TableInput,
+  options: SpineOptions,
+): Promise<Spine> {
+  const { path } = input;
+  const sources = [...new Set(service.views.map(({ view }) => view.source))];
+  const eventColumns = sources.flatMap(({ eventTime, eventId }) =>
+    eventId === null ? [eventTime] : [eventTime, eventId],
+  );
+  // A key that is an integer in the events may be read as one; '007' must stay a text elsewhere.
+  const hasTextKey = ({ name }: { readonly name: string }): boolean =>
+    service.views.some(
+      ({ view: { entity, source, definition } }) =>
+        entity.name === name && source.columns[definition.keyColumn]!.type === 'string',
+    );
+  const texts = [
+    ...service.entities.filter(hasTextKey).map(({ name }) => name),
+    ...Object.keys(service.request),
+    'timestamp',
+    ...eventColumns,
+  ];
+  for (const given of [options.time, options.eventId]) if (given != null) texts.push(given);
+  const relation = await tableRelation(db, input, 'spine input', new Set(texts));
+  const { columns } = relation;
+  const has = (name: string): boolean => columns.has(name);
+  const kindOf = (name: string, what: string): FileColumnKind => {
+    const kind = columns.get(name);
+    if (kind !== undefined) return kind;
+    const there = [...columns.keys()].map((column) => `'${column}'`).join(', ');
+    throw new InputError(`${path}: there is no column '${name}', ${what}; the columns are ${there}`);
+  };
+  for (const name of columns.keys()) {
+    if (name.startsWith('$')) throw new InputError(`${path}: column '${name}': a name must not begin with $`);
+  }
+
+  const time = options.time ?? timeColumn(path, sources, has);
+  const eventId = eventIdOf(path, sources, options, has);
+  const selected: string[] = [];
+  const carried = new Map([...columns.keys()].map((name) => [name, quoted(name)]));
+  const checks: { readonly column: string; readonly invalid: string }[] = [];
+  const add = (name: string, as: string, column: Column, what: string): void => {
+    const kind = kindOf(name, what);
+    const typed = typedColumn(column, quoted(name), kind);
+    if (typed === null) {
+      throw new InputError(
+        `${path}: column '${name}' is ${(kind as { type: string }).type}; ${what} must be ${column.type}`,
+      );
+    }
+    selected.push(`${typed.value} AS ${quoted(as)}`);
+    checks.push({ column: name, invalid: typed.invalid });
+    // What is a text in the file has its type in the training set.
+    if (kind === 'csv' || kind === 'json') {
+      const isTime = column.type === 'timestamp';
+      carried.set(name, isTime ? `(epoch_ms(${typed.value}) AT TIME ZONE 'UTC')` : typed.value);
+    }
+  };
+  add(time, AT, { type: 'timestamp', ...REQUIRED }, 'the time of a row');
+  if (eventId !== null) {
+    const { type } = eventId.source.columns[eventId.source.eventId!]!;
+    add(eventId.column, EVENT_ID, { type, nullable: true }, 'the id of the event a row is about');
+  }
+  for (const { name } of service.entities) {
+    const key = keyText(quoted(name), kindOf(name, `the key of the entity '${name}'`));
+    if (key === null)
+      throw new InputError(`${path}: column '${name}' must be a text or an integer to be an entity key`);
+    selected.push(`${key.value} AS ${quoted(keyColumn(name))}`);
+    checks.push({ column: name, invalid: key.invalid });
+  }
+  for (const [name, column] of Object.entries(service.request)) {
+    add(name, requestColumn(name), column, `request data of the service '${service.name}'`);
+  }
+  try {
+    await db.run(
+      `CREATE OR REPLACE TABLE ${SPINE} AS SELECT row_number() OVER () - 1 AS ${quoted(PLACE)}, ${[...carried].map(([name, sql]) => `${sql} AS ${quoted(name)}`).join(', ')},
+        ${selected.join(', ')}, CASE ${checks.map(({ invalid }, c) => `WHEN ${invalid} THEN ${c}`).join(' ')} END AS "$invalid" FROM ${relation.sql}`,
+    );
+  } catch (error) {
+    throw readError(path, error);
+  }
+  const bad = await db.rows(
+    `SELECT "$invalid" AS c, min(${quoted(PLACE)}) AS place, count(*) AS n FROM ${SPINE} WHERE "$invalid" IS NOT NULL GROUP BY 1 ORDER BY 2 LIMIT 1`,
+  );
+  if (bad.length > 0) {
+    const { c, place, n } = bad[0]!;
+    const { column } = checks[Number(c)]!;
+    throw new InputError(
+      `${path}: row ${Number(place) + 1} cannot be used: its '${column}' is missing or not what it must be (${n} such rows)`,
+    );
+  }
+  const { rows, first, last } = await db.row(
+    `SELECT count(*) AS rows, min(${quoted(AT)}) AS first, max(${quoted(AT)}) AS last FROM ${SPINE}`,
+  );
+  if (Number(rows) === 0) throw new InputError(`${path}: the spine has no rows`);
+  const withoutKey = new Map<string, number>();
+  for (const { name } of service.entities) {
+    const key = quoted(keyColumn(name));
+    await db.run(
+      `CREATE OR REPLACE TABLE ${quoted(keyTable(name))} AS SELECT key, CAST(row_number() OVER (ORDER BY key) - 1 AS INTEGER) AS k
+       FROM (SELECT DISTINCT ${key} AS key FROM ${SPINE} WHERE ${key} IS NOT NULL)`,
+    );
+    const { n } = await db.row(`SELECT count(*) AS n FROM ${SPINE} WHERE ${key} IS NULL`);
+    if (Number(n) > 0) withoutKey.set(name, Number(n));
+  }
+  return {
+    rows: Number(rows),
+    columns: [...columns.keys()],
+    ...{ time, eventId, withoutKey },
+    firstMs: Number(first),
+    lastMs: Number(last),
+  };
+}
+
+function timeColumn(path: string, sources: readonly StreamSource[], has: (name: string) => boolean): string {
+  if (has('timestamp')) return 'timestamp';
+  const names = [...new Set(sources.map(({ eventTime }) => eventTime))].filter(has);
+  if (names.length === 1) return names[0]!;
+  throw new InputError(
+    `${path}: which column has the time of a row? There is no 'timestamp'; name it (--time)`,
+  );
+}
+
+function eventIdOf(
+  path: string,
+  sources: readonly StreamSource[],
+  { eventId, eventSource }: SpineOptions,
+  has: (name: string) => boolean,
+): Spine['eventId'] {
+  if (eventId === null) return null;
+  const named = sources.filter(
+    (source) => source.eventId !== null && (eventSource === undefined || source.name === eventSource),
+  );
+  if (eventSource !== undefined && named.length === 0)
+    throw new InputError(`the service reads no source '${eventSource}' that has event ids (--event-source)`);
+  if (eventId === undefined) {
+    // Where the spine is made of events it has their ids under the source's own name.
+    const found = named.filter((source) => has(source.eventId!));
+    if (found.length > 1)
+      throw new InputError(
+        `${path}: which source are its event ids of? Name it (--event-source), or give none (--no-event-id)`,
+      );
+    return found.length === 0 ? null : { column: found[0]!.eventId!, source: found[0]! };
+  }
+  if (named.length !== 1)
+    throw new InputError(
+      named.length === 0
+        ? `no source of the service has event ids: there is nothing that '${eventId}' could be the id of (--event-id)`
+        : `which source is '${eventId}' the event id of? Name it (--event-source)`,
+    );
+  return { column: eventId, source: named[0]! };
+}
+
+/** An entity key as text, as events have it: an integer in decimal, a text as it is. */
+export function keyText(x: string, kind: FileColumnKind): { value: string; invalid: string } | null {
+  const asText = typedColumn({ type: 'string', nullable: true }, x, kind);
+  const asInteger = kind === 'csv' ? null : typedColumn({ type: 'long', nullable: true }, x, kind);
+  const fits = (value: string): string => `strlen(${value}) > ${ENTITY_KEY_MAX_BYTES}`;
+  if (kind === 'json') {
+    const isText = `(${x} IS NOT NULL AND json_type(${x}) = 'VARCHAR')`;
+    const value = `CASE WHEN ${isText} THEN ${asText!.value} ELSE CAST(${asInteger!.value} AS VARCHAR) END`;
+    const invalid = `CASE WHEN ${isText} THEN ${asText!.invalid} ELSE ${asInteger!.invalid} END`;
+    return { value, invalid: `coalesce(${invalid} OR ${fits(value)}, ${invalid})` };
+  }
+  const typed = asText ?? asInteger;
+  if (typed === null) return null;
+  const value = asText === null ? `CAST(${typed.value} AS VARCHAR)` : typed.value;
+  return { value, invalid: `coalesce(${typed.invalid} OR ${fits(value)}, ${typed.invalid})` };
+}

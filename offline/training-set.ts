@@ -1,0 +1,297 @@
+/**
+ * Training sets: the features of a service for each row of a spine, as of the row's time, from a history of events. The same
+ * definitions and the same evaluation as online (`WindowRead` over `KeyHistory`), so that there is nothing to drift apart.
+ *
+ *     spine ─┐                      ┌─ threads: filter, projections, windows ─┐
+ *            ├─► as-of stream of ───┤                                         ├─► values by row ─► on-demand ─► file
+ *     events ┘   each view (sorted) └─────────────────────────────────────────┘
+ */
+import type { CompiledService, CompiledView } from '../engine/definitions/compiled.ts';
+import { resultTypeOf } from '../engine/definitions/result-type.ts';
+import type { AsOfBatch, EvaluatedRows } from './as-of-batch.ts';
+import { asOfStream } from './as-of-stream.ts';
+import { columnUse } from './column-use.ts';
+import { type DuckDb, quoted } from './duckdb.ts';
+import type { EvaluationPool } from './evaluation-pool.ts';
+import { EventHistory, type HistorySurvey } from './event-history.ts';
+import { transportOf } from './feature-transport.ts';
+import { InputError } from './input-error.ts';
+import { onDemandValues, type ViewValues } from './on-demand-values.ts';
+import { repeatedEvents } from './repeated-events.ts';
+import { readSpine, type Spine, type SpineOptions } from './spine.ts';
+import type { TableInput } from './table-relation.ts';
+import { type TrainingTable, trainingTable } from './training-table.ts';
+import { ValueTable } from './value-table.ts';
+import { ColumnNotFetchedError } from './view-evaluator.ts';
+
+export interface TrainingProgress {
+  /** What is under way, as people read it. */
+  readonly phase: string;
+  /** Of the whole, 0 to 1. */
+  readonly share: number;
+  /** Rows of the spine that are done, over all views. */
+  readonly rows: number;
+}
+
+export interface TrainingSetArgs {
+  readonly db: DuckDb;
+  readonly service: CompiledService;
+  readonly spine: TableInput;
+  readonly spineOptions: SpineOptions;
+  /** By source: where its events are. */
+  readonly history: ReadonlyMap<string, TableInput>;
+  readonly pool: EvaluationPool;
+  /** For what is staged. */
+  readonly workDir: string;
+  /** Before the names of features. */
+  readonly prefix: string;
+  readonly onProgress: (progress: TrainingProgress) => void;
+}
+
+/** What was seen on the way, by view. */
+export interface ViewSummary {
+  readonly view: string;
+  /** Rows of the spine with a key of the view's entity. */
+  rows: number;
+  /** Events of their keys that were gone through. */
+  events: number;
+  /** Of these, events that the filter or a projection failed on. */
+  refused: number;
+  /** Of these, events that were there before under their id. */
+  repeated: number;
+}
+
+export interface TrainingSummary {
+  readonly rows: number;
+  readonly withoutKey: ReadonlyMap<string, number>;
+  readonly histories: ReadonlyMap<string, HistorySurvey>;
+  readonly views: readonly ViewSummary[];
+  /** Rows for which an on-demand feature failed: its value is null. */
+  readonly errors: ReadonlyMap<string, number>;
+}
+
+/** Share of the work that comes before the first row, and behind the last. */
+const PREPARING_SHARE = 0.1;
+const WRITING_SHARE = 0.15;
+
+/** @throws InputError where the spine or a history cannot be used */
+export async function prepareTrainingSet(
+  args: TrainingSetArgs,
+): Promise<{ readonly table: TrainingTable; readonly summary: TrainingSummary }> {
+  const { db, service, onProgress, prefix } = args;
+  onProgress({ phase: 'reading the spine', share: 0, rows: 0 });
+  const spine = await readSpine(db, service, args.spine, args.spineOptions);
+  checkNames(spine, service, prefix, args.spine.path);
+  const histories = await openHistories(args);
+  const surveys = await survey(service, histories, onProgress);
+  const values: ViewValues[] = [];
+  const views: ViewSummary[] = [];
+  for (const [v, view] of service.views.entries()) {
+    const table = new ValueTable(db, `values ${view.view.name}`, view.features.map(transportOf));
+    values.push({ view, table });
+    views.push(await fillView(args, spine, histories.get(view.view.source.name)!, { view, table }, v));
+  }
+  const errors = new Map<string, number>();
+  let onDemand: ValueTable | null = null;
+  if (service.onDemand.length > 0) {
+    const phase = 'on-demand features';
+    const from = 1 - WRITING_SHARE;
+    onProgress({ phase, share: from, rows: 0 });
+    const found = await onDemandValues(db, service, values, (rows) => {
+      onProgress({ phase, share: from + (WRITING_SHARE / 2) * (rows / spine.rows), rows });
+    });
+    onDemand = found.table;
+    for (const [name, count] of found.errors) errors.set(name, count);
+  }
+  const metadata = metadataOf(service, spine, surveys);
+  const table = await trainingTable({
+    db,
+    service,
+    spineColumns: spine.columns,
+    views: values,
+    onDemand,
+    prefix,
+    metadata,
+  });
+  const summary = { rows: spine.rows, withoutKey: spine.withoutKey, histories: surveys, views, errors };
+  return { table, summary };
+}
+
+function checkNames(spine: Spine, service: CompiledService, prefix: string, path: string): void {
+  const taken = new Set(spine.columns.map((name) => name.toLowerCase()));
+  const both = service.output
+    .map(({ name }) => `${prefix}${name}`)
+    .filter((name) => taken.has(name.toLowerCase()));
+  if (both.length === 0) return;
+  throw new InputError(
+    `${path}: ${both.map((name) => `'${name}'`).join(', ')} would be there twice, as a column of the spine and as a feature: give features a prefix (--prefix)`,
+  );
+}
+
+async function openHistories({
+  db,
+  service,
+  history,
+  workDir,
+}: TrainingSetArgs): Promise<Map<string, EventHistory>> {
+  const histories = new Map<string, EventHistory>();
+  for (const source of new Set(service.views.map(({ view }) => view.source))) {
+    const input = history.get(source.name);
+    if (input === undefined) throw new InputError(`there is no history of the source '${source.name}'`);
+    histories.set(source.name, await EventHistory.open(db, source, input, workDir));
+  }
+  return histories;
+}
+
+async function survey(
+  service: CompiledService,
+  histories: ReadonlyMap<string, EventHistory>,
+  onProgress: TrainingSetArgs['onProgress'],
+): Promise<Map<string, HistorySurvey>> {
+  const surveys = new Map<string, HistorySurvey>();
+  for (const [name, history] of histories) {
+    onProgress({ phase: `looking through the history of ${name}`, share: PREPARING_SHARE / 2, rows: 0 });
+    const needed = new Set(
+      service.views.filter(({ view }) => view.source.name === name).flatMap(({ view }) => plainColumns(view)),
+    );
+    const found = await history.survey([...needed]);
+    const refused = [...found.refused.values()].reduce((sum, count) => sum + count, 0);
+    if (found.events > 0 && refused === found.events) {
+      throw new InputError(
+        `no row of the history of '${name}' can be used: ${[...found.refused].map(([column, count]) => `'${column}' is missing or not what it must be in ${count}`).join(', ')}`,
+      );
+    }
+    surveys.set(name, found);
+  }
+  return surveys;
+}
+
+/** Columns of the source that a view needs whatever its closures read. */
+function plainColumns({ source, definition, columns }: CompiledView): string[] {
+  const stored = columns.map(({ name }) => name).filter((name) => !Object.hasOwn(definition.project, name));
+  return [
+    source.eventTime,
+    definition.keyColumn,
+    ...(source.eventId === null ? [] : [source.eventId]),
+    ...stored,
+  ];
+}
+
+async function fillView(
+  args: TrainingSetArgs,
+  spine: Spine,
+  history: EventHistory,
+  { view: { view, features }, table }: ViewValues,
+  v: number,
+): Promise<ViewSummary> {
+  const { db, service, pool, onProgress } = args;
+  const summary: ViewSummary = { view: view.name, rows: 0, events: 0, refused: 0, repeated: 0 };
+  const share = (1 - PREPARING_SHARE - WRITING_SHARE) / service.views.length;
+  const base = PREPARING_SHARE + share * v;
+  onProgress({ phase: `${view.name}: sorting`, share: base, rows: summary.rows });
+  const keys = Number((await db.row(`SELECT count(*) AS n FROM ${quoted(`keys ${view.entity.name}`)}`)).n);
+  const use = await columnUse(db, view, history);
+  const repeats = await repeatedEvents(db, view, history);
+  let fetched = use.fetched;
+  for (;;) {
+    const fromKey = await table.resume();
+    if (fromKey === null) return summary;
+    pool.begin({
+      view: view.name,
+      namespace: view.namespace,
+      features: features.map(({ name }) => name),
+      fetched,
+    });
+    const stream = asOfStream({
+      db,
+      view,
+      features,
+      history,
+      spine,
+      fetched,
+      fromKey,
+      repeats,
+      filter: use.filter,
+    });
+    try {
+      await evaluateAll(pool, stream, async (rows, { key }) => {
+        await table.append(rows);
+        summary.rows += rows.places.length;
+        summary.refused += rows.refused;
+        summary.repeated += rows.repeated;
+        summary.events += rows.events;
+        onProgress({ phase: view.name, share: base + share * ((key + 1) / keys), rows: summary.rows });
+      });
+      await table.finish();
+      return summary;
+    } catch (error) {
+      if (!(error instanceof ColumnNotFetchedError)) throw error;
+      // A closure reads it only for some events: from the start again, with it.
+      const names = Object.keys(view.source.columns);
+      fetched = names.filter((name) => name === error.column || fetched.includes(name));
+      Object.assign(summary, { rows: 0, events: 0, refused: 0, repeated: 0 });
+      await table.create();
+    }
+  }
+}
+
+type Done = (rows: EvaluatedRows, of: { readonly key: number }) => Promise<void>;
+
+/** Several batches at a time; `done` is told of them in their order. */
+async function evaluateAll(
+  pool: EvaluationPool,
+  stream: AsyncIterable<AsOfBatch>,
+  done: Done,
+): Promise<void> {
+  const underWay: { readonly rows: Promise<EvaluatedRows>; readonly key: number }[] = [];
+  const next = async (): Promise<void> => {
+    const { rows, key } = underWay.shift()!;
+    await done(await rows, { key });
+  };
+  try {
+    for await (const batch of stream) {
+      const rows = pool.evaluate(batch);
+      // Who waits for it hears of a failure; until then it is nobody's.
+      rows.catch(() => {});
+      underWay.push({ rows, key: batch.keys[batch.rows - 1]! });
+      if (underWay.length >= pool.inFlightMax) await next();
+    }
+    while (underWay.length > 0) await next();
+  } finally {
+    await Promise.allSettled(underWay.map(({ rows }) => rows));
+  }
+}
+
+function metadataOf(
+  service: CompiledService,
+  spine: Spine,
+  surveys: ReadonlyMap<string, HistorySurvey>,
+): Map<string, string> {
+  const views = service.views.map(({ view }) => [
+    view.name,
+    { namespace: view.namespace, fingerprint: view.fingerprint },
+  ]);
+  const types = new Map<string, string>([
+    ...service.views.flatMap(({ features }) =>
+      features.map((feature): [string, string] => [feature.name, resultTypeOf(feature)]),
+    ),
+    ...service.onDemand.map(({ name, type }): [string, string] => [name, type]),
+  ]);
+  const histories = [...surveys].map(([name, { events, refused, firstMs, lastMs }]) => [
+    name,
+    { events, refused: Object.fromEntries(refused), first_ms: firstMs, last_ms: lastMs },
+  ]);
+  return new Map([
+    ['millrace.service', service.name],
+    ['millrace.views', JSON.stringify(Object.fromEntries(views))],
+    [
+      'millrace.features',
+      JSON.stringify(service.output.map(({ name }) => ({ name, type: types.get(name) }))),
+    ],
+    ['millrace.history', JSON.stringify(Object.fromEntries(histories))],
+    [
+      'millrace.spine',
+      JSON.stringify({ rows: spine.rows, time: spine.time, event_id: spine.eventId?.column ?? null }),
+    ],
+  ]);
+}

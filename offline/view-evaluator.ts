@@ -1,0 +1,228 @@
+/**
+ * Features of one view as of the rows of a spine, from batches of the as-of stream: the definition's own filter and
+ * projections, the engine's own windows and aggregates. An event is appended to its key's history when the stream comes to
+ * it, so that no later one can be seen by a row.
+ *
+ * Pure: no I/O, the same batches give the same values.
+ */
+import type { ColumnType, ColumnValue } from '../engine/aggregators/partial-aggregate.ts';
+import type { CompiledFeature, CompiledView } from '../engine/definitions/compiled.ts';
+import { ProjectionError } from '../engine/definitions/projection-error.ts';
+import type { EventRow } from '../engine/definitions/types.ts';
+import { compareEventIds, type EventId, integerEventId, textEventId } from '../engine/event-id.ts';
+import { KeyHistory } from '../engine/tiles/key-history.ts';
+import { rowsReachMs } from '../engine/windows/window-reach.ts';
+import { WindowRead } from '../engine/windows/window-read.ts';
+import type { AsOfBatch, BatchColumn, EvaluatedRows } from './as-of-batch.ts';
+import { type TransportColumn, transportOf } from './feature-transport.ts';
+
+/** A closure of the definition asked for a column that was not fetched: what was evaluated with it must not be used. */
+export class ColumnNotFetchedError extends Error {
+  override readonly name = 'ColumnNotFetchedError';
+  readonly column: string;
+
+  constructor(column: string) {
+    super(`column '${column}' was not fetched`);
+    this.column = column;
+  }
+}
+
+/** Of an event alone in its millisecond: nothing is compared with it. */
+const ANY_ID: EventId = { hi: 0, lo: 0 };
+/** Behind every event of its millisecond. */
+const LAST_ID: EventId = { hi: 0xffff_ffff, lo: 0xffff_ffff };
+const TWO_32 = 2 ** 32;
+
+export class ViewEvaluator {
+  readonly #view: CompiledView;
+  readonly #index: ReadonlyMap<CompiledFeature, number>;
+  readonly #transports: readonly TransportColumn[];
+  readonly #read: WindowRead;
+  readonly #history: KeyHistory;
+  readonly #row: FetchedRow;
+  #key = -1;
+
+  /** @param fetched names of the source's columns in a batch, in their order */
+  constructor(view: CompiledView, features: readonly CompiledFeature[], fetched: readonly string[]) {
+    this.#view = view;
+    this.#index = new Map(features.map((feature, i) => [feature, i]));
+    this.#transports = features.map(transportOf);
+    this.#read = new WindowRead(view, features);
+    this.#history = new KeyHistory(view, rowsReachMs(features.map(({ window }) => window)));
+    this.#row = new FetchedRow(view, fetched);
+  }
+
+  /**
+   * Values of the batch's spine rows, in its order. Batches of one key must come one after the other.
+   * @throws ColumnNotFetchedError where the definition needs a further column
+   */
+  evaluate(batch: AsOfBatch): EvaluatedRows {
+    const { rows, keys, times, places } = batch;
+    const asked = places.reduce((count, place) => count + (place < 0 ? 0 : 1), 0);
+    const out: Output = {
+      keys: new Int32Array(asked),
+      places: new Float64Array(asked),
+      columns: this.#transports.map(({ isNumber }) =>
+        isNumber ? new Float64Array(asked) : new Array(asked),
+      ),
+      length: 0,
+      refused: 0,
+      repeated: 0,
+    };
+    for (let from = 0; from < rows; ) {
+      let to = from + 1;
+      while (to < rows && times[to] === times[from] && keys[to] === keys[from]) to++;
+      if (keys[from] !== this.#key) {
+        this.#history.clear();
+        this.#key = keys[from]!;
+      }
+      if (to - from === 1) this.#take(batch, from, ANY_ID, out);
+      else this.#takeMillisecond(batch, from, to, out);
+      from = to;
+    }
+    const { columns, refused, repeated } = out;
+    return { keys: out.keys, places: out.places, columns, events: rows - asked, refused, repeated };
+  }
+
+  /** Rows of one key and time, in any order: events by their ids, and each row of the spine behind the event it is about. */
+  #takeMillisecond(batch: AsOfBatch, from: number, to: number, out: Output): void {
+    const { places, arrivals } = batch;
+    const order = Array.from({ length: to - from }, (_, n) => ({ i: from + n, id: idAt(batch, from + n) }));
+    order.sort(
+      (a, b) => compareEventIds(a.id, b.id) || places[a.i]! - places[b.i]! || arrivals[a.i]! - arrivals[b.i]!,
+    );
+    let last: EventId | null = null;
+    for (const { i, id } of order) {
+      const isEvent = places[i]! < 0;
+      // The same time and id: the same event (C4). The first to arrive counts.
+      if (isEvent && batch.ids !== null && last !== null && compareEventIds(last, id) === 0) {
+        out.repeated++;
+        continue;
+      }
+      if (isEvent) last = id;
+      this.#take(batch, i, id, out);
+    }
+  }
+
+  #take(batch: AsOfBatch, i: number, id: EventId, out: Output): void {
+    const timeMs = batch.times[i]!;
+    const place = batch.places[i]!;
+    if (place >= 0) {
+      this.#answer(batch.keys[i]!, place, timeMs, out);
+      return;
+    }
+    const values = this.#project(batch, i, out);
+    if (values !== null) this.#history.append(timeMs, id, values);
+  }
+
+  #project(batch: AsOfBatch, i: number, out: Output): ReturnType<CompiledView['project']> {
+    const row = this.#row;
+    try {
+      // That its key is the one at hand, and may be one, was seen where the stream was made.
+      const values = this.#view.project(row.of(batch, i));
+      row.check();
+      return values;
+    } catch (error) {
+      row.check();
+      if (!(error instanceof ProjectionError)) throw error;
+      out.refused++;
+      return null;
+    }
+  }
+
+  #answer(key: number, place: number, atMs: number, out: Output): void {
+    this.#history.moveTo(atMs);
+    const n = out.length++;
+    out.keys[n] = key;
+    out.places[n] = place;
+    const question = { atMs, tie: null, extra: null, unknownMs: null };
+    for (const { feature, value } of this.#read.evaluateOver(this.#history, question)) {
+      const c = this.#index.get(feature)!;
+      out.columns[c]![n] = this.#transports[c]!.write(value) as never;
+    }
+  }
+}
+
+interface Output {
+  readonly keys: Int32Array;
+  readonly places: Float64Array;
+  readonly columns: readonly (Float64Array | (string | number | bigint | null)[])[];
+  length: number;
+  refused: number;
+  repeated: number;
+}
+
+function idAt({ ids, arrivals, places }: AsOfBatch, i: number): EventId {
+  if (ids === null) {
+    if (places[i]! >= 0) return LAST_ID;
+    const arrival = arrivals[i]!;
+    return { hi: Math.floor(arrival / TWO_32), lo: arrival % TWO_32 };
+  }
+  const id = ids[i]!;
+  if (id === null || Number.isNaN(id)) return LAST_ID;
+  return typeof id === 'string' ? textEventId(id) : integerEventId(id);
+}
+
+/**
+ * The one object in which the definition's closures see event after event. Columns that were not fetched are there, and
+ * looking at one is remembered even where the closure catches what is thrown.
+ */
+class FetchedRow {
+  readonly event: EventRow;
+  readonly #values: Record<string, ColumnValue> = {};
+  readonly #readers: readonly { readonly name: string; read(column: BatchColumn, i: number): ColumnValue }[];
+  #missed: string | null = null;
+
+  constructor(view: CompiledView, fetched: readonly string[]) {
+    const { columns } = view.source;
+    const own = this.#values;
+    for (const name of Object.keys(columns)) {
+      if (fetched.includes(name)) own[name] = null;
+      else {
+        Object.defineProperty(own, name, {
+          enumerable: true,
+          get: () => {
+            this.#missed = name;
+            throw new ColumnNotFetchedError(name);
+          },
+        });
+      }
+    }
+    this.event = own;
+    this.#readers = fetched.map((name) => ({ name, read: cellReaderOf(columns[name]!.type) }));
+  }
+
+  of({ columns }: AsOfBatch, i: number): EventRow {
+    const values = this.#values;
+    const readers = this.#readers;
+    for (let c = 0; c < readers.length; c++) {
+      const { name, read } = readers[c]!;
+      values[name] = read(columns[c]!, i);
+    }
+    return this.event;
+  }
+
+  /** @throws ColumnNotFetchedError where a column was looked at that is not there */
+  check(): void {
+    if (this.#missed !== null) throw new ColumnNotFetchedError(this.#missed);
+  }
+}
+
+/** Values of a column of a type as closures see them. */
+export function cellReaderOf(type: ColumnType): (column: BatchColumn, i: number) => ColumnValue {
+  switch (type) {
+    case 'boolean':
+      return (column, i) => {
+        const value = (column as Float64Array)[i]!;
+        return Number.isNaN(value) ? null : value !== 0;
+      };
+    case 'string':
+    case 'long':
+      return (column, i) => column[i]!;
+    default:
+      return (column, i) => {
+        const value = (column as Float64Array)[i]!;
+        return Number.isNaN(value) ? null : value;
+      };
+  }
+}
