@@ -25,7 +25,8 @@ export type Command =
   | 'get'
   | 'validate'
   | 'dlq'
-  | 'gaps';
+  | 'gaps'
+  | 'training-set';
 
 export interface Setting {
   /** Key in the configuration file and in `Config`. */
@@ -162,7 +163,7 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: '`examples/card-fraud` of the package',
     expected: 'the path of a directory with a features.ts',
     description: 'the feature repo: a directory with a features.ts',
-    commands: [...SERVER, 'rebuild', 'schemas', 'replay', 'validate', 'dlq'],
+    commands: [...SERVER, 'rebuild', 'schemas', 'replay', 'validate', 'dlq', 'training-set'],
   },
   {
     key: 'host',

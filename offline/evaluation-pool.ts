@@ -4,44 +4,70 @@ import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import type { AsOfBatch, EvaluatedRows } from './as-of-batch.ts';
 import {
   buffersOf,
+  type EvaluationBatch,
+  type EvaluationRows,
+  type EvaluationTask,
   type EvaluationThreadModule,
+  type Evaluator,
   evaluatorOf,
   type ThreadReply,
   type ThreadRequest,
-  type ViewTask,
 } from './evaluation-thread.ts';
+import type { OnDemandBatch, OnDemandRows } from './on-demand-evaluator.ts';
 import { ColumnNotFetchedError } from './view-evaluator.ts';
 
 export interface EvaluationPool {
   /** How many batches may be under way. */
   readonly inFlightMax: number;
-  /** The view of the batches from here on. */
-  begin(task: ViewTask): void;
+  /** What the batches from here on are of. */
+  begin(task: EvaluationTask): void;
   /**
-   * Values of a batch. Batches of a view come in the order of its stream.
+   * Values of a view's batch. They come in the order of its stream.
    * @throws ColumnNotFetchedError where the definition needs a further column
    */
-  evaluate(batch: AsOfBatch): Promise<EvaluatedRows>;
+  view(batch: AsOfBatch): Promise<EvaluatedRows>;
+  onDemand(batch: OnDemandBatch): Promise<OnDemandRows>;
   close(): Promise<void>;
+}
+
+/** Several batches at a time; `done` is told of them in their order. */
+export async function inOrder<B, R>(
+  { inFlightMax }: Pick<EvaluationPool, 'inFlightMax'>,
+  batches: AsyncIterable<B>,
+  evaluate: (batch: B) => Promise<R>,
+  done: (rows: R) => Promise<void>,
+): Promise<void> {
+  const underWay: Promise<R>[] = [];
+  try {
+    for await (const batch of batches) {
+      const rows = evaluate(batch);
+      // Who waits for it hears of a failure; until then it is nobody's.
+      rows.catch(() => {});
+      underWay.push(rows);
+      if (underWay.length >= inFlightMax) await done(await underWay.shift()!);
+    }
+    while (underWay.length > 0) await done(await underWay.shift()!);
+  } finally {
+    await Promise.allSettled(underWay);
+  }
 }
 
 /** In this thread. */
 export function evaluationHere(repo: CompiledRepo): EvaluationPool {
-  let evaluator: ReturnType<typeof evaluatorOf> | null = null;
+  let evaluator: Evaluator | null = null;
   return {
     inFlightMax: 1,
     begin(task) {
       evaluator = evaluatorOf(repo, task);
     },
-    async evaluate(batch) {
-      return evaluator!.evaluate(batch);
-    },
+    view: async (batch) => evaluator!.evaluate(batch) as EvaluatedRows,
+    onDemand: async (batch) => evaluator!.evaluate(batch) as OnDemandRows,
     async close() {},
   };
 }
 
 interface Call {
-  resolve(rows: EvaluatedRows): void;
+  resolve(rows: EvaluationRows): void;
   reject(error: Error): void;
 }
 
@@ -66,6 +92,8 @@ export async function evaluationThreads(
     await close();
     throw error;
   }
+  const leastBusy = (): EvaluationThread =>
+    threads.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least));
   let last: { thread: EvaluationThread; key: number } | null = null;
   return {
     inFlightMax: count * WAITING_MAX,
@@ -73,14 +101,14 @@ export async function evaluationThreads(
       last = null;
       for (const thread of threads) thread.begin(task);
     },
-    evaluate(batch) {
+    view(batch) {
       // The rest of a key goes where its history is.
       const continued = last !== null && batch.keys[0] === last.key;
-      const free = threads.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least));
-      const thread = continued ? last!.thread : free;
+      const thread = continued ? last!.thread : leastBusy();
       last = { thread, key: batch.keys[batch.rows - 1]! };
-      return thread.evaluate(batch);
+      return thread.evaluate(batch) as Promise<EvaluatedRows>;
     },
+    onDemand: (batch) => leastBusy().evaluate(batch) as Promise<OnDemandRows>,
     close,
   };
 }
@@ -122,11 +150,11 @@ class EvaluationThread {
     return this.#calls.size;
   }
 
-  begin(task: ViewTask): void {
+  begin(task: EvaluationTask): void {
     this.#worker.postMessage({ begin: task } satisfies ThreadRequest);
   }
 
-  evaluate(batch: AsOfBatch): Promise<EvaluatedRows> {
+  evaluate(batch: EvaluationBatch): Promise<EvaluationRows> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== null) {
         reject(this.#failure);
@@ -134,11 +162,7 @@ class EvaluationThread {
       }
       const number = ++this.#last;
       this.#calls.set(number, { resolve, reject });
-      const { keys, times, places, arrivals, ids, columns } = batch;
-      this.#worker.postMessage(
-        { batch, number } satisfies ThreadRequest,
-        buffersOf([keys, times, places, arrivals, ids, ...columns]),
-      );
+      this.#worker.postMessage({ batch, number } satisfies ThreadRequest, buffersOf(batch));
     });
   }
 

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import type { AsOfBatch, EvaluatedRows } from './as-of-batch.ts';
+import { type OnDemandBatch, OnDemandEvaluator, type OnDemandRows } from './on-demand-evaluator.ts';
 import { ColumnNotFetchedError, ViewEvaluator } from './view-evaluator.ts';
 
 /** How to start such a thread. */
@@ -12,38 +13,53 @@ export interface EvaluationThreadModule {
   readonly data: unknown;
 }
 
-/** A view to evaluate from here on. */
-export interface ViewTask {
-  readonly view: string;
-  /** What is loaded here must be the same definition. */
-  readonly namespace: string;
-  readonly features: readonly string[];
-  readonly fetched: readonly string[];
-}
+/** What is evaluated from here on. */
+export type EvaluationTask =
+  | {
+      readonly kind: 'view';
+      readonly view: string;
+      /** What is loaded here must be the same definition. */
+      readonly namespace: string;
+      readonly features: readonly string[];
+      readonly fetched: readonly string[];
+    }
+  | { readonly kind: 'on_demand'; readonly service: string };
+
+export type EvaluationBatch = AsOfBatch | OnDemandBatch;
+export type EvaluationRows = EvaluatedRows | OnDemandRows;
 
 export type ThreadRequest =
-  | { readonly begin: ViewTask }
-  | { readonly batch: AsOfBatch; readonly number: number };
+  | { readonly begin: EvaluationTask }
+  | { readonly batch: EvaluationBatch; readonly number: number };
 
 export type ThreadReply =
   | 'ready'
-  | { readonly number: number; readonly rows: EvaluatedRows }
+  | { readonly number: number; readonly rows: EvaluationRows }
   | { readonly number: number; readonly missing: string }
   | { readonly failed: string };
 
-export function evaluatorOf(
-  repo: CompiledRepo,
-  { view: name, namespace, features, fetched }: ViewTask,
-): ViewEvaluator {
-  const view = repo.views.get(name);
-  if (view?.namespace !== namespace)
-    throw new Error(`the definition of the view '${name}' was changed meanwhile`);
-  const chosen = view.features.filter((feature) => features.includes(feature.name));
-  return new ViewEvaluator(view, chosen, fetched);
+export interface Evaluator {
+  evaluate(batch: EvaluationBatch): EvaluationRows;
 }
 
-/** The buffers of arrays of numbers, so that they are handed over and not copied. */
-export function buffersOf(arrays: readonly unknown[]): ArrayBuffer[] {
+export function evaluatorOf(repo: CompiledRepo, task: EvaluationTask): Evaluator {
+  if (task.kind === 'on_demand') {
+    const evaluator = new OnDemandEvaluator(repo.services.get(task.service)!);
+    return { evaluate: (batch) => evaluator.evaluate(batch as OnDemandBatch) };
+  }
+  const view = repo.views.get(task.view);
+  if (view?.namespace !== task.namespace)
+    throw new Error(`the definition of the view '${task.view}' was changed meanwhile`);
+  const features = view.features.filter(({ name }) => task.features.includes(name));
+  const evaluator = new ViewEvaluator(view, features, task.fetched);
+  return { evaluate: (batch) => evaluator.evaluate(batch as AsOfBatch) };
+}
+
+/** Buffers of the arrays of numbers in a batch or in its values, so that they are handed over and not copied. */
+export function buffersOf(batch: EvaluationBatch | EvaluationRows): ArrayBuffer[] {
+  const arrays = Object.values(batch).flatMap((value: unknown) =>
+    Array.isArray(value) ? (value as unknown[]) : [value],
+  );
   return arrays.filter((array) => ArrayBuffer.isView(array)).map((array) => array.buffer as ArrayBuffer);
 }
 
@@ -52,20 +68,19 @@ export async function evaluateInThread(load: (data: unknown) => Promise<Compiled
   const port = parentPort!;
   const say = (reply: ThreadReply, transfer: ArrayBuffer[] = []): void => port.postMessage(reply, transfer);
   const repo = await load(workerData);
-  let evaluator: ViewEvaluator | null = null;
+  let evaluator: Evaluator | null = null;
   port.on('message', (request: ThreadRequest) => {
     try {
       if ('begin' in request) {
         evaluator = evaluatorOf(repo, request.begin);
         return;
       }
-      const { batch, number } = request;
-      const rows = evaluator!.evaluate(batch);
-      say({ number, rows }, buffersOf([rows.keys, rows.places, ...rows.columns]));
+      const rows = evaluator!.evaluate(request.batch);
+      say({ number: request.number, rows }, buffersOf(rows));
     } catch (error) {
-      if (error instanceof ColumnNotFetchedError)
-        say({ number: (request as { number: number }).number, missing: error.column });
-      else say({ failed: error instanceof Error ? error.message : String(error) });
+      if (error instanceof ColumnNotFetchedError && 'number' in request) {
+        say({ number: request.number, missing: error.column });
+      } else say({ failed: error instanceof Error ? error.message : String(error) });
     }
   });
   say('ready');

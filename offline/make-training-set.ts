@@ -9,6 +9,7 @@ import { DuckDb } from './duckdb.ts';
 import { evaluationHere, evaluationThreads } from './evaluation-pool.ts';
 import type { EvaluationThreadModule } from './evaluation-thread.ts';
 import { InputError } from './input-error.ts';
+import { MEMORY_DEFAULT_BYTES } from './memory-limits.ts';
 import type { SpineOptions } from './spine.ts';
 import { formatOfName, TABLE_FORMATS, tableFiles } from './table-files.ts';
 import type { TableInput } from './table-relation.ts';
@@ -43,10 +44,6 @@ export interface TrainingFileOptions extends TrainingSetOptions {
   /** Where it is made: the same call goes on with what is there. @default OUT.work */
   readonly work?: string;
 }
-
-export const MEMORY_DEFAULT_BYTES = 2 * 2 ** 30;
-/** DuckDB asks for 125 MB for each of its threads; below that it cannot sort. */
-export const MEMORY_MIN_BYTES = 512 * 2 ** 20;
 
 /**
  * A training set in memory.

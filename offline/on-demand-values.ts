@@ -1,18 +1,16 @@
-/** On-demand features of the rows of a spine, from what was found for their inputs and from the rows' own request data. */
-import type { ColumnValue } from '../engine/aggregators/partial-aggregate.ts';
+/** On-demand features of the rows of a spine: DuckDB joins what was found for their inputs, threads evaluate. */
 import type { CompiledService } from '../engine/definitions/compiled.ts';
-import type { OnDemandFeature } from '../engine/definitions/types.ts';
-import { type FeatureAnswer, withoutValue } from '../serve/feature-answer.ts';
-import { OnDemandStep } from '../serve/on-demand-plan.ts';
+import type { BatchColumn } from './as-of-batch.ts';
 import { isNumberColumn, transported, type Vector, valueAt } from './as-of-stream.ts';
 import { type DuckDb, quoted } from './duckdb.ts';
-import { type TransportColumn, transportOfType } from './feature-transport.ts';
+import { type EvaluationPool, inOrder } from './evaluation-pool.ts';
+import { transportOfType } from './feature-transport.ts';
+import { type OnDemandBatch, onDemandInputs } from './on-demand-evaluator.ts';
 import { AT, PLACE, requestColumn, SPINE } from './spine.ts';
 import { ValueTable } from './value-table.ts';
-import { cellReaderOf } from './view-evaluator.ts';
 
-/** Rows whose values are gathered before they are written. */
-const ROWS_AT_ONCE = 16_384;
+/** Rows of a batch at least, but for the last. */
+const BATCH_ROWS = 16_384;
 
 /** Where the values of a view's features are. */
 export interface ViewValues {
@@ -20,138 +18,119 @@ export interface ViewValues {
   readonly table: ValueTable;
 }
 
-type Answer = { -readonly [Field in keyof FeatureAnswer]: FeatureAnswer[Field] };
-
-/** An input as it is read from the joined tables. */
-interface Input {
-  readonly slot: number;
-  readonly transport: TransportColumn;
-  readonly sql: string;
-  /** Whether the row has a key for the view: there is no column but the table's own to tell. */
-  readonly keySql: string;
-}
-
 /**
  * Fills a table with the values of all on-demand features of the service, in their order.
+ * @param views of the service, in its order
  * @param onRows told how many rows are done, now and then
+ * @returns the table, and for how many rows each feature failed, where it did
  */
 export async function onDemandValues(
   db: DuckDb,
   service: CompiledService,
   views: readonly ViewValues[],
+  pool: EvaluationPool,
   onRows: (done: number) => void,
 ): Promise<{ readonly table: ValueTable; readonly errors: ReadonlyMap<string, number> }> {
-  const slots = new Map<unknown, Map<string, number>>();
-  const inputs: Input[] = [];
-  const used = usedInputs(service.onDemand);
-  views.forEach(({ view: { view, features }, table }, v) => {
-    const own = new Map<string, number>();
-    slots.set(view.definition, own);
-    features.forEach((feature, f) => {
-      if (!used.get(view.definition)?.has(feature.name)) return;
-      const slot = inputs.length;
-      own.set(feature.name, slot);
-      inputs.push({ slot, transport: table.transports[f]!, sql: `v${v}.f${f}`, keySql: `v${v}.k` });
-    });
-  });
-  const onDemandSlots = new Map(service.onDemand.map((feature, o) => [feature, inputs.length + o]));
-  const steps = service.onDemand.map(
-    (feature) =>
-      new OnDemandStep(feature, (input) =>
-        input.kind === 'feature_reference'
-          ? slots.get(input.view)!.get(input.name)!
-          : onDemandSlots.get(input)!,
-      ),
+  const table = new ValueTable(
+    db,
+    'values on demand',
+    service.onDemand.map(({ type }) => transportOfType(type)),
   );
-  const transports = service.onDemand.map(({ type }) => transportOfType(type));
-  const table = new ValueTable(db, 'values on demand', transports);
   await table.create();
-
-  const requests = Object.entries(service.request).map(([name, { type }]) => ({
-    name,
-    type,
-    read: cellReaderOf(type),
-  }));
-  const selected = [
-    `CAST(s.${quoted(PLACE)} AS DOUBLE)`,
-    `CAST(s.${quoted(AT)} AS DOUBLE)`,
-    ...requests.map(({ name, type }) => transported(`s.${quoted(requestColumn(name))}`, type)),
-    ...inputs.flatMap(({ sql, keySql }) => [sql, `CAST(coalesce(${keySql}, -1) AS DOUBLE)`]),
-  ];
-  const joins = views.map(
-    ({ table: { name } }, v) => `LEFT JOIN ${quoted(name)} v${v} ON v${v}.place = s.${quoted(PLACE)}`,
-  );
+  pool.begin({ kind: 'on_demand', service: service.name });
   const errors = new Map<string, number>();
-  let out = emptyOutput(transports);
   let done = 0;
-  for await (const chunk of db.stream(`SELECT ${selected.join(', ')} FROM ${SPINE} s ${joins.join(' ')}`)) {
-    const vectors = selected.map((_, c) => chunk.getColumnVector(c) as unknown as Vector);
-    for (let i = 0; i < chunk.rowCount; i++) {
-      const request: Record<string, ColumnValue> = {};
-      requests.forEach(({ name, type, read }, r) => {
-        const vector = vectors[2 + r]!;
-        request[name] = isNumberColumn(type) ? read(vector.items as Float64Array, i) : valueAt(vector, i);
+  await inOrder(
+    pool,
+    batches(db, service, views),
+    (batch) => pool.onDemand(batch),
+    async (rows) => {
+      await table.append(rows);
+      rows.errors.forEach((count, o) => {
+        const { name } = service.onDemand[o]!;
+        if (count > 0) errors.set(name, (errors.get(name) ?? 0) + count);
       });
-      const answers: Answer[] = [];
-      inputs.forEach(({ transport }, n) => {
-        const [value, key] = [vectors[2 + requests.length + 2 * n]!, vectors[3 + requests.length + 2 * n]!];
-        // Without a key there is nothing that could be a value, not even an empty one.
-        answers.push(
-          key.items[i]! < 0
-            ? withoutValue('error')
-            : {
-                ...PRESENT,
-                value: transport.read(transport.isNumber ? value.items[i]! : (value.getItem(i) as never)),
-              },
-        );
-      });
-      const atMs = vectors[1]!.items[i]!;
-      steps.forEach((step, s) => {
-        const answer = step.answer(answers, request, atMs);
-        answers.push(answer);
-        if (answer.status === 'error') errors.set(step.name, (errors.get(step.name) ?? 0) + 1);
-        out.columns[s]!.push(transports[s]!.write(answer.value));
-      });
-      out.places.push(vectors[0]!.items[i]!);
-    }
-    if (out.places.length >= ROWS_AT_ONCE) {
-      await table.append(placed(out, transports));
-      done += out.places.length;
+      done += rows.places.length;
       onRows(done);
-      out = emptyOutput(transports);
-    }
-  }
-  await table.append(placed(out, transports));
+    },
+  );
+  await table.finish();
   return { table, errors };
 }
 
-const PRESENT = { value: null, status: 'present', truncated: false, window: null } as const;
-
-/** By view: the features that on-demand features read. */
-function usedInputs(onDemand: readonly OnDemandFeature[]): Map<unknown, Set<string>> {
-  const used = new Map<unknown, Set<string>>();
-  for (const input of onDemand.flatMap(({ inputs }) => Object.values(inputs))) {
-    if (input.kind !== 'feature_reference') continue;
-    used.set(input.view, (used.get(input.view) ?? new Set()).add(input.name));
-  }
-  return used;
+interface ReadColumn {
+  readonly sql: string;
+  readonly isNumber: boolean;
 }
 
-interface Output {
-  readonly places: number[];
-  readonly columns: (string | number | bigint | null)[][];
-}
-
-function emptyOutput(transports: readonly TransportColumn[]): Output {
-  return { places: [], columns: transports.map(() => []) };
-}
-
-function placed({ places, columns }: Output, transports: readonly TransportColumn[]) {
-  return {
-    keys: new Int32Array(places.length),
-    places: Float64Array.from(places),
-    columns: columns.map((column, c) =>
-      transports[c]!.isNumber ? Float64Array.from(column as number[]) : column,
-    ),
+async function* batches(
+  db: DuckDb,
+  service: CompiledService,
+  views: readonly ViewValues[],
+): AsyncGenerator<OnDemandBatch> {
+  const request = Object.entries(service.request).map(
+    ([name, { type }]): ReadColumn => ({
+      sql: transported(`s.${quoted(requestColumn(name))}`, type),
+      isNumber: isNumberColumn(type),
+    }),
+  );
+  const inputs = onDemandInputs(service).map(
+    ({ view, feature }): ReadColumn => ({
+      sql: `v${view}.f${feature}`,
+      isNumber: views[view]!.table.transports[feature]!.isNumber,
+    }),
+  );
+  const numbers = [
+    `CAST(s.${quoted(PLACE)} AS DOUBLE)`,
+    `CAST(s.${quoted(AT)} AS DOUBLE)`,
+    ...views.map((_, v) => `CAST(coalesce(v${v}.k, -1) AS DOUBLE)`),
+  ].map((sql): ReadColumn => ({ sql, isNumber: true }));
+  const columns = [...numbers, ...request, ...inputs];
+  const joins = views.map(
+    ({ table: { name } }, v) => `LEFT JOIN ${quoted(name)} v${v} ON v${v}.place = s.${quoted(PLACE)}`,
+  );
+  const empty = (): BatchColumn[][] => columns.map(() => []);
+  let parts = empty();
+  let rows = 0;
+  const take = (): OnDemandBatch => {
+    const whole = parts.map(joined);
+    parts = empty();
+    rows = 0;
+    const behindKeys = 2 + views.length;
+    const [places, times, ...keys] = whole.slice(0, behindKeys) as Float64Array[] as [
+      Float64Array,
+      Float64Array,
+    ];
+    const [ofRequest, ofInputs] = [
+      whole.slice(behindKeys, behindKeys + request.length),
+      whole.slice(behindKeys + request.length),
+    ];
+    return { places, times, keys, request: ofRequest, inputs: ofInputs };
   };
+  const sql = `SELECT ${columns.map((column) => column.sql).join(', ')} FROM ${SPINE} s ${joins.join(' ')}`;
+  for await (const chunk of db.stream(sql)) {
+    columns.forEach(({ isNumber }, c) => {
+      const vector = chunk.getColumnVector(c) as unknown as Vector;
+      parts[c]!.push(
+        isNumber
+          ? (vector.items as Float64Array).slice()
+          : Array.from({ length: chunk.rowCount }, (_, i) => valueAt(vector, i)),
+      );
+    });
+    rows += chunk.rowCount;
+    if (rows >= BATCH_ROWS) yield take();
+  }
+  if (rows > 0) yield take();
+}
+
+function joined(parts: readonly BatchColumn[]): BatchColumn {
+  if (!parts.every((part) => part instanceof Float64Array))
+    return (parts as readonly unknown[][]).flat() as BatchColumn;
+  const whole = new Float64Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts as readonly Float64Array[]) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }

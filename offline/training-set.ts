@@ -8,11 +8,10 @@
  */
 import type { CompiledService, CompiledView } from '../engine/definitions/compiled.ts';
 import { resultTypeOf } from '../engine/definitions/result-type.ts';
-import type { AsOfBatch, EvaluatedRows } from './as-of-batch.ts';
 import { asOfStream } from './as-of-stream.ts';
 import { columnUse } from './column-use.ts';
 import { type DuckDb, quoted } from './duckdb.ts';
-import type { EvaluationPool } from './evaluation-pool.ts';
+import { type EvaluationPool, inOrder } from './evaluation-pool.ts';
 import { EventHistory, type HistorySurvey } from './event-history.ts';
 import { transportOf } from './feature-transport.ts';
 import { InputError } from './input-error.ts';
@@ -97,7 +96,7 @@ export async function prepareTrainingSet(
     const phase = 'on-demand features';
     const from = 1 - WRITING_SHARE;
     onProgress({ phase, share: from, rows: 0 });
-    const found = await onDemandValues(db, service, values, (rows) => {
+    const found = await onDemandValues(db, service, values, args.pool, (rows) => {
       onProgress({ phase, share: from + (WRITING_SHARE / 2) * (rows / spine.rows), rows });
     });
     onDemand = found.table;
@@ -197,6 +196,7 @@ async function fillView(
     const fromKey = await table.resume();
     if (fromKey === null) return summary;
     pool.begin({
+      kind: 'view',
       view: view.name,
       namespace: view.namespace,
       features: features.map(({ name }) => name),
@@ -214,14 +214,20 @@ async function fillView(
       filter: use.filter,
     });
     try {
-      await evaluateAll(pool, stream, async (rows, { key }) => {
-        await table.append(rows);
-        summary.rows += rows.places.length;
-        summary.refused += rows.refused;
-        summary.repeated += rows.repeated;
-        summary.events += rows.events;
-        onProgress({ phase: view.name, share: base + share * ((key + 1) / keys), rows: summary.rows });
-      });
+      await inOrder(
+        pool,
+        stream,
+        (batch) => pool.view(batch),
+        async (rows) => {
+          await table.append(rows);
+          summary.rows += rows.places.length;
+          summary.refused += rows.refused;
+          summary.repeated += rows.repeated;
+          summary.events += rows.events;
+          const key = rows.keys.at(-1) ?? 0;
+          onProgress({ phase: view.name, share: base + share * ((key + 1) / keys), rows: summary.rows });
+        },
+      );
       await table.finish();
       return summary;
     } catch (error) {
@@ -232,33 +238,6 @@ async function fillView(
       Object.assign(summary, { rows: 0, events: 0, refused: 0, repeated: 0 });
       await table.create();
     }
-  }
-}
-
-type Done = (rows: EvaluatedRows, of: { readonly key: number }) => Promise<void>;
-
-/** Several batches at a time; `done` is told of them in their order. */
-async function evaluateAll(
-  pool: EvaluationPool,
-  stream: AsyncIterable<AsOfBatch>,
-  done: Done,
-): Promise<void> {
-  const underWay: { readonly rows: Promise<EvaluatedRows>; readonly key: number }[] = [];
-  const next = async (): Promise<void> => {
-    const { rows, key } = underWay.shift()!;
-    await done(await rows, { key });
-  };
-  try {
-    for await (const batch of stream) {
-      const rows = pool.evaluate(batch);
-      // Who waits for it hears of a failure; until then it is nobody's.
-      rows.catch(() => {});
-      underWay.push({ rows, key: batch.keys[batch.rows - 1]! });
-      if (underWay.length >= pool.inFlightMax) await next();
-    }
-    while (underWay.length > 0) await next();
-  } finally {
-    await Promise.allSettled(underWay.map(({ rows }) => rows));
   }
 }
 

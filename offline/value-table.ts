@@ -1,11 +1,13 @@
 /** Values of features by the place of their row in the spine: gathered in a table of DuckDB, of which a row set is made in the end. */
-import type { DuckDBDataChunk, DuckDBType } from '@duckdb/node-api';
+import type { DuckDBAppender, DuckDBDataChunk, DuckDBType } from '@duckdb/node-api';
 import type { BatchColumn } from './as-of-batch.ts';
 import { type DuckDb, quoted, text } from './duckdb.ts';
 import type { TransportColumn } from './feature-transport.ts';
 
 /** Rows of a chunk of DuckDB's. */
 const CHUNK_ROWS = 2_048;
+/** Rows after which what was appended is written: DuckDB's row groups, which it writes as they are. */
+const FLUSHED_ROWS = 122_880;
 /** Table with the names of those that are complete. */
 const FINISHED = '"$finished"';
 
@@ -20,6 +22,8 @@ export class ValueTable {
   readonly name: string;
   readonly transports: readonly TransportColumn[];
   readonly #db: DuckDb;
+  #appending: { readonly appender: DuckDBAppender; readonly chunk: DuckDBDataChunk } | null = null;
+  #unflushed = 0;
 
   constructor(db: DuckDb, name: string, transports: readonly TransportColumn[]) {
     this.#db = db;
@@ -29,6 +33,7 @@ export class ValueTable {
 
   /** Makes the table anew. */
   async create(): Promise<void> {
+    this.#end();
     await this.#db.run(`CREATE OR REPLACE TABLE ${quoted(this.name)} (${this.#columns})`);
     await this.#db.run(`CREATE TABLE IF NOT EXISTS ${FINISHED} (name VARCHAR)`);
   }
@@ -50,6 +55,7 @@ export class ValueTable {
 
   /** All is there. */
   async finish(): Promise<void> {
+    this.#end();
     await this.#db.run(`INSERT INTO ${FINISHED} VALUES (${text(this.name)})`);
   }
 
@@ -59,15 +65,8 @@ export class ValueTable {
   }
 
   async append({ keys, places, columns }: PlacedValues): Promise<void> {
-    if (places.length === 0) return;
-    const duckdb = await import('@duckdb/node-api');
-    const types: DuckDBType[] = [
-      duckdb.INTEGER,
-      duckdb.INTEGER,
-      ...this.transports.map(({ tableType }) => duckdb[tableType]),
-    ];
-    const appender = await this.#db.appender(this.name);
-    const chunk = duckdb.DuckDBDataChunk.create(types);
+    this.#appending ??= await this.#begin();
+    const { appender, chunk } = this.#appending;
     for (let from = 0; from < places.length; from += CHUNK_ROWS) {
       const to = Math.min(places.length, from + CHUNK_ROWS);
       chunk.reset();
@@ -77,8 +76,26 @@ export class ValueTable {
       });
       appender.appendDataChunk(chunk);
     }
+    this.#unflushed += places.length;
+    if (this.#unflushed < FLUSHED_ROWS) return;
     appender.flushSync();
-    appender.closeSync();
+    this.#unflushed = 0;
+  }
+
+  async #begin(): Promise<{ appender: DuckDBAppender; chunk: DuckDBDataChunk }> {
+    const duckdb = await import('@duckdb/node-api');
+    const types: DuckDBType[] = [
+      duckdb.INTEGER,
+      duckdb.INTEGER,
+      ...this.transports.map(({ tableType }) => duckdb[tableType]),
+    ];
+    return { appender: await this.#db.appender(this.name), chunk: duckdb.DuckDBDataChunk.create(types) };
+  }
+
+  #end(): void {
+    this.#appending?.appender.closeSync();
+    this.#appending = null;
+    this.#unflushed = 0;
   }
 }
 

@@ -7,6 +7,7 @@
  */
 import type { ColumnType, ColumnValue } from '../engine/aggregators/partial-aggregate.ts';
 import type { CompiledFeature, CompiledView } from '../engine/definitions/compiled.ts';
+import { narrowedView } from '../engine/definitions/narrowed-view.ts';
 import { ProjectionError } from '../engine/definitions/projection-error.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
 import { compareEventIds, type EventId, integerEventId, textEventId } from '../engine/event-id.ts';
@@ -43,7 +44,9 @@ export class ViewEvaluator {
   #key = -1;
 
   /** @param fetched names of the source's columns in a batch, in their order */
-  constructor(view: CompiledView, features: readonly CompiledFeature[], fetched: readonly string[]) {
+  constructor(whole: CompiledView, chosen: readonly CompiledFeature[], fetched: readonly string[]) {
+    const view = narrowedView(whole, chosen);
+    const { features } = view;
     this.#view = view;
     this.#index = new Map(features.map((feature, i) => [feature, i]));
     this.#transports = features.map(transportOf);
@@ -87,6 +90,16 @@ export class ViewEvaluator {
   /** Rows of one key and time, in any order: events by their ids, and each row of the spine behind the event it is about. */
   #takeMillisecond(batch: AsOfBatch, from: number, to: number, out: Output): void {
     const { places, arrivals } = batch;
+    const isPair = to - from === 2 && places[from]! < 0 !== places[from + 1]! < 0;
+    if (isPair) {
+      // An event and the one row that asks about it: the rule where a spine is made of events.
+      const event = places[from]! < 0 ? from : from + 1;
+      const row = from + (to - 1) - event;
+      const isSeen = compareEventIds(idAt(batch, event), idAt(batch, row)) <= 0;
+      this.#take(batch, isSeen ? event : row, ANY_ID, out);
+      this.#take(batch, isSeen ? row : event, ANY_ID, out);
+      return;
+    }
     const order = Array.from({ length: to - from }, (_, n) => ({ i: from + n, id: idAt(batch, from + n) }));
     order.sort(
       (a, b) => compareEventIds(a.id, b.id) || places[a.i]! - places[b.i]! || arrivals[a.i]! - arrivals[b.i]!,

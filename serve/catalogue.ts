@@ -5,6 +5,7 @@ import type {
   CompiledService,
   CompiledView,
 } from '../engine/definitions/compiled.ts';
+import { resultTypeOf } from '../engine/definitions/result-type.ts';
 import type {
   Columns,
   Described,
@@ -12,7 +13,6 @@ import type {
   OnDemandFeature,
   Window,
 } from '../engine/definitions/types.ts';
-import { resultTypeOf } from '../engine/definitions/result-type.ts';
 import { formatDuration } from '../engine/windows/duration.ts';
 import { toJson } from './json-value.ts';
 

@@ -16,6 +16,8 @@ export interface ShownProgress {
   /** Events per second. */
   readonly rate: string;
   readonly eta: string;
+  /** What is under way. @default nothing is said */
+  readonly note?: string;
 }
 
 export interface ProgressDisplay {
@@ -45,22 +47,23 @@ export function describeProgress({ bytesRead, bytesTotal, events, elapsedMs }: P
   };
 }
 
-export function progressDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
-  return stream.isTTY ? barDisplay(stream) : lineDisplay(stream);
+/** @param unit what is counted */
+export function progressDisplay(stream: NodeJS.WriteStream, unit = 'events'): ProgressDisplay {
+  return stream.isTTY ? barDisplay(stream, unit) : lineDisplay(stream, unit);
 }
 
-function barDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
+function barDisplay(stream: NodeJS.WriteStream, unit: string): ProgressDisplay {
   const bar = new SingleBar({
-    format: ' {bar} {percent} % | {events} events | {rate}/s | ETA {left}',
+    format: ` {bar} {percent} % | {events} ${unit} | {rate}/s | ETA {left}{note}`,
     stream,
     hideCursor: true,
     barsize: 30,
     etaBuffer: 1,
   });
-  bar.start(100, 0, { events: '0', rate: '0', left: '?', percent: 0 });
+  bar.start(100, 0, { events: '0', rate: '0', left: '?', percent: 0, note: '' });
   return {
-    update({ percent, events, rate, eta }) {
-      bar.update(percent, { events, rate, left: eta, percent });
+    update({ percent, events, rate, eta, note }) {
+      bar.update(percent, { events, rate, left: eta, percent, note: note === undefined ? '' : ` | ${note}` });
     },
     stop() {
       bar.stop();
@@ -68,13 +71,15 @@ function barDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
   };
 }
 
-function lineDisplay(stream: NodeJS.WriteStream): ProgressDisplay {
+function lineDisplay(stream: NodeJS.WriteStream, unit: string): ProgressDisplay {
   let nextMs = LINE_EVERY_MS;
   return {
-    update({ percent, events, rate, eta, elapsedMs }) {
+    update({ percent, events, rate, eta, note, elapsedMs }) {
       if (elapsedMs < nextMs) return;
       nextMs = elapsedMs + LINE_EVERY_MS;
-      stream.write(`${percent} %, ${events} events, ${rate}/s, ETA ${eta}\n`);
+      stream.write(
+        `${percent} %, ${events} ${unit}, ${rate}/s, ETA ${eta}${note === undefined ? '' : `, ${note}`}\n`,
+      );
     },
     stop() {},
   };

@@ -1,0 +1,130 @@
+/** `millrace training-set`: makes one, shows how far it is, and says what was seen on the way. */
+import { InputError } from '../../offline/input-error.ts';
+import { type TrainingFileOptions, trainingSetFile } from '../../offline/make-training-set.ts';
+import type { TrainingProgress, TrainingSummary } from '../../offline/training-set.ts';
+import { CliError } from '../cli-error.ts';
+import { loadFeatureRepo } from '../load-features.ts';
+import { formatCount, formatDurationShort, progressDisplay } from '../replay/progress-display.ts';
+import type { Config } from '../settings.ts';
+import { textTable } from '../text-table.ts';
+
+export interface TrainingSetCommand {
+  readonly service: string;
+  readonly spine: string;
+  /** By source; '' alone: that of the only one. */
+  readonly history: ReadonlyMap<string, string>;
+  readonly out: string;
+  readonly time: string | undefined;
+  readonly eventId: string | null | undefined;
+  readonly eventSource: string | undefined;
+  readonly prefix: string;
+  readonly memoryBytes: number;
+  readonly threads: number;
+  readonly work: string | undefined;
+}
+
+/** @throws CliError where what was given cannot be used */
+export async function makeTrainingSet(config: Config, command: TrainingSetCommand): Promise<void> {
+  const repo = await loadFeatureRepo(config.features);
+  const startedMs = performance.now();
+  const display = new TrainingDisplay(process.stderr, startedMs);
+  const { time, eventId, eventSource, work, history } = command;
+  const ofOne = history.get('');
+  const options: TrainingFileOptions = {
+    ...{ repo, service: command.service, spine: command.spine, out: command.out, prefix: command.prefix },
+    ...{ memoryBytes: command.memoryBytes, threads: command.threads },
+    history: ofOne ?? Object.fromEntries(history),
+    ...(time === undefined ? {} : { time }),
+    ...(eventId === undefined ? {} : { eventId }),
+    ...(eventSource === undefined ? {} : { eventSource }),
+    ...(work === undefined ? {} : { work }),
+    threadModule: {
+      url: new URL(`./evaluation-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
+      data: config.features,
+    },
+    onProgress: (progress) => display.update(progress),
+  };
+  const stopped = (): void => {
+    display.stop();
+    process.stderr.write('stopped; the same command goes on from here\n');
+    process.exit(130);
+  };
+  process.once('SIGINT', stopped);
+  process.once('SIGTERM', stopped);
+  try {
+    const summary = await trainingSetFile(options);
+    display.stop();
+    const elapsedMs = performance.now() - startedMs;
+    process.stdout.write(`${describeTrainingSet(command.out, summary, elapsedMs)}\n`);
+  } catch (error) {
+    display.stop();
+    if (error instanceof InputError) throw new CliError(error.message, { cause: error });
+    throw error;
+  } finally {
+    process.off('SIGINT', stopped);
+    process.off('SIGTERM', stopped);
+  }
+}
+
+class TrainingDisplay {
+  readonly #startedMs: number;
+  readonly #display: ReturnType<typeof progressDisplay>;
+
+  constructor(stream: NodeJS.WriteStream, startedMs: number) {
+    this.#startedMs = startedMs;
+    this.#display = progressDisplay(stream, 'rows');
+  }
+
+  update({ phase, share, rows }: TrainingProgress): void {
+    const elapsedMs = performance.now() - this.#startedMs;
+    this.#display.update({
+      percent: Math.floor(share * 100),
+      events: formatCount(rows),
+      rate: formatCount((rows / elapsedMs) * 1000),
+      eta: formatDurationShort(share === 0 ? Number.POSITIVE_INFINITY : (elapsedMs * (1 - share)) / share),
+      note: phase,
+      elapsedMs,
+    });
+  }
+
+  stop(): void {
+    this.#display.stop();
+  }
+}
+
+/** What was made of what, and what did not count. */
+export function describeTrainingSet(
+  out: string,
+  { rows, resumed, histories, views, withoutKey, errors }: TrainingSummary & { readonly resumed: boolean },
+  elapsedMs: number,
+): string {
+  const notes: string[] = [];
+  for (const [source, { events, refused }] of histories) {
+    for (const [column, count] of refused)
+      notes.push(
+        `${formatCount(count)} of ${formatCount(events)} events of ${source} do not count: '${column}' is missing or not what it must be`,
+      );
+  }
+  for (const { view, refused, repeated } of views) {
+    if (refused > 0)
+      notes.push(`${formatCount(refused)} events do not count in ${view}: its filter or a projection failed`);
+    if (repeated > 0)
+      notes.push(
+        `${formatCount(repeated)} events of ${view} repeat another under its id and do not count again`,
+      );
+  }
+  for (const [entity, count] of withoutKey)
+    notes.push(`${formatCount(count)} rows have no ${entity}: their features of it are null`);
+  for (const [feature, count] of errors)
+    notes.push(`${feature} could not be computed for ${formatCount(count)} rows: it is null there`);
+  const table = textTable([
+    ['view', 'rows', 'events'],
+    ...views.map((view) => [view.view, formatCount(view.rows), formatCount(view.events)]),
+  ]);
+  const rate = formatCount((rows / elapsedMs) * 1000);
+  return [
+    `${out}: ${formatCount(rows)} rows in ${formatDurationShort(elapsedMs)} (${rate}/s)${resumed ? ', going on with what another run had done' : ''}`,
+    table,
+    ...notes,
+  ].join('\n');
+}
