@@ -5,7 +5,6 @@ import { createWriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import type { DuckDBDataChunk } from '@duckdb/node-api';
 import type * as Arrow from 'apache-arrow';
-import type { Vector } from './as-of-stream.ts';
 import type { DuckDb } from './duckdb.ts';
 import { selectOf, type TrainingColumn, type TrainingTable } from './training-table.ts';
 
@@ -82,7 +81,7 @@ async function* recordBatches(
 }
 
 function appendAll(chunk: DuckDBDataChunk, c: number, builder: Arrow.Builder, of: ArrowColumn['of']): void {
-  const vector = chunk.getColumnVector(c) as unknown as Vector;
+  const vector = chunk.getColumnVector(c);
   for (let i = 0; i < chunk.rowCount; i++) {
     const value = vector.getItem(i);
     builder.append(value === null ? null : of(value));

@@ -12,7 +12,7 @@ export type BatchColumn = Float64Array | readonly (string | number | bigint | nu
 export interface AsOfBatch {
   readonly rows: number;
   /** Number of the entity key: rows of a key are together. */
-  readonly keys: Int32Array;
+  readonly keys: Float64Array;
   /** Event time, or as-of time, ms: ascending within a key. */
   readonly times: Float64Array;
   /** Place of the row in the spine; −1: an event. */
@@ -27,7 +27,7 @@ export interface AsOfBatch {
 
 /** Values of a batch's spine rows. */
 export interface EvaluatedRows {
-  readonly keys: Int32Array;
+  readonly keys: Float64Array;
   readonly places: Float64Array;
   /** By feature: numbers with NaN for null where the type is a number's, else values as `TransportColumn` writes them. */
   readonly columns: readonly BatchColumn[];

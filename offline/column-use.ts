@@ -7,7 +7,7 @@
  */
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
-import { transported, type Vector, valueAt } from './as-of-stream.ts';
+import { ColumnBuffer, isNumberColumn, transported } from './column-buffer.ts';
 import { type DuckDb, quoted } from './duckdb.ts';
 import { type EventHistory, INVALID } from './event-history.ts';
 import { cellReaderOf } from './view-evaluator.ts';
@@ -83,16 +83,13 @@ async function* eventRows(
   const { columns } = view.source;
   const readers = names.map((name) => ({ name, ...columns[name]!, read: cellReaderOf(columns[name]!.type) }));
   const selected = readers.map(({ name, type }) => transported(`e.${quoted(name)}`, type));
+  const isNumber = readers.map(({ type }) => isNumberColumn(type));
   for await (const chunk of db.stream(`SELECT ${selected.join(', ')} FROM ${from}`)) {
-    const vectors = names.map((_, c) => chunk.getColumnVector(c) as unknown as Vector);
+    const buffer = new ColumnBuffer(isNumber, chunk.rowCount);
+    buffer.add(chunk);
+    const values = buffer.take(chunk.rowCount);
     for (let i = 0; i < chunk.rowCount; i++) {
-      yield Object.fromEntries(
-        readers.map(({ name, type, read }, c) => {
-          const vector = vectors[c]!;
-          const isText = type === 'string' || type === 'long';
-          return [name, isText ? valueAt(vector, i) : read(vector.items as Float64Array, i)];
-        }),
-      );
+      yield Object.fromEntries(readers.map(({ name, read }, c) => [name, read(values[c]!, i)]));
     }
   }
 }

@@ -37,6 +37,8 @@ export class DuckDb {
     });
     const connection = await instance.connect();
     await connection.run("SET TimeZone = 'UTC'");
+    // What is left when it is closed is either thrown away or was written before.
+    await connection.run('PRAGMA disable_checkpoint_on_shutdown');
     return new DuckDb(instance, connection, await instance.connect());
   }
 

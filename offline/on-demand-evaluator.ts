@@ -31,7 +31,8 @@ export interface OnDemandBatch {
 }
 
 export interface OnDemandRows {
-  readonly keys: Int32Array;
+  /** None: rows are not of one entity. */
+  readonly keys: Float64Array;
   readonly places: Float64Array;
   /** By on-demand feature. */
   readonly columns: readonly BatchColumn[];
@@ -117,6 +118,6 @@ export class OnDemandEvaluator {
         columns[s]![i] = this.#transports[s]!.write(answer.value) as never;
       });
     }
-    return { keys: new Int32Array(rows), places, columns, errors };
+    return { keys: new Float64Array(rows), places, columns, errors };
   }
 }

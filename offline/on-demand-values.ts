@@ -1,7 +1,6 @@
 /** On-demand features of the rows of a spine: DuckDB joins what was found for their inputs, threads evaluate. */
 import type { CompiledService } from '../engine/definitions/compiled.ts';
-import type { BatchColumn } from './as-of-batch.ts';
-import { isNumberColumn, transported, type Vector, valueAt } from './as-of-stream.ts';
+import { ColumnBuffer, isNumberColumn, transported } from './column-buffer.ts';
 import { type DuckDb, quoted } from './duckdb.ts';
 import { type EvaluationPool, inOrder } from './evaluation-pool.ts';
 import { transportOfType } from './feature-transport.ts';
@@ -89,48 +88,31 @@ async function* batches(
   const joins = views.map(
     ({ table: { name } }, v) => `LEFT JOIN ${quoted(name)} v${v} ON v${v}.place = s.${quoted(PLACE)}`,
   );
-  const empty = (): BatchColumn[][] => columns.map(() => []);
-  let parts = empty();
-  let rows = 0;
+  const buffer = new ColumnBuffer(
+    columns.map(({ isNumber }) => isNumber),
+    BATCH_ROWS,
+  );
   const take = (): OnDemandBatch => {
-    const whole = parts.map(joined);
-    parts = empty();
-    rows = 0;
+    const whole = buffer.take(buffer.length);
     const behindKeys = 2 + views.length;
-    const [places, times, ...keys] = whole.slice(0, behindKeys) as Float64Array[] as [
+    const [places, times, ...keys] = whole.slice(0, behindKeys) as [
       Float64Array,
       Float64Array,
+      ...Float64Array[],
     ];
-    const [ofRequest, ofInputs] = [
-      whole.slice(behindKeys, behindKeys + request.length),
-      whole.slice(behindKeys + request.length),
-    ];
-    return { places, times, keys, request: ofRequest, inputs: ofInputs };
+    const behindRequest = behindKeys + request.length;
+    return {
+      places,
+      times,
+      keys,
+      request: whole.slice(behindKeys, behindRequest),
+      inputs: whole.slice(behindRequest),
+    };
   };
   const sql = `SELECT ${columns.map((column) => column.sql).join(', ')} FROM ${SPINE} s ${joins.join(' ')}`;
   for await (const chunk of db.stream(sql)) {
-    columns.forEach(({ isNumber }, c) => {
-      const vector = chunk.getColumnVector(c) as unknown as Vector;
-      parts[c]!.push(
-        isNumber
-          ? (vector.items as Float64Array).slice()
-          : Array.from({ length: chunk.rowCount }, (_, i) => valueAt(vector, i)),
-      );
-    });
-    rows += chunk.rowCount;
-    if (rows >= BATCH_ROWS) yield take();
+    buffer.add(chunk);
+    if (buffer.length >= BATCH_ROWS) yield take();
   }
-  if (rows > 0) yield take();
-}
-
-function joined(parts: readonly BatchColumn[]): BatchColumn {
-  if (!parts.every((part) => part instanceof Float64Array))
-    return (parts as readonly unknown[][]).flat() as BatchColumn;
-  const whole = new Float64Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts as readonly Float64Array[]) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  if (buffer.length > 0) yield take();
 }

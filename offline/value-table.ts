@@ -12,7 +12,7 @@ const FLUSHED_ROWS = 122_880;
 const FINISHED = '"$finished"';
 
 export interface PlacedValues {
-  readonly keys: Int32Array;
+  readonly keys: Float64Array;
   readonly places: Float64Array;
   readonly columns: readonly BatchColumn[];
 }
@@ -106,13 +106,7 @@ interface WritableVector {
   flush(): void;
 }
 
-function setColumn(
-  chunk: DuckDBDataChunk,
-  c: number,
-  column: BatchColumn | Int32Array,
-  from: number,
-  to: number,
-): void {
+function setColumn(chunk: DuckDBDataChunk, c: number, column: BatchColumn, from: number, to: number): void {
   const vector = chunk.getColumnVector(c) as unknown as WritableVector;
   if (ArrayBuffer.isView(column)) vector.items.set(column.subarray(from, to));
   else {

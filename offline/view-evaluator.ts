@@ -63,7 +63,7 @@ export class ViewEvaluator {
     const { rows, keys, times, places } = batch;
     const asked = places.reduce((count, place) => count + (place < 0 ? 0 : 1), 0);
     const out: Output = {
-      keys: new Int32Array(asked),
+      keys: new Float64Array(asked),
       places: new Float64Array(asked),
       columns: this.#transports.map(({ isNumber }) =>
         isNumber ? new Float64Array(asked) : new Array(asked),
@@ -157,7 +157,7 @@ export class ViewEvaluator {
 }
 
 interface Output {
-  readonly keys: Int32Array;
+  readonly keys: Float64Array;
   readonly places: Float64Array;
   readonly columns: readonly (Float64Array | (string | number | bigint | null)[])[];
   length: number;
