@@ -55,36 +55,94 @@ async function* recordBatches(
   table: TrainingTable,
   schema: Arrow.Schema,
 ): AsyncGenerator<Arrow.RecordBatch> {
-  const columns = table.columns.map((column) => arrowColumn(arrow, readType(column)));
-  const make = (): Arrow.Builder[] =>
-    columns.map(({ type }) => arrow.makeBuilder({ type, nullValues: [null] }));
-  const finish = (builders: readonly Arrow.Builder[], length: number): Arrow.RecordBatch => {
-    const children = builders.map((builder) => builder.finish().flush());
+  const make = (): ColumnWriter[] => table.columns.map((column) => columnWriter(arrow, readType(column)));
+  const finish = (writers: readonly ColumnWriter[], length: number): Arrow.RecordBatch => {
+    const children = writers.map((writer) => writer.finish());
     const type = new arrow.Struct(schema.fields);
     return new arrow.RecordBatch(schema, arrow.makeData({ type, length, nullCount: 0, children }));
   };
-  let builders = make();
+  let writers = make();
   let rows = 0;
   let any = false;
   for await (const chunk of db.stream(selectOf(table, asRead))) {
-    columns.forEach(({ of }, c) => {
-      appendAll(chunk, c, builders[c]!, of);
+    writers.forEach((writer, c) => {
+      writer.append(chunk, c);
     });
     rows += chunk.rowCount;
     if (rows < BATCH_ROWS) continue;
-    yield finish(builders, rows);
+    yield finish(writers, rows);
     any = true;
-    builders = make();
+    writers = make();
     rows = 0;
   }
-  if (rows > 0 || !any) yield finish(builders, rows);
+  if (rows > 0 || !any) yield finish(writers, rows);
 }
 
-function appendAll(chunk: DuckDBDataChunk, c: number, builder: Arrow.Builder, of: ArrowColumn['of']): void {
-  const vector = chunk.getColumnVector(c);
-  for (let i = 0; i < chunk.rowCount; i++) {
-    const value = vector.getItem(i);
-    builder.append(value === null ? null : of(value));
+interface ColumnWriter {
+  append(chunk: DuckDBDataChunk, c: number): void;
+  finish(): Arrow.Data;
+}
+
+function columnWriter(arrow: typeof Arrow, sqlType: string): ColumnWriter {
+  const { type, of } = arrowColumn(arrow, sqlType);
+  switch (sqlType) {
+    case 'DOUBLE':
+      return new NumberWriter(arrow, type, (length) => new Float64Array(length));
+    case 'BIGINT':
+    case 'TIMESTAMP WITH TIME ZONE':
+      return new NumberWriter(arrow, type, (length) => new BigInt64Array(length));
+  }
+  const builder = arrow.makeBuilder({ type, nullValues: [null] });
+  return {
+    append(chunk, c) {
+      const vector = chunk.getColumnVector(c);
+      for (let i = 0; i < chunk.rowCount; i++) {
+        const value: unknown = vector.getItem(i);
+        builder.append(value === null ? null : of(value));
+      }
+    },
+    finish: () => builder.finish().flush(),
+  };
+}
+
+/** DuckDB's vectors of numbers lie as Arrow's do. */
+class NumberWriter<T extends Float64Array | BigInt64Array> implements ColumnWriter {
+  readonly #arrow: typeof Arrow;
+  readonly #type: Arrow.DataType;
+  readonly #values: T;
+  readonly #valid: Uint8Array;
+  #length = 0;
+  #nulls = 0;
+
+  constructor(arrow: typeof Arrow, type: Arrow.DataType, make: (length: number) => T) {
+    this.#arrow = arrow;
+    this.#type = type;
+    this.#values = make(BATCH_ROWS + 4_096);
+    this.#valid = new Uint8Array(this.#values.length / 8);
+  }
+
+  append(chunk: DuckDBDataChunk, c: number): void {
+    const vector = chunk.getColumnVector(c) as unknown as {
+      readonly items: T;
+      readonly validity: { readonly data: unknown; itemValid(i: number): boolean };
+    };
+    this.#values.set(vector.items as never, this.#length);
+    const { validity } = vector;
+    for (let i = 0; i < chunk.rowCount; i++, this.#length++) {
+      if (validity.data === null || validity.itemValid(i))
+        this.#valid[this.#length >>> 3]! |= 1 << (this.#length & 7);
+      else this.#nulls++;
+    }
+  }
+
+  finish(): Arrow.Data {
+    return this.#arrow.makeData({
+      type: this.#type as Arrow.Float64,
+      length: this.#length,
+      nullCount: this.#nulls,
+      data: this.#values.slice(0, this.#length) as Float64Array,
+      nullBitmap: this.#valid,
+    });
   }
 }
 
@@ -123,17 +181,17 @@ const nullable =
 const PAIR = /^STRUCT\("value" (.*), "count" BIGINT\)$/;
 
 /** @param sqlType as `feature-transport.ts` has them */
-function arrowColumn(arrow: typeof Arrow, sqlType: string): ArrowColumn {
+function arrowColumn(arrow: typeof Arrow, sqlType: string, nested = false): ArrowColumn {
   const asIs = (type: Arrow.DataType): ArrowColumn => ({ type, of: (value) => value });
   if (sqlType.endsWith('[]')) {
-    const item = arrowColumn(arrow, sqlType.slice(0, -2));
+    const item = arrowColumn(arrow, sqlType.slice(0, -2), true);
     return {
       type: new arrow.List(new arrow.Field('item', item.type, true)),
       of: (value) => (value as Nested).items.map(nullable(item.of)),
     };
   }
   if (sqlType.startsWith('MAP(VARCHAR, ')) {
-    const item = arrowColumn(arrow, sqlType.slice('MAP(VARCHAR, '.length, -1));
+    const item = arrowColumn(arrow, sqlType.slice('MAP(VARCHAR, '.length, -1), true);
     const entry = new arrow.Struct<{ key: Arrow.Utf8; value: Arrow.DataType }>([
       new arrow.Field('key', new arrow.Utf8(), false),
       new arrow.Field('value', item.type, true),
@@ -146,7 +204,7 @@ function arrowColumn(arrow: typeof Arrow, sqlType: string): ArrowColumn {
   }
   const pair = PAIR.exec(sqlType);
   if (pair !== null) {
-    const item = arrowColumn(arrow, pair[1]!);
+    const item = arrowColumn(arrow, pair[1]!, true);
     return {
       type: new arrow.Struct<Record<string, Arrow.DataType>>([
         new arrow.Field('value', item.type, true),
@@ -168,10 +226,13 @@ function arrowColumn(arrow: typeof Arrow, sqlType: string): ArrowColumn {
     case 'VARCHAR':
       return asIs(new arrow.Utf8());
     case 'TIMESTAMP WITH TIME ZONE':
-      return {
-        type: new arrow.TimestampMicrosecond('UTC'),
-        of: (value) => (value as { readonly micros: bigint }).micros,
-      };
+      // Within a list they come one by one: whole ms, as the library's builder takes them.
+      return nested
+        ? {
+            type: new arrow.TimestampMillisecond('UTC'),
+            of: (value) => Number((value as { readonly micros: bigint }).micros) / 1_000,
+          }
+        : asIs(new arrow.TimestampMicrosecond('UTC'));
     default:
       throw new TypeError(`no Arrow type for ${sqlType}`);
   }

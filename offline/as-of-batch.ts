@@ -35,6 +35,4 @@ export interface EvaluatedRows {
   readonly events: number;
   /** Of these, such as do not count as the filter or a projection fails. */
   readonly refused: number;
-  /** Of these, such as were there before under their id. */
-  readonly repeated: number;
 }

@@ -14,7 +14,11 @@ export const isNumberColumn = (type: ColumnType): boolean => type !== 'string' &
 
 /** As SQL: a column of a declared type in the form in which it comes over. */
 export function transported(x: string, type: ColumnType): string {
-  return isNumberColumn(type) ? `coalesce(CAST(${x} AS DOUBLE), 'NaN'::DOUBLE)` : x;
+  if (type === 'long') return x;
+  // The bindings' decoder takes a byte order mark off a text: so it gets one to take.
+  if (type === 'string')
+    return `CASE WHEN starts_with(${x}, chr(65279)) THEN chr(65279) || ${x} ELSE ${x} END`;
+  return `coalesce(CAST(${x} AS DOUBLE), 'NaN'::DOUBLE)`;
 }
 
 export class ColumnBuffer {

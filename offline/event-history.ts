@@ -50,7 +50,9 @@ export class EventHistory {
     input: TableInput,
     workDir: string,
   ): Promise<EventHistory> {
-    const relation = await tableRelation(db, input, `history ${source.name}`, null);
+    const relation = await tableRelation(db, input, `history ${source.name}`, {
+      all: Object.keys(source.columns),
+    });
     const history = new EventHistory(db, source, relation);
     history.#check();
     if (relation.arrival === null) await history.#stage(join(workDir, `history-${source.name}.parquet`));

@@ -78,10 +78,10 @@ export function transportOfType(type: string, column = 'string'): TransportColum
         sql: (x) => x,
       };
     default: {
-      const { sqlType, toJson, ofJson } = jsonOf(type, column);
+      const { sqlType, jsonText, ofJson } = jsonOf(type, column);
       return {
         ...{ isNumber: false, tableType: 'VARCHAR', sqlType },
-        write: (value) => (value === null ? null : JSON.stringify(toJson(value))),
+        write: (value) => (value === null ? null : jsonText(value)),
         read: (stored) => (stored === null ? null : ofJson(JSON.parse(stored as string))),
         sql: (x) => `CAST(CAST(${x} AS JSON) AS ${sqlType})`,
       };
@@ -112,41 +112,43 @@ function within64Bits(value: number | bigint): number | bigint | null {
 
 interface JsonForm {
   readonly sqlType: string;
-  /** Both for values that are not null. */
-  toJson(value: FeatureValue): unknown;
+  /** Both for values that are not null. As text: an object would put keys that look like numbers first. */
+  jsonText(value: FeatureValue): string;
   ofJson(json: unknown): FeatureValue;
 }
 
-const nullable =
-  <A, B>(of: (value: A) => B) =>
-  (value: A): B | null =>
-    value === null ? null : of(value);
+const textOf =
+  ({ jsonText }: JsonForm) =>
+  (value: FeatureValue): string =>
+    value === null ? 'null' : jsonText(value);
+
+const partOf =
+  ({ ofJson }: JsonForm) =>
+  (json: unknown): FeatureValue =>
+    json === null ? null : ofJson(json);
 
 function jsonOf(type: string, column: string): JsonForm {
   if (type.endsWith('[]')) {
     const item = jsonOf(type.slice(0, -2), column);
     return {
       sqlType: `${item.sqlType}[]`,
-      toJson: (value) => (value as readonly FeatureValue[]).map(nullable(item.toJson)),
-      ofJson: (json) => (json as unknown[]).map(nullable(item.ofJson)),
+      jsonText: (value) => `[${(value as readonly FeatureValue[]).map(textOf(item)).join(',')}]`,
+      ofJson: (json) => (json as unknown[]).map(partOf(item)),
     };
   }
   if (type.startsWith('map<')) {
     const item = jsonOf(type.slice(4, -1), column);
     return {
       sqlType: `MAP(VARCHAR, ${item.sqlType})`,
-      toJson(value) {
-        // Without a prototype a key such as `__proto__` is a key like any other.
-        const json: Record<string, unknown> = Object.create(null);
-        for (const [key, v] of value as ReadonlyMap<string, FeatureValue>)
-          json[key] = nullable(item.toJson)(v);
-        return json;
+      jsonText(value) {
+        const entries = [...(value as ReadonlyMap<string, FeatureValue>)];
+        return `{${entries.map(([key, v]) => `${JSON.stringify(key)}:${textOf(item)(v)}`).join(',')}}`;
       },
       ofJson: (json) =>
         new Map(
           Object.entries(json as object)
             .sort(([a], [b]) => (a < b ? -1 : 1))
-            .map(([key, v]) => [key, nullable(item.ofJson)(v)]),
+            .map(([key, v]) => [key, partOf(item)(v)]),
         ),
     };
   }
@@ -155,13 +157,13 @@ function jsonOf(type: string, column: string): JsonForm {
       const item = jsonOf(column, 'string');
       return {
         sqlType: `STRUCT("value" ${item.sqlType}, "count" BIGINT)`,
-        toJson(pair) {
+        jsonText(pair) {
           const [value, count] = pair as readonly [FeatureValue, number];
-          return { value: nullable(item.toJson)(value), count };
+          return `{"value":${textOf(item)(value)},"count":${count}}`;
         },
         ofJson(json) {
           const { value, count } = json as { value: unknown; count: number };
-          return [nullable(item.ofJson)(value), count];
+          return [partOf(item)(value), count];
         },
       };
     }
@@ -176,16 +178,16 @@ function jsonOf(type: string, column: string): JsonForm {
     case 'long':
       return {
         sqlType: 'BIGINT',
-        toJson(value) {
+        jsonText(value) {
           const long = within64Bits(value as number | bigint);
-          return typeof long === 'bigint' ? String(long) : long;
+          return typeof long === 'bigint' ? `"${long}"` : `${long}`;
         },
         ofJson: (json) => (typeof json === 'string' ? normalLong(BigInt(json)) : (json as number)),
       };
     case 'timestamp':
       return {
         sqlType: 'TIMESTAMP WITH TIME ZONE',
-        toJson: (value) => new Date(value as number).toISOString(),
+        jsonText: (value) => `"${new Date(value as number).toISOString()}"`,
         ofJson: (json) => Date.parse(json as string),
       };
     default:
@@ -194,5 +196,5 @@ function jsonOf(type: string, column: string): JsonForm {
 }
 
 function plain(sqlType: string): JsonForm {
-  return { sqlType, toJson: (value) => value, ofJson: (json) => json as FeatureValue };
+  return { sqlType, jsonText: (value) => JSON.stringify(value), ofJson: (json) => json as FeatureValue };
 }

@@ -1,18 +1,18 @@
 /**
- * Events that repeat another of the same key under its id, at another time: within the source's dedupe horizon they do not
- * count (C4). Of each id the first to arrive does. Repeats at the same time are told where the events are gone through.
+ * Events that repeat another of the same key under its id: within the source's dedupe horizon they do not count (C4). The
+ * first to arrive does, whatever a view's filter says of either.
  */
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import { type DuckDb, quoted } from './duckdb.ts';
 import { ARRIVAL, type EventHistory, INVALID } from './event-history.ts';
 import { keyTable } from './spine.ts';
 
-/** @returns the table with the arrivals of those that do not count; null: there are none */
+/** @returns the table with the arrivals of those that do not count, and how many there are; null: none */
 export async function repeatedEvents(
   db: DuckDb,
   view: CompiledView,
   history: EventHistory,
-): Promise<string | null> {
+): Promise<{ readonly table: string; readonly count: number } | null> {
   const { source, definition, entity, dedupeHorizonMs } = view;
   const { eventId } = source;
   if (eventId === null) return null;
@@ -29,7 +29,7 @@ export async function repeatedEvents(
     SELECT k.k, e.${id} AS id, CAST(e.${time} AS DOUBLE), CAST(e.${quoted(ARRIVAL)} AS DOUBLE) AS arrival
     FROM ${events} e JOIN ${quoted(keyTable(entity.name))} k ON k.key = CAST(e.${key} AS VARCHAR)
     WHERE e.${quoted(INVALID)} IS NULL AND e.${id} IN (
-      SELECT ${id} FROM ${events} WHERE ${quoted(INVALID)} IS NULL GROUP BY 1 HAVING min(${time}) <> max(${time}))
+      SELECT ${id} FROM ${events} WHERE ${quoted(INVALID)} IS NULL GROUP BY 1 HAVING count(*) > 1)
     ORDER BY 1, 2, 4`;
   let repeats = 0;
   let same: { readonly k: unknown; readonly id: unknown; readonly times: number[] } | null = null;
@@ -45,5 +45,5 @@ export async function repeatedEvents(
   }
   appender.flushSync();
   appender.closeSync();
-  return repeats === 0 ? null : table;
+  return repeats === 0 ? null : { table, count: repeats };
 }

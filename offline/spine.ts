@@ -72,7 +72,7 @@ export async function readSpine(
     ...eventColumns,
   ];
   for (const given of [options.time, options.eventId]) if (given != null) texts.push(given);
-  const relation = await tableRelation(db, input, 'spine input', new Set(texts));
+  const relation = await tableRelation(db, input, 'spine input', { some: new Set(texts) });
   const { columns } = relation;
   const has = (name: string): boolean => columns.has(name);
   const kindOf = (name: string, what: string): FileColumnKind => {
@@ -117,6 +117,7 @@ export async function readSpine(
       throw new InputError(`${path}: column '${name}' must be a text or an integer to be an entity key`);
     selected.push(`${key.value} AS ${quoted(keyColumn(name))}`);
     checks.push({ column: name, invalid: key.invalid });
+    if (columns.get(name) === 'json') carried.set(name, key.value);
   }
   for (const [name, column] of Object.entries(service.request)) {
     add(name, requestColumn(name), column, `request data of the service '${service.name}'`);

@@ -20,20 +20,22 @@ const FILE_ROWS = 2 ** 36;
 
 export type TableInput = TableFiles | { readonly path: string; readonly table: Arrow.Table };
 
+export type ReadTexts = { readonly some: ReadonlySet<string> } | { readonly all: readonly string[] };
+
 const list = (files: readonly string[]): string => `[${files.map(text).join(', ')}]`;
 
 /**
- * @param textColumns columns that stay text where the file has only text (CSV), null: all; JSON has them as JSON
+ * @param read which columns stay text where the file has only text (CSV), or JSON: some, or all and what they are called
  * @throws InputError where the files cannot be read
  */
 export async function tableRelation(
   db: DuckDb,
   input: TableInput,
   name: string,
-  textColumns: ReadonlySet<string> | null,
+  read: ReadTexts,
 ): Promise<TableRelation> {
   try {
-    return await relationOf(db, input, name, textColumns);
+    return await relationOf(db, input, name, read);
   } catch (error) {
     throw readError(input.path, error);
   }
@@ -43,7 +45,7 @@ async function relationOf(
   db: DuckDb,
   input: TableInput,
   name: string,
-  textColumns: ReadonlySet<string> | null,
+  read: ReadTexts,
 ): Promise<TableRelation> {
   const { path } = input;
   if ('table' in input || input.format === 'arrow') {
@@ -74,7 +76,7 @@ async function relationOf(
     }
     case 'csv': {
       const options = `union_by_name = true, header = true, delim = ',', quote = '"', escape = '"'`;
-      if (textColumns === null) {
+      if ('all' in read) {
         const sql = `read_csv(${list(files)}, ${options}, all_varchar = true)`;
         const names = [...(await db.columns(sql)).keys()];
         return { path, sql, columns: new Map(names.map((column) => [column, 'csv'])), arrival: null };
@@ -82,7 +84,7 @@ async function relationOf(
       // Types are found by all rows: one found by the first ones may not do for the others.
       const open = (types: string): string =>
         `read_csv(${list(files)}, ${options}, sample_size = -1${types})`;
-      const found = [...(await db.columns(open(''))).keys()].filter((column) => textColumns.has(column));
+      const found = [...(await db.columns(open(''))).keys()].filter((column) => read.some.has(column));
       const types = found.map((column) => `${text(column)}: 'VARCHAR'`).join(', ');
       const sql = open(found.length === 0 ? '' : `, types = {${types}}`);
       const columns = typed(await db.columns(sql));
@@ -92,11 +94,14 @@ async function relationOf(
     case 'ndjson': {
       const open = (columns: string): string =>
         `read_json(${list(files)}, format = 'newline_delimited'${columns})`;
-      const detected = await db.columns(open(', sample_size = -1'));
-      const types = [...detected].map(([column, type]): [string, string] => [
-        column,
-        textColumns === null || textColumns.has(column) ? 'JSON' : type,
-      ]);
+      // Which columns there are is told by the rows: where all are known, there may be none yet.
+      const types =
+        'all' in read
+          ? read.all.map((column): [string, string] => [column, 'JSON'])
+          : [...(await db.columns(open(', sample_size = -1')))].map(([column, type]): [string, string] => [
+              column,
+              read.some.has(column) ? 'JSON' : type,
+            ]);
       const declared = types.map(([column, type]) => `${quoted(column)}: ${text(type)}`).join(', ');
       const kinds = types.map(([column, type]): [string, FileColumnKind] => [
         column,

@@ -56,7 +56,7 @@ export interface ViewSummary {
   events: number;
   /** Of these, events that the filter or a projection failed on. */
   refused: number;
-  /** Of these, events that were there before under their id. */
+  /** Events of their keys that repeat another under its id. */
   repeated: number;
 }
 
@@ -191,6 +191,7 @@ async function fillView(
   const keys = Number((await db.row(`SELECT count(*) AS n FROM ${quoted(`keys ${view.entity.name}`)}`)).n);
   const use = await columnUse(db, view, history);
   const repeats = await repeatedEvents(db, view, history);
+  summary.repeated = repeats?.count ?? 0;
   let fetched = use.fetched;
   for (;;) {
     const fromKey = await table.resume();
@@ -210,7 +211,7 @@ async function fillView(
       spine,
       fetched,
       fromKey,
-      repeats,
+      repeats: repeats?.table ?? null,
       filter: use.filter,
     });
     try {
@@ -222,7 +223,6 @@ async function fillView(
           await table.append(rows);
           summary.rows += rows.places.length;
           summary.refused += rows.refused;
-          summary.repeated += rows.repeated;
           summary.events += rows.events;
           const key = rows.keys.at(-1) ?? 0;
           onProgress({ phase: view.name, share: base + share * ((key + 1) / keys), rows: summary.rows });
@@ -235,7 +235,7 @@ async function fillView(
       // A closure reads it only for some events: from the start again, with it.
       const names = Object.keys(view.source.columns);
       fetched = names.filter((name) => name === error.column || fetched.includes(name));
-      Object.assign(summary, { rows: 0, events: 0, refused: 0, repeated: 0 });
+      Object.assign(summary, { rows: 0, events: 0, refused: 0 });
       await table.create();
     }
   }

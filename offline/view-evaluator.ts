@@ -70,7 +70,6 @@ export class ViewEvaluator {
       ),
       length: 0,
       refused: 0,
-      repeated: 0,
     };
     for (let from = 0; from < rows; ) {
       let to = from + 1;
@@ -83,13 +82,13 @@ export class ViewEvaluator {
       else this.#takeMillisecond(batch, from, to, out);
       from = to;
     }
-    const { columns, refused, repeated } = out;
-    return { keys: out.keys, places: out.places, columns, events: rows - asked, refused, repeated };
+    const { columns, refused } = out;
+    return { keys: out.keys, places: out.places, columns, events: rows - asked, refused };
   }
 
   /** Rows of one key and time, in any order: events by their ids, and each row of the spine behind the event it is about. */
   #takeMillisecond(batch: AsOfBatch, from: number, to: number, out: Output): void {
-    const { places, arrivals } = batch;
+    const { places } = batch;
     const isPair = to - from === 2 && places[from]! < 0 !== places[from + 1]! < 0;
     if (isPair) {
       // An event and the one row that asks about it: the rule where a spine is made of events.
@@ -101,20 +100,8 @@ export class ViewEvaluator {
       return;
     }
     const order = Array.from({ length: to - from }, (_, n) => ({ i: from + n, id: idAt(batch, from + n) }));
-    order.sort(
-      (a, b) => compareEventIds(a.id, b.id) || places[a.i]! - places[b.i]! || arrivals[a.i]! - arrivals[b.i]!,
-    );
-    let last: EventId | null = null;
-    for (const { i, id } of order) {
-      const isEvent = places[i]! < 0;
-      // The same time and id: the same event (C4). The first to arrive counts.
-      if (isEvent && batch.ids !== null && last !== null && compareEventIds(last, id) === 0) {
-        out.repeated++;
-        continue;
-      }
-      if (isEvent) last = id;
-      this.#take(batch, i, id, out);
-    }
+    order.sort((a, b) => compareEventIds(a.id, b.id) || places[a.i]! - places[b.i]!);
+    for (const { i, id } of order) this.#take(batch, i, id, out);
   }
 
   #take(batch: AsOfBatch, i: number, id: EventId, out: Output): void {
@@ -162,7 +149,6 @@ interface Output {
   readonly columns: readonly (Float64Array | (string | number | bigint | null)[])[];
   length: number;
   refused: number;
-  repeated: number;
 }
 
 function idAt({ ids, arrivals, places }: AsOfBatch, i: number): EventId {

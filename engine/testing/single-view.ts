@@ -16,6 +16,7 @@ import { PROTOCOL } from '../tiles/state-protocol.ts';
 import type { IncomingRow } from '../tiles/state-update.ts';
 
 import { DEFAULT_TILE_SHAPE, type TileShape } from '../tiles/tile-shape.ts';
+import type { TieLimit } from '../tiles/window-source.ts';
 import { type AskedEvent, WindowRead, type WindowValue } from '../windows/window-read.ts';
 import { FieldTracker } from './field-tracker.ts';
 import { SeededRandom } from './random.ts';
@@ -138,8 +139,18 @@ export class SingleView {
       total += value.length;
       present++;
     });
-    const values = this.#read.evaluate({ head: state!.head, bytes, atMs, asked: question });
+    const values = this.#read.evaluate({
+      ...{ head: state!.head, bytes, atMs, asked: question },
+      tie: asked === null ? null : this.#tieOf(asked, atMs),
+    });
     return { values, cost: { fields: state!.fields.length, present, bytes: total } };
+  }
+
+  /** Also where the event does not count itself, others of its millisecond count up to it. */
+  #tieOf(event: EventRow, atMs: number): TieLimit | null {
+    const { eventTime, eventId } = this.view.source;
+    if (event[eventTime] !== atMs) return null;
+    return { timeMs: atMs, last: eventIdOf(event[eventId!] as EventIdValue) };
   }
 
   #question(event: EventRow): AskedEvent | null {
