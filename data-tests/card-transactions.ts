@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import type { TileShape } from '../engine/tiles/tile-shape.ts';
 import * as cardFraud from '../examples/card-fraud/features.ts';
-import { type LockstepSummary, lockstep } from './lockstep.ts';
+import { type Features, type LockstepSummary, lockstep } from './lockstep.ts';
 import { csvRows } from './published-data.ts';
 
 export const CARD_FILES = ['card_transactions.csv.gz', 'card_features_expected.csv.gz'] as const;
@@ -18,6 +18,8 @@ const TOLERANCE = 1e-9;
 export async function compareCardDays(args: {
   days: readonly string[];
   shape: TileShape;
+  /** What a training set has for a transaction: it must be what is read. */
+  trained?: (id: number) => Features;
 }): Promise<LockstepSummary & { readonly compared: ReadonlySet<number> }> {
   const dayStarts = args.days.map((day) => Date.parse(`${day}T00:00:00Z`));
   const inDays = (timeMs: number): boolean =>
@@ -61,9 +63,20 @@ export async function compareCardDays(args: {
           expect.fail(`transaction ${id}: ${name} is ${value}, published ${text}`);
         }
       }
+      if (args.trained !== undefined) compareWithTrained(id, features, args.trained(id));
       if (names !== Object.keys(features).length)
         throw new Error(`transaction ${id}: features without a published value`);
     },
   });
   return { ...summary, compared };
+}
+
+/** Counts and integers are identical, doubles within 1e-12 of each other. */
+function compareWithTrained(id: number, read: Features, trained: Features): void {
+  for (const [name, value] of Object.entries(read)) {
+    const other = trained[name]!;
+    const isDouble = /_AVG_|_RISK_/.test(name);
+    const equal = isDouble ? Math.abs(value! - other) <= 1e-12 * Math.abs(value!) : value === other;
+    if (!equal) expect.fail(`transaction ${id}: ${name} is ${value} online and ${other} in the training set`);
+  }
 }

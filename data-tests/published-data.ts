@@ -7,7 +7,9 @@ import type { CompiledSource } from '../engine/definitions/compiled.ts';
 import { csvDecoder } from '../engine/definitions/decode-csv.ts';
 import type { DecodedEvent } from '../engine/definitions/decode-event.ts';
 
-const folder = process.env.MILLRACE_TEST_DATA ?? fileURLToPath(new URL('../../shared/data', import.meta.url));
+/** The folder of the data. */
+export const folder =
+  process.env.MILLRACE_TEST_DATA ?? fileURLToPath(new URL('../../shared/data', import.meta.url));
 
 /** Whether the files are there; says so where they are not, as the tests are then skipped. */
 export function dataPresent(...files: readonly string[]): boolean {
