@@ -38,6 +38,8 @@ export interface DecisionLogSettings {
   readonly bufferBytesMax?: number;
   /** @default DECISION_FILE_BYTES_MAX */
   readonly fileBytesMax?: number;
+  /** What waits is written so often, ms. @default 100 */
+  readonly writeEveryMs?: number;
 }
 
 export interface DecisionLogDependencies {
@@ -101,7 +103,7 @@ export class DecisionLog {
     metrics.onCollect(() => metrics.set('millrace_decision_log_buffer_bytes', {}, this.#waitingBytes));
     this.#timer = setInterval(() => {
       if (!this.#isWriting && (this.#waiting.length > 0 || files.isOver)) void this.flush();
-    }, WRITE_EVERY_MS).unref();
+    }, settings.writeEveryMs ?? WRITE_EVERY_MS).unref();
   }
 
   /** @throws DecisionLogError where files cannot be made in the directory */
