@@ -5,6 +5,7 @@
  * some records at a time, between which other work has its turn; what finds no room, or what the disk refuses, is dropped
  * and counted.
  */
+import { setImmediate as immediate } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
 import type { Clock } from '../../engine/clock.ts';
 import { hash53 } from '../../engine/hash64.ts';
@@ -27,6 +28,8 @@ export const DECISION_FILE_BYTES_MAX = 64 * 2 ** 20;
 const WRITE_EVERY_MS = 100;
 /** Records encoded before others get a turn on the thread: some 0.5 ms. */
 const SLICE_RECORDS = 32;
+/** Of lines that are appended together: each append costs some 100 µs. */
+const APPEND_BYTES = 256 * 2 ** 10;
 
 export interface DecisionLogSettings {
   readonly directory: string;
@@ -179,36 +182,42 @@ export class DecisionLog {
       while (this.#waiting.length > 0) {
         const waiting = this.#waiting;
         this.#waiting = [];
-        for (let at = 0; at < waiting.length; at += SLICE_RECORDS)
-          await this.#writeSlice(waiting.slice(at, at + SLICE_RECORDS));
+        for (let at = 0; at < waiting.length; ) at = await this.#append(waiting, at);
       }
     } finally {
       this.#isWriting = false;
     }
   }
 
-  async #writeSlice(slice: readonly Waiting[]): Promise<void> {
-    let text = '';
-    let encoded = 0;
+  /** @returns the place of the first record that is left */
+  async #append(waiting: readonly Waiting[], from: number): Promise<number> {
+    const lines: Buffer[] = [];
+    let at = from;
+    let bytes = 0;
     let weights = 0;
-    for (const { decision, weight } of slice) {
+    while (at < waiting.length && bytes < APPEND_BYTES) {
+      if (at > from && (at - from) % SLICE_RECORDS === 0) await immediate();
+      const { decision, weight } = waiting[at++]!;
       weights += weight;
       try {
-        text += decisionLine(decision, ++this.#records, this.#terms);
-        encoded++;
+        // At once: a text of all lines would be put together only when they have left the cache.
+        const line = Buffer.from(decisionLine(decision, ++this.#records, this.#terms));
+        bytes += line.length;
+        lines.push(line);
       } catch (error) {
         this.#dropped('not_encodable', 1, error instanceof Error ? error.name : 'not an Error');
       }
     }
     try {
-      if (encoded > 0) await this.#files.append(Buffer.from(text));
-      this.#tallies.written.add(encoded);
+      if (lines.length > 0) await this.#files.append(Buffer.concat(lines));
+      this.#tallies.written.add(lines.length);
       if (this.#waiting.length === 0) this.#problem = null;
     } catch (error) {
-      this.#dropped('disk_refused', encoded, codeOf(error));
+      this.#dropped('disk_refused', lines.length, codeOf(error));
     } finally {
       this.#waitingBytes -= weights;
     }
+    return at;
   }
 
   #dropped(result: Exclude<Result, 'written'>, records: number, reason: string): void {

@@ -6,7 +6,7 @@
  */
 import type { FeatureValue } from '../../engine/aggregators/partial-aggregate.ts';
 import { toWellFormed } from '../../engine/definitions/well-formed.ts';
-import type { FeatureAnswer } from '../feature-answer.ts';
+import type { FeatureAnswer, FeatureStatus } from '../feature-answer.ts';
 import type { FeatureQuestion, FeatureReader } from '../feature-reader.ts';
 import { UnservableValueError } from '../json-value.ts';
 import type { KeyHash } from './key-hash.ts';
@@ -61,15 +61,20 @@ export interface RecordTerms {
 export function decisionLine(decision: Decision, n: number, { instance, sample, hash }: RecordTerms): string {
   const { requestId, answeredMs, reader, row } = decision;
   const { place, keys, request, atMs, event, answers } = row;
-  const { opening, names } = fixedOf(reader);
+  const { output } = reader;
+  const fixed = fixedOf(reader);
+  const { opening, openings } = fixed;
   let features = '';
-  let statuses = '';
-  reader.output.forEach(({ slot }, i) => {
-    const { value, status } = answers[slot]!;
-    const name = `${i === 0 ? '' : ','}${names[i]}:`;
-    features += name + valueText(value);
-    statuses += `${name}"${status}"`;
-  });
+  let isAsBefore = true;
+  for (let i = 0; i < output.length; i++) {
+    const { value, status } = answers[output[i]!.slot]!;
+    features += openings[i]! + valueText(value);
+    if (fixed.statuses[i] === status) continue;
+    fixed.statuses[i] = status;
+    isAsBefore = false;
+  }
+  if (!isAsBefore)
+    fixed.statusesText = fixed.statuses.map((status, i) => `${openings[i]}"${status}"`).join('');
   const entities = objectText(keys, (key, entity) => quoted(hash?.of(entity, key) ?? key));
   const requestData = objectText(Object.entries(request), valueText);
   const asked =
@@ -81,7 +86,7 @@ export function decisionLine(decision: Decision, n: number, { instance, sample, 
     `{"record":"${instance}-${n}","request":${quoted(requestId)},"row":${place},${opening}` +
     `,"secret_id":${hash === null ? 'null' : quoted(hash.secretId)},"entities":${entities}` +
     `,"at_ms":${atMs},"answered_ms":${answeredMs},"event":${asked},"request_data":${requestData}` +
-    `,"features":{${features}},"statuses":{${statuses}},"sample":${sample}}\n`
+    `,"features":{${features}},"statuses":{${fixed.statusesText}},"sample":${sample}}\n`
   );
 }
 
@@ -112,14 +117,18 @@ function valueWeight(value: FeatureValue): number {
 
 interface Fixed {
   readonly opening: string;
-  readonly names: readonly string[];
+  /** What stands before each value, and each status. */
+  readonly openings: readonly string[];
+  /** Of the record before: most have the same. */
+  readonly statuses: FeatureStatus[];
+  statusesText: string;
 }
 
 /** What is the same in all records of a plan, made once for it. */
-const fixed = new WeakMap<Decision['reader']['output'], Fixed>();
+const fixedParts = new WeakMap<Decision['reader']['output'], Fixed>();
 
 function fixedOf({ service, output }: Decision['reader']): Fixed {
-  let made = fixed.get(output);
+  let made = fixedParts.get(output);
   if (made === undefined) {
     const views = objectText(
       service.views.map(({ view }): [string, string] => [view.name, view.namespace]),
@@ -127,9 +136,11 @@ function fixedOf({ service, output }: Decision['reader']): Fixed {
     );
     made = {
       opening: `"service":${quoted(service.name)},"views":${views}`,
-      names: output.map(({ name }) => quoted(name)),
+      openings: output.map(({ name }, i) => `${i === 0 ? '' : ','}${quoted(name)}:`),
+      statuses: [],
+      statusesText: '',
     };
-    fixed.set(output, made);
+    fixedParts.set(output, made);
   }
   return made;
 }
