@@ -5,7 +5,7 @@
  * process, not the machine.
  *
  * Any number of processes write to a directory, each to files of its own. What one that was killed left open is recovered by
- * the next that starts, or by one that begins another hour: cut behind its last whole line, and renamed.
+ * the next that starts, or that closes a file with its hour: cut behind its last whole line, and renamed.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
