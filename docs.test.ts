@@ -39,6 +39,7 @@ import { DEFAULT_CONSUMER_OPTIONS } from './ingest/partition-consumer.ts';
 import { aggregationsPage } from './scripts/aggregations-page.ts';
 import { DEFAULT_APP_LIMITS } from './serve/app.ts';
 import { ABANDONED_STATES_MAX } from './serve/deadline-reads.ts';
+import { DECISION_BUFFER_BYTES_MAX } from './serve/decision-log/decision-log.ts';
 import { toJson } from './serve/json-value.ts';
 import { LAST_ANSWERS_BYTES_MAX } from './serve/last-answers.ts';
 import { NARROWED_PLANS_MAX } from './serve/service-plans.ts';
@@ -253,6 +254,9 @@ describe('ARCHITECTURE', () => {
     );
     expect(bounds.get('last answers of a service with `staleFor`')).toBe(
       `${LAST_ANSWERS_BYTES_MAX / 2 ** 20} MiB, roughly`,
+    );
+    expect(bounds.get('answers that wait for the decision log')).toBe(
+      `${DECISION_BUFFER_BYTES_MAX / 2 ** 20} MiB, roughly`,
     );
     expect(bounds.get('live tail')).toContain(`${DEFAULT_TILE_SHAPE.tailRowsMax} rows`);
     expect(bounds.get('leaf, or inline rows of a node')).toContain(

@@ -14,7 +14,9 @@ import {
   TopicCompactedError,
   TopicMissingError,
 } from '../ingest/log/kafka/kafka-errors.ts';
+import { DecisionLogError } from '../serve/decision-log/decision-log.ts';
 import { CliError } from './cli-error.ts';
+import { decisionLogOption, decisionLogProblem } from './decision-log-settings.ts';
 import { kafkaSettingsOf, refuseAll, tlsFiles } from './kafka-settings.ts';
 import { registryOptions } from './registry-options.ts';
 import { runEngine } from './run-engine.ts';
@@ -25,6 +27,7 @@ import { isWorker, shareMetrics, workerAnnouncer } from './worker-link.ts';
 /** Resolves with the exit code. @throws CliError where a server cannot be used */
 export async function runRoles(config: Config, roles: readonly Role[]): Promise<number> {
   const settings = backendSettings(config);
+  const decisionLog = roles.includes('serve') ? decisionLogOption(config) : {};
   // Workers are what the process is that starts them, and takes connections for them.
   setScheduling(config, roles);
   if (config.workers > 1 && roles.includes('serve') && roles.length === 1 && !isWorker()) {
@@ -37,6 +40,7 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
       try {
         const engine = await openDistributed({
           ...settings,
+          ...decisionLog,
           repo,
           roles: new Set(roles),
           consumer: { onGap: config.onGap },
@@ -80,6 +84,7 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
 
 /** How to say what a server, or waiting for it, failed with; null: it is a defect. */
 export function explain(error: unknown): CliError | null {
+  if (error instanceof DecisionLogError) return decisionLogProblem(error);
   const known =
     error instanceof KafkaUnreachableError ||
     error instanceof TopicMissingError ||

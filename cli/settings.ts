@@ -4,6 +4,12 @@
  */
 import { z } from 'zod';
 import { formatByteSize, parseByteSize } from './byte-size.ts';
+import {
+  DECISION_LOG_DEFAULTS,
+  DECISION_LOG_SCHEMAS,
+  DECISION_LOG_SETTINGS,
+  type DecisionLogConfig,
+} from './decision-log-settings.ts';
 import { NICE_BY_ROLE } from './scheduling.ts';
 import {
   SERVER_DEFAULTS,
@@ -52,7 +58,7 @@ export interface Setting {
   readonly secret?: boolean;
 }
 
-export interface Config extends ServersConfig {
+export interface Config extends ServersConfig, DecisionLogConfig {
   /** Absolute path. */
   readonly features: string;
   readonly host: string;
@@ -90,7 +96,12 @@ const MAX_LOG_BYTES = 2 ** 50;
 const DEFAULT_MAX_LOG_BYTES = 2 * 2 ** 30;
 
 /** Keys of settings that are paths: relative ones start where they are written down. */
-export const PATH_SETTINGS: readonly (keyof Config)[] = ['features', 'dataDir', ...SERVER_PATH_SETTINGS];
+export const PATH_SETTINGS: readonly (keyof Config)[] = [
+  'features',
+  'dataDir',
+  'decisionLog',
+  ...SERVER_PATH_SETTINGS,
+];
 
 const path = z
   .string()
@@ -121,6 +132,7 @@ export const SETTING_SCHEMAS = {
   realtime: z.boolean(),
   logLevel: z.enum(LOG_LEVELS),
   url: z.url({ protocol: /^https?$/ }),
+  ...DECISION_LOG_SCHEMAS,
   ...SERVER_SCHEMAS,
 } as const satisfies Record<keyof Config, z.ZodType>;
 
@@ -143,6 +155,7 @@ export const DEFAULTS = {
   nice: null,
   realtime: false,
   logLevel: 'warn',
+  ...DECISION_LOG_DEFAULTS,
   ...SERVER_DEFAULTS,
 } as const satisfies Partial<Config>;
 
@@ -355,6 +368,7 @@ export const SETTINGS: readonly Setting[] = [
       'the running server that `replay`, `get`, `dlq` and `gaps` talk to, and `rebuild` without `kafka` and `redis`',
     commands: [...CLIENT, 'rebuild'],
   },
+  ...DECISION_LOG_SETTINGS,
   ...SERVER_SETTINGS,
 ];
 

@@ -10,7 +10,9 @@ import { DirectoryLockedError } from '../engine/store/directory-lock.ts';
 import { StoreFormatError, StoreFullError } from '../engine/store/store-errors.ts';
 import { LogFullError } from '../ingest/log/log-errors.ts';
 import { LogReplacedError, PartitionStoppedError } from '../ingest/partition-stopped.ts';
+import { DecisionLogError } from '../serve/decision-log/decision-log.ts';
 import { CliError } from './cli-error.ts';
+import { decisionLogOption, decisionLogProblem } from './decision-log-settings.ts';
 import { runEngine } from './run-engine.ts';
 import { setScheduling } from './scheduling.ts';
 import type { Config } from './settings.ts';
@@ -26,9 +28,10 @@ export async function up(config: Config): Promise<number> {
     const { runRoles } = await import('./run-roles.ts');
     return runRoles(config, ALL_ROLES);
   }
+  const decisionLog = decisionLogOption(config);
   setScheduling(config, ALL_ROLES);
   return runEngine(config, {
-    open: (repo, logger) => open(config, repo, logger),
+    open: (repo, logger) => open(config, repo, logger, decisionLog),
     simulates: true,
     about: [['data', config.dataDir]],
     explain: (error) => {
@@ -46,7 +49,12 @@ const WRITE_THREAD = new URL(`./write-thread${extname(import.meta.url)}`, import
 
 const writeThread = (features: string): WriteThreadModule => ({ url: WRITE_THREAD, data: features });
 
-async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Promise<Embedded> {
+async function open(
+  config: Config,
+  repo: CompiledRepo,
+  logger: pino.Logger,
+  decisionLog: ReturnType<typeof decisionLogOption>,
+): Promise<Embedded> {
   try {
     return await openEmbedded({
       repo,
@@ -58,6 +66,7 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
       // Behind the requests, which have the first 60 %; the flush comes after it.
       drainTimeoutMs: DRAIN_SHARE * config.shutdownTimeout * 1_000,
       logger,
+      ...decisionLog,
       ...(availableParallelism() < 2 ? {} : { writeThread: writeThread(config.features) }),
     });
   } catch (error) {
@@ -69,6 +78,7 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
     ) {
       throw new CliError(`${error.message} (--data-dir)`, { cause: error });
     }
+    if (error instanceof DecisionLogError) throw decisionLogProblem(error);
     if (error instanceof DefinitionsChangedError) throw new CliError(error.message, { cause: error });
     const { code, message } = error as NodeJS.ErrnoException;
     if (

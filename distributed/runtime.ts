@@ -39,6 +39,7 @@ import { NamespaceRetirement } from '../roles/namespace-retirement.ts';
 import { reasonOf } from '../roles/reason-of.ts';
 import { ViewBindings } from '../roles/view-bindings.ts';
 import { type AppLimits, buildApp, buildOperationsApp, type Readiness } from '../serve/app.ts';
+import { DecisionLog, type DecisionLogSettings } from '../serve/decision-log/decision-log.ts';
 import { Metrics } from '../serve/metrics.ts';
 import { type Backend, type BackendSettings, openBackend } from './backend.ts';
 import { LogPositions } from './log-positions.ts';
@@ -71,6 +72,8 @@ export interface DistributedOptions extends BackendSettings {
   readonly pacing?: CompactionPacing;
   readonly consumer?: Partial<ConsumerOptions>;
   readonly limits?: Partial<AppLimits>;
+  /** Logs what is answered, in a process that serves. @default nothing is logged */
+  readonly decisionLog?: DecisionLogSettings;
   /** Whether /metrics shows memory, CPU and event loop of the process. @default true */
   readonly processMetrics?: boolean;
 }
@@ -158,6 +161,7 @@ class Runtime implements Distributed {
   /** null in a process that does not ingest: one that does says it. */
   readonly #reach: LogReachWatch | null;
   #compaction: CompactionRole | null = null;
+  #decisions: DecisionLog | null = null;
   #lastReadMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
@@ -258,7 +262,7 @@ class Runtime implements Distributed {
     }
     if (this.#closing !== undefined) reasons.push('the process is stopping');
     const gaps = gapWarnings(this.#gaps.list(this.clock.nowMs()));
-    const warnings = [...gaps, ...(this.#reach?.warnings ?? [])];
+    const warnings = [...gaps, ...(this.#reach?.warnings ?? []), ...(this.#decisions?.warnings ?? [])];
     return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 
@@ -279,7 +283,10 @@ class Runtime implements Distributed {
     };
     const pushes = this.push?.close();
     await Promise.all([
-      by('work', 'requests', this.app?.close()),
+      (async () => {
+        await by('work', 'requests', this.app?.close());
+        await by('connections', 'the decision log', this.#decisions?.close());
+      })(),
       (async () => {
         await by('pushes', 'pushes', pushes);
         // Slow clients do not keep partitions here that another process could apply.
@@ -370,7 +377,12 @@ class Runtime implements Distributed {
   }
 
   async #serve(): Promise<FastifyInstance> {
-    const { repo, logger, limits, maxInFlightBytes, recentIds, appliedTimeoutMs } = this.#options;
+    const { repo, logger, limits, maxInFlightBytes, recentIds, appliedTimeoutMs, decisionLog } =
+      this.#options;
+    if (decisionLog !== undefined) {
+      const wallClock = this.#wallClock;
+      this.#decisions = await DecisionLog.open(decisionLog, { metrics: this.metrics, wallClock, logger });
+    }
     const budget = new PushBudget(maxInFlightBytes);
     const gateways = [...repo.sources.values()].map(
       (source) =>
@@ -407,6 +419,7 @@ class Runtime implements Distributed {
       },
       ...(logger === undefined ? {} : { logger }),
       ...(limits === undefined ? {} : { limits }),
+      ...(this.#decisions === null ? {} : { decisions: this.#decisions }),
     });
   }
 

@@ -48,6 +48,7 @@ import { NamespaceRetirement } from '../roles/namespace-retirement.ts';
 import { reasonOf } from '../roles/reason-of.ts';
 import { ViewBindings } from '../roles/view-bindings.ts';
 import { type AppLimits, buildApp, type Readiness } from '../serve/app.ts';
+import { DecisionLog, type DecisionLogSettings } from '../serve/decision-log/decision-log.ts';
 import { Metrics } from '../serve/metrics.ts';
 import { countRebuild } from '../serve/rebuild-status.ts';
 import { openLmdbStorage, openMemoryStorage, type Storage } from './storage.ts';
@@ -86,6 +87,8 @@ export interface RuntimeOptions {
   readonly pacing?: CompactionPacing;
   readonly consumer?: Partial<ConsumerOptions>;
   readonly limits?: Partial<AppLimits>;
+  /** Logs what is answered. @default nothing is logged */
+  readonly decisionLog?: DecisionLogSettings;
   /** Whether /metrics shows memory, CPU and event loop of the process. @default true for `openEmbedded` */
   readonly processMetrics?: boolean;
 }
@@ -129,7 +132,7 @@ export interface Embedded {
  * const engine = await openEmbedded({ repo, dataDir: './data' });
  * await engine.app.listen({ port: 7171 });
  * @throws DirectoryLockedError where another process has the directory open; StoreFormatError where another version or
- *   another clock has filled it
+ *   another clock has filled it; DecisionLogError where its directory cannot be used
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { dataDir, flush = true, clock = 'wall', writeThread } = options;
@@ -221,6 +224,7 @@ class Runtime implements Embedded {
   #compaction!: CompactionRole;
   #reach!: LogReachWatch;
   #rebuilds: ViewRebuilds | null = null;
+  #decisions: DecisionLog | null = null;
   #lastReadMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
@@ -261,7 +265,11 @@ class Runtime implements Embedded {
   }
 
   async open(): Promise<this> {
-    const { repo, logger, limits } = this.#options;
+    const { repo, logger, limits, decisionLog } = this.#options;
+    if (decisionLog !== undefined) {
+      const wallClock = this.#wallClock;
+      this.#decisions = await DecisionLog.open(decisionLog, { metrics: this.metrics, wallClock, logger });
+    }
     for (const source of repo.sources.values()) this.#sources.push(await this.#openSource(source));
     this.#eventClock?.advance();
 
@@ -326,6 +334,7 @@ class Runtime implements Embedded {
       },
       ...(logger === undefined ? {} : { logger }),
       ...(limits === undefined ? {} : { limits }),
+      ...(this.#decisions === null ? {} : { decisions: this.#decisions }),
     });
     this.#start();
     await rebuilds.resume();
@@ -347,7 +356,9 @@ class Runtime implements Embedded {
     if (this.#failure !== null) reasons.push(this.#failure);
     if (this.#closing !== undefined) reasons.push('the process is stopping');
     const gaps = gapWarnings(this.#gaps.list(this.clock.nowMs()));
-    const warnings = [...gaps, ...this.#reach.warnings, ...this.push.warnings];
+    const warnings = [...gaps, ...this.#reach.warnings, ...this.push.warnings].concat(
+      this.#decisions?.warnings ?? [],
+    );
     return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 
@@ -365,6 +376,7 @@ class Runtime implements Embedded {
     const pushes = this.push?.close();
     // Requests in flight may wait for their events to be applied: consumers go on until they are answered.
     await this.app?.close();
+    await this.#decisions?.close();
     await pushes;
     const timeout = AbortSignal.timeout(drainTimeoutMs);
     if (this.#loops.length > 0) {

@@ -28,6 +28,7 @@ import type { OpenGap } from '../ingest/open-gaps.ts';
 import { PushError } from '../ingest/push-error.ts';
 import { Admission, type AdmittedRequest, classOfRoute } from './admission.ts';
 import { isMessagePack, JSON_HEADER, MESSAGE_PACK_TYPES, negotiateLeniently } from './content-types.ts';
+import type { DecisionLog } from './decision-log/decision-log.ts';
 import { ApiError, type ApiErrorCode } from './error-catalogue.ts';
 import { parseJsonBody } from './json-body.ts';
 import { LogRate } from './log-rate.ts';
@@ -131,6 +132,8 @@ export interface AppDependencies extends OperationsDependencies {
   readonly rebuilds?: ViewRebuildsApi;
   /** The dead letters of a source; where they are another's to look after, the routes are not there. */
   readonly deadLetters?: (source: string) => DeadLetterBox | undefined;
+  /** What is told of every answer with features. @default nothing is */
+  readonly decisions?: DecisionLog;
   /** Called when features are asked for, so that background work can step aside. */
   readonly onRead?: () => void;
 }

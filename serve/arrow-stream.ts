@@ -27,7 +27,7 @@ import { UnservableValueError } from './json-value.ts';
 const SLICE_ROWS = 64;
 
 export interface AnsweredRow {
-  readonly answers: readonly FeatureAnswer[];
+  readonly answers: FeatureAnswer[];
   readonly atMs: number;
 }
 

@@ -42,7 +42,8 @@ const isDegraded = (status: FeatureStatus): boolean => status !== 'present' && s
 
 export interface FeatureResponseArgs {
   readonly output: FeatureReader['output'];
-  readonly answers: readonly FeatureAnswer[];
+  /** By slot. What the content type cannot have is replaced by what was answered: null with the status `error`. */
+  readonly answers: FeatureAnswer[];
   readonly atMs: number;
   readonly metadata: boolean;
   /** Counts the values by status. */
@@ -97,28 +98,25 @@ export function collectMetadata<Value>(
   let features: Record<string, FeatureMetadata> | null = wanted ? Object.create(null) : null;
   for (let i = 0; i < output.length; i++) {
     const { name, slot } = output[i]!;
-    const answer = answers[slot]!;
-    let { status } = answer;
+    let answer = answers[slot]!;
     let value: Value | null;
     try {
       value = encode(answer.value, i);
     } catch {
       value = null;
-      status = 'error';
+      answer = answers[slot] = { ...answer, value, status: 'error' };
     }
+    const { status } = answer;
     add(i, value, status);
     statuses.set(status, (statuses.get(status) ?? 0) + 1);
     if (!wanted && !isDegraded(status) && !answer.truncated) continue;
     features ??= Object.create(null) as Record<string, FeatureMetadata>;
-    features[name] = metadataOf(answer, status);
+    features[name] = metadataOf(answer);
   }
   return features === null ? null : { at: new Date(atMs).toISOString(), at_ms: atMs, features };
 }
 
-function metadataOf(
-  { truncated, window, windows, missing, ageMs }: FeatureAnswer,
-  status: FeatureStatus,
-): FeatureMetadata {
+function metadataOf({ status, truncated, window, windows, missing, ageMs }: FeatureAnswer): FeatureMetadata {
   return {
     status,
     ...(truncated ? { truncated } : {}),

@@ -351,6 +351,21 @@ export const METRICS = [
     meaning: 'Records that the log holds, as the last rebuild of the view has seen it.',
   },
   {
+    name: 'millrace_decision_log_records_total',
+    type: 'counter',
+    unit: 'records',
+    labels: ['result'],
+    meaning:
+      'Answers that the decision log was to have: written, or dropped as buffer_full, disk_refused or not_encodable (a defect).',
+  },
+  {
+    name: 'millrace_decision_log_buffer_bytes',
+    type: 'gauge',
+    unit: 'bytes',
+    labels: [],
+    meaning: 'Of answers that wait to be written to the decision log, roughly.',
+  },
+  {
     name: 'millrace_clock_seconds',
     type: 'gauge',
     unit: 'seconds',
@@ -380,6 +395,7 @@ export type WorkerMetrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
 /** What gauges of several workers make together; every other one is the greatest of theirs. */
 const GAUGES_OF_WORKERS: Partial<Record<GaugeName, Aggregator>> = {
   millrace_push_in_flight_bytes: 'sum',
+  millrace_decision_log_buffer_bytes: 'sum',
   millrace_requests_in_flight: 'sum',
   millrace_requests_in_flight_limit: 'sum',
   millrace_clock_seconds: 'min',

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { openInMemory } from '../embedded/runtime.ts';
-import { testRepo } from '../embedded/testing/test-repo.ts';
+import { NOON_MS, testRepo } from '../embedded/testing/test-repo.ts';
+import { decisionLine } from './decision-log/decision-record.ts';
+import { KeyHash } from './decision-log/key-hash.ts';
 import { API_ERRORS, ApiError, type ErrorEntry } from './error-catalogue.ts';
 import { METRICS } from './metrics.ts';
 
@@ -101,3 +103,70 @@ test('the routes are the table of the README', async () => {
       .sort(),
   ).toEqual(served.sort());
 });
+
+describe('the decision log', () => {
+  const fields = table('field', 'type', 'meaning').map(
+    ([field, type]) => [bare(field!), bare(type!)] as const,
+  );
+  const keys = new Map([['card', 'c1']]);
+  const answer = { value: 1.5, status: 'present', truncated: false, window: null } as const;
+  const row = { place: 2, keys, request: { amount: 1 }, atMs: NOON_MS, event: null, answers: [answer] };
+  const decision = {
+    requestId: 'request-1',
+    answeredMs: NOON_MS,
+    reader: { service: testRepo.services.get('card')!, output: [{ name: 'amount_sum_1h', slot: 0 }] },
+    row,
+  };
+  const event = { source: 'payments', id: 'p1', timeMs: NOON_MS, ingested: 'recorded' } as const;
+  const terms = { instance: '0123456789abcdef', sample: 0.5 };
+  const records = [
+    decisionLine(decision, 1, { ...terms, hash: null }),
+    decisionLine({ ...decision, row: { ...row, event } }, 2, { ...terms, hash: new KeyHash('a secret') }),
+  ].map((line) => JSON.parse(line));
+
+  test('has the fields of the table, in its order, of its types', () => {
+    for (const record of records) {
+      expect(Object.keys(record)).toEqual(fields.map(([field]) => field));
+      for (const [field, type] of fields)
+        expect([field, isOfType(record[field], type)]).toEqual([field, true]);
+    }
+    // null is of every type.
+    for (const [field] of fields)
+      expect([field, records.some((record) => record[field] !== null)]).toEqual([field, true]);
+  });
+
+  test('is read with the types of the table where the README asks for it in SQL', () => {
+    const query = readme.slice(readme.indexOf("read_json('DIR/*.ndjson'"));
+    const given = [...query.slice(0, query.indexOf('})')).matchAll(/(\w+): '([^']+)'/g)];
+    expect(given.length).toBeGreaterThan(2);
+    for (const [, field, type] of given) expect(fields).toContainEqual([field, type]);
+  });
+});
+
+/** Whether JSON is what DuckDB takes for a value of the type. */
+function isOfType(value: unknown, type: string): boolean {
+  if (value === null) return true;
+  const parts = /^(STRUCT|MAP)\((.*)\)$/.exec(type);
+  if (parts?.[1] === 'STRUCT') {
+    const fields = parts[2]!.split(', ').map((part) => part.split(' '));
+    return (
+      Object.keys(value as object).join() === fields.map(([name]) => name).join() &&
+      Object.values(value as object).every((own, i) => isOfType(own, fields[i]![1]!))
+    );
+  }
+  if (parts?.[1] === 'MAP') return Object.values(value as object).every((own) => isOfType(own, 'VARCHAR'));
+  switch (type) {
+    case 'VARCHAR':
+      return typeof value === 'string';
+    case 'INTEGER':
+      return Number.isInteger(value) && Math.abs(value as number) < 2 ** 31;
+    case 'BIGINT':
+      return Number.isSafeInteger(value);
+    case 'DOUBLE':
+      return typeof value === 'number';
+    case 'JSON':
+      return typeof value === 'object';
+    default:
+      return false;
+  }
+}

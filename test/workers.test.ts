@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { closedFiles, loggedDecisions, openFiles } from '../serve/decision-log/testing/logged-decisions.ts';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
 import {
@@ -11,6 +12,7 @@ import {
   millraceBinary,
   type Server,
   startRole,
+  temporaryDirectory,
 } from './millrace-process.ts';
 
 const START_MS = 240_000;
@@ -32,6 +34,8 @@ function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+const LOGGED = /^millrace_decision_log_records_total\{result="written"\}/;
 
 /** A request on a connection of its own, so that another worker has the next one. */
 const ask = (server: Server, path: string): Promise<Response> =>
@@ -62,13 +66,14 @@ describeWithServices(['kafka', 'redis'], 'millrace serve --workers', () => {
   }, START_MS);
   afterAll(() => redis?.stop());
 
-  async function serve(): Promise<Server> {
+  async function serve(...more: readonly string[]): Promise<Server> {
     const id = `workers-${randomUUID()}`;
     const server = await startRole(
       'serve',
       [
         ...['--workers', String(WORKERS), '--features', fixture('roles'), '--redis-prefix', id.slice(0, 30)],
         ...['--kafka', brokers, '--redis', redis.url, '--create-topics'],
+        ...more,
       ],
       { env: { TEST_TOPICS: id }, ownGroup: true },
     );
@@ -117,6 +122,29 @@ describeWithServices(['kafka', 'redis'], 'millrace serve --workers', () => {
     onTestFinished(() => clearInterval(again));
     expect(await other.process.exited).toEqual({ code: 143, signal: null });
     await until('no worker is left', () => stuck.every((pid) => !isAlive(pid)));
+  });
+
+  it('log what each of them has answered, to files of its own', { timeout: START_MS }, async () => {
+    const directory = temporaryDirectory();
+    const server = await serve('--decision-log', directory, '--decision-log-keys', 'plain');
+    const cards = Array.from({ length: 4 * WORKERS }, (_, n) => `card ${n}`);
+    for (const card of cards) {
+      const response = await fetch(`${server.url}/v1/services/card/features`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', connection: 'close' },
+        body: JSON.stringify({ entities: { card } }),
+      });
+      expect(response.status).toBe(200);
+    }
+    await until('all is written', async () => (await metric(server, LOGGED)) === cards.length);
+    expect(openFiles(directory)).toHaveLength(WORKERS);
+    expect(await server.process.end('SIGTERM')).toEqual({ code: 0, signal: null });
+    expect(openFiles(directory)).toEqual([]);
+    // One that was not asked has none.
+    expect(closedFiles(directory).length).toBeGreaterThan(1);
+    expect(loggedDecisions(directory).map(({ entities }) => entities.card)).toEqual(
+      expect.arrayContaining(cards),
+    );
   });
 
   it('workers do not outlive the process that started them', { timeout: START_MS }, async () => {

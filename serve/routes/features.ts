@@ -14,6 +14,7 @@ import {
 } from '../content-types.ts';
 import { DEADLINE_HEADER, LATE, readDeadlineMs, settledBy, waitingEndsMs } from '../deadline.ts';
 import { DeadlineReads } from '../deadline-reads.ts';
+import { decidedRow, type Ingested } from '../decision-log/decision-record.ts';
 import { ApiError, type ApiErrorCode, quoteName } from '../error-catalogue.ts';
 import { FEATURE_STATUSES, type FeatureStatus } from '../feature-answer.ts';
 import { type FeatureQuestion, FeatureReader, type ReadTerms } from '../feature-reader.ts';
@@ -46,6 +47,7 @@ interface Served {
 }
 
 export function registerFeatures(routes: FastifyInstance, context: RouteContext): void {
+  const { decisions } = context;
   const reads = new DeadlineReads(context.store);
   const served = new Map(
     [...context.repo.services].map(([name, service]) => [name, serve(service, context, reads)]),
@@ -97,6 +99,7 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
         if (ingest) request.admitted?.becomePush();
         const ingested = ingest ? await record(question, context, terms) : null;
         count(statuses);
+        decisions?.add(request.id, reader, [decidedRow(0, question, answers!, ingested)]);
         reply.header('content-type', JSON_HEADER);
         return ingested === null ? `${text}}` : `${text},"ingested":"${ingested}"}`;
       }
@@ -104,12 +107,13 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
       const builtInMs = performance.now() - buildingMs;
       if (ingest) request.admitted?.becomePush();
       const ingested = ingest ? await record(question, context, terms) : null;
-      count(statuses);
       reply.header('content-type', type);
       const encodingMs = performance.now();
       const body = encodeMessagePack(ingested === null ? response : { ...response, ingested });
       // Recording lies between the two, and is none of it.
       timings.done('serialise', encodingMs - builtInMs, performance.now());
+      count(statuses);
+      decisions?.add(request.id, reader, [decidedRow(0, question, answers!, ingested)]);
       return body;
     },
   );
@@ -170,6 +174,13 @@ export function registerFeatures(routes: FastifyInstance, context: RouteContext)
       }
       count(statuses);
       timings.done('serialise', buildingMs, performance.now());
+      if (decisions !== undefined) {
+        let own = 0;
+        const rows = parsed.flatMap((row, r) =>
+          row instanceof ApiError ? [] : [decidedRow(r, row, answers[own++]!, null)],
+        );
+        decisions.add(request.id, reader, rows);
+      }
       reply.header('content-type', type === JSON_TYPE ? JSON_HEADER : type);
       return body;
     },
@@ -265,7 +276,7 @@ async function record(
   question: FeatureQuestion,
   context: RouteContext,
   { untilMs, partial }: ReadTerms,
-): Promise<'recorded' | 'duplicate' | 'unknown'> {
+): Promise<Ingested> {
   if (!partial && performance.now() >= untilMs) {
     throw new ApiError('deadline_exceeded', 'the deadline has passed before the event was recorded', {
       ingested: 'not_recorded',
