@@ -1,4 +1,4 @@
-/** `npm run bench -- [--roles | --aggregations | --ratios | --overload | --profile DIR] [--seconds N] [--events N] [--seed N] [--out FILE]`; see README.md. */
+/** `npm run bench -- [--roles | --aggregations | --ratios | --overload | --training-sets | --profile DIR] [--seconds N] [--events N] [--seed N] [--out FILE]`; see README.md. */
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { register } from 'node:module';
@@ -30,6 +30,7 @@ import { formatRolesReport } from './roles/roles-report.ts';
 import { PHASES, type Phase, runRolesBench } from './roles/run-roles-bench.ts';
 import { runInScope } from './roles/scope.ts';
 import { runBench } from './run-bench.ts';
+import { formatTrainingSets, runTrainingSetsBench } from './training-sets/run-training-sets-bench.ts';
 
 const HELP = `npm run bench -- [options]
 npm run bench -- --profile DIR [options]
@@ -37,6 +38,7 @@ npm run bench -- --roles [options]
 npm run bench -- --aggregations [options]
 npm run bench -- --ratios [options]
 npm run bench -- --overload [options]
+npm run bench -- --training-sets [options]
 
 Reads and writes of the service card_fraud per second, and their latencies, as ratios to bare fastify and bare
 lmdb in the same run. With --roles: processes of the engine over a Kafka and a Redis that it starts, as ratios to
@@ -44,14 +46,19 @@ bare fastify, kafkajs and ioredis. With --aggregations: what reads, writes and m
 number of events, and what each aggregation costs. With --ratios: of these two what has a ratio to reach, and all
 ratios in one table (--roles --only read,write and --aggregations --only by-hand). With --profile alone: where the time
 and the allocations of a read over HTTP go, by part. With --overload: latencies at and beyond what a server takes.
+With --training-sets: training sets against DuckDB's own window query, and how their time grows with the history.
 
   --seconds N  measuring time of each side of each figure (default 5; with --aggregations 2)
   --events N   events of the history that is loaded before (default 200000; with --aggregations: the most events of
-               a key, default 1000000; with --ratios of the roles only)
+               a key, default 1000000; with --ratios of the roles only; with --training-sets: of the largest generated
+               history, default 1000000)
   --seed N     seed of the events (default 1)
   --out FILE   also write the report as JSON
   --profile DIR  write CPU and heap profiles of the reads, or with --roles of the engine's processes (they cost speed)
   --help       this text
+
+with --training-sets
+  --rounds N     of which the middle one is shown (default 5)
 
 with --roles
   --only LIST    some of ${PHASES.join(',')}
@@ -62,7 +69,7 @@ with --aggregations
   --days LIST    days that the events of a key are spread over (default 30,90)
   --plots DIR    where to draw scaling-30d.svg and so on (default: not drawn; those kept are in bench/results)`;
 
-type Mode = 'embedded' | 'roles' | 'aggregations' | 'ratios' | 'overload';
+type Mode = 'embedded' | 'roles' | 'aggregations' | 'ratios' | 'overload' | 'training-sets';
 
 interface Options {
   readonly mode: Mode;
@@ -70,6 +77,7 @@ interface Options {
   readonly events: number;
   readonly views: number;
   readonly seed: number;
+  readonly rounds: number;
   readonly out: string | undefined;
   readonly phases: ReadonlySet<string>;
   readonly profile: string | null;
@@ -83,6 +91,7 @@ const PHASES_OF: Readonly<Record<Mode, readonly string[]>> = {
   aggregations: AGGREGATION_PHASES,
   ratios: [],
   overload: [],
+  'training-sets': [],
 };
 
 const OPTIONS = {
@@ -90,6 +99,8 @@ const OPTIONS = {
   aggregations: { type: 'boolean', default: false },
   ratios: { type: 'boolean', default: false },
   overload: { type: 'boolean', default: false },
+  'training-sets': { type: 'boolean', default: false },
+  rounds: { type: 'string', default: '5' },
   seconds: { type: 'string' },
   events: { type: 'string' },
   seed: { type: 'string', default: '1' },
@@ -104,8 +115,14 @@ const OPTIONS = {
 /** @throws UsageError */
 function optionsOf(values: OptionValues<typeof OPTIONS>): Options {
   const { roles, aggregations, ratios, overload, only, profile, plots, out } = values;
-  const chosen = Object.entries({ roles, aggregations, ratios, overload }).filter(([, is]) => is);
-  if (chosen.length > 1) throw new UsageError('one of --roles, --aggregations, --ratios and --overload');
+  const modes = { roles, aggregations, ratios, overload, 'training-sets': values['training-sets'] };
+  const chosen = Object.entries(modes).filter(([, is]) => is);
+  if (chosen.length > 1)
+    throw new UsageError(
+      `one of ${Object.keys(modes)
+        .map((name) => `--${name}`)
+        .join(', ')}`,
+    );
   const mode = (chosen[0]?.[0] ?? 'embedded') as Mode;
   if (!roles && !aggregations && only !== undefined)
     throw new UsageError('--only goes with --roles or --aggregations');
@@ -114,13 +131,15 @@ function optionsOf(values: OptionValues<typeof OPTIONS>): Options {
     throw new UsageError('--profile goes with --roles or alone');
   if (!aggregations && (values.days ?? plots) !== undefined)
     throw new UsageError('--days and --plots go with --aggregations');
-  const { seconds = aggregations ? '2' : '5', events = aggregations ? '1000000' : '200000' } = values;
+  const manyEvents = aggregations || mode === 'training-sets';
+  const { seconds = aggregations ? '2' : '5', events = manyEvents ? '1000000' : '200000' } = values;
   return {
     mode,
     seconds: numberOption('seconds', seconds, { min: 0.001, max: 3600 }),
     events: integerOption('events', events, { min: 1 }),
     views: integerOption('views', values.views ?? '1', { min: 1, max: 16 }),
     seed: integerOption('seed', values.seed, { min: 0 }),
+    rounds: integerOption('rounds', values.rounds, { min: 1, max: 100 }),
     out,
     phases: new Set(listOption('only', only, PHASES_OF[mode])),
     profile: profile === undefined ? null : resolve(profile),
@@ -219,6 +238,12 @@ await runDevCommand({
       const overload = await runOverloadBench({ repo: await cardFraud(), seconds, events, seed, onProgress });
       console.log(formatOverloadReport(overload));
       report = overload;
+    } else if (mode === 'training-sets') {
+      buildCheckout({ always: true });
+      const { rounds } = options;
+      const trainingSets = await runTrainingSetsBench({ events, seed, rounds, generated: false, onProgress });
+      console.log(formatTrainingSets(trainingSets));
+      report = trainingSets;
     } else {
       const embedded = await runBench({ repo: await cardFraud(), seconds, events, seed, onProgress });
       console.log(formatReport(embedded));
