@@ -114,18 +114,20 @@ async function withTrainingTable<T>(
   try {
     const pool =
       threadModule === undefined ? evaluationHere(repo) : await evaluationThreads(threadModule, threads);
+    let prepared: Awaited<ReturnType<typeof prepareTrainingSet>>;
     try {
-      const { table, summary } = await prepareTrainingSet({
+      prepared = await prepareTrainingSet({
         ...{ ...inputs, db, pool },
         spineOptions: options,
         workDir: work.dir,
         prefix: options.prefix ?? '',
         onProgress: options.onProgress ?? (() => {}),
       });
-      return await use(db, table, summary);
     } finally {
+      // Writing needs memory, and no threads of ours.
       await pool.close();
     }
+    return await use(db, prepared.table, prepared.summary);
   } finally {
     db.close();
   }
