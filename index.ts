@@ -104,3 +104,12 @@ export {
   type Duration,
   DurationError,
 } from './engine/windows/duration.ts';
+export { InputError } from './offline/input-error.ts';
+export {
+  type TrainingFileOptions,
+  type TrainingInput,
+  type TrainingSetOptions,
+  trainingSet,
+  trainingSetFile,
+} from './offline/make-training-set.ts';
+export type { TrainingProgress, TrainingSummary } from './offline/training-set.ts';
