@@ -1,6 +1,7 @@
 /** The library's way to training sets: opens what is needed, makes one, and closes it again. */
+import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type * as Arrow from 'apache-arrow';
 import type { CompiledRepo, CompiledService } from '../engine/definitions/compiled.ts';
 import { nearestName } from '../engine/definitions/nearest-name.ts';
@@ -162,12 +163,25 @@ async function inputOf(input: TrainingInput): Promise<TableInput> {
 
 const isTable = (input: object): input is Arrow.Table => 'schema' in input && 'batches' in input;
 
+/** Folders of the sources, where the path is that of an archive or is laid out like one: `source=NAME`. */
+function archivedSources(path: string, sources: readonly string[]): Map<string, string> | null {
+  const folders = new Map(sources.map((source) => [source, join(path, `source=${source}`)]));
+  const isThere = (dir: string): boolean => statSync(dir, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return [...folders.values()].some(isThere) ? folders : null;
+}
+
 async function historyOf(
   service: CompiledService,
   given: TrainingSetOptions['history'],
 ): Promise<Map<string, TableInput>> {
   const sources = [...new Set(service.views.map(({ view }) => view.source.name))];
   if (typeof given === 'string' || isTable(given)) {
+    const archived = typeof given === 'string' ? archivedSources(given, sources) : null;
+    if (archived !== null) {
+      return new Map(
+        await Promise.all([...archived].map(async ([source, dir]) => [source, await inputOf(dir)] as const)),
+      );
+    }
     if (sources.length !== 1) {
       throw new InputError(
         `the service '${service.name}' reads ${sources.length} sources: give a history for each of ${sources.join(', ')} (--history SOURCE=PATH)`,

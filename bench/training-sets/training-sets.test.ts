@@ -1,5 +1,8 @@
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import { buildCheckout } from '../roles/build.ts';
 import { formatTrainingSets, runTrainingSetsBench } from './run-training-sets-bench.ts';
+
+beforeAll(() => buildCheckout({ always: false }), 120_000);
 
 // Nothing is said of speed here: only that the benchmark runs, and that both sides compute the same.
 test('the benchmark fills its table, with equal values', async () => {
