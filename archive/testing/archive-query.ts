@@ -38,9 +38,15 @@ export class ArchiveQuery {
     return rows.map(({ _partition, _offset }) => `${_partition}/${_offset}`);
   }
 
+  /** Column → type, as DuckDB takes them. */
+  async types(directory: string, source: string): Promise<Record<string, unknown>> {
+    const columns = await this.sql(`DESCRIBE SELECT * FROM ${await this.#from(directory, source)}`);
+    return Object.fromEntries(columns.map(({ column_name, column_type }) => [column_name, column_type]));
+  }
+
   async files(directory: string, source: string): Promise<string[]> {
     const found = await this.sql(
-      `SELECT file FROM glob('${directory}/source=${source}/**/*.parquet') ORDER BY 1`,
+      `SELECT file FROM glob(${quoted(`${directory}/source=${source}/**/*.parquet`)}) ORDER BY 1`,
     );
     return found.map(({ file }) => String(file));
   }
@@ -48,10 +54,12 @@ export class ArchiveQuery {
   async #from(directory: string, source: string): Promise<string | null> {
     const files = await this.files(directory, source);
     if (files.length === 0) return null;
-    const list = files.map((file) => `'${file}'`).join(', ');
+    const list = files.map(quoted).join(', ');
     return `read_parquet([${list}], hive_partitioning = true, union_by_name = true)`;
   }
 }
+
+const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 function asMs(value: unknown): unknown {
   const { micros, days } = (value ?? {}) as { micros?: bigint; days?: number };
