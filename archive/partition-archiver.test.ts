@@ -215,6 +215,24 @@ test('rows that wait are archived although the log has lost them; what it lost b
   );
 });
 
+test('partitions of a process do not get in each other’s way, however many rows wait', async () => {
+  const { archived, log } = await ordersLog();
+  log.addPartition();
+  const archive = archived.archive();
+  const archivers = [0, 1].map((partition) => archived.archiver(archive, partition));
+  for (let i = 0; i < 12; i++) {
+    for (const [partition, archiver] of archivers.entries()) {
+      await archived.append(
+        partition,
+        Array.from({ length: 250 + partition }, () => order()),
+      );
+      await archiver.step();
+    }
+  }
+  await Promise.all(archivers.map((archiver, partition) => archiveAll(archiver, log, partition)));
+  expect(await query.rows(archived.directory, 'orders')).toEqual(archived.expectedRows);
+});
+
 test('an archive that is new begins where the log does, and says so', async () => {
   const { archived, log } = await ordersLog();
   await archived.append(0, [order(), order(), order()]);

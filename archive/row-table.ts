@@ -1,4 +1,7 @@
-/** Rows of one partition that wait to be written: a table in DuckDB's memory, in the order of their offsets. */
+/**
+ * Rows of one partition that wait to be written: a table in DuckDB's memory, in the order of their offsets. It is a temporary
+ * one, as these belong to a connection: all others are seen by all partitions.
+ */
 import type {
   DuckDBAppender,
   DuckDBConnection,
@@ -153,8 +156,8 @@ export class RowTable {
     } catch {
       // It has failed before, and what it held is not wanted.
     }
-    await this.#connection.run(`CREATE OR REPLACE TABLE ${TABLE} (${this.#definition})`);
-    this.#appender = await this.#connection.createAppender(TABLE);
+    await this.#connection.run(`CREATE OR REPLACE TEMP TABLE ${TABLE} (${this.#definition})`);
+    this.#appender = await this.#connection.createAppender(TABLE, null, 'temp');
   }
 
   /** The rows are gone. */

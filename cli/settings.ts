@@ -3,6 +3,7 @@
  * admits. `config.ts` reads them, `--help` and the table of the README are made from them.
  */
 import { z } from 'zod';
+import { DEFAULT_ARCHIVE_EVERY_MS } from '../archive/archive.ts';
 import { formatByteSize, parseByteSize } from './byte-size.ts';
 import { NICE_BY_ROLE } from './scheduling.ts';
 import {
@@ -67,6 +68,10 @@ export interface Config extends ServersConfig {
   readonly simulateSeed: number;
   readonly maxLogBytes: number;
   readonly onGap: 'stop' | 'continue';
+  /** Absolute path; null: nothing is archived. */
+  readonly archive: string | null;
+  /** Seconds. */
+  readonly archiveEvery: number;
   readonly maxInFlight: number;
   readonly maxConnections: number;
   /** Seconds. */
@@ -89,7 +94,12 @@ const MAX_LOG_BYTES = 2 ** 50;
 const DEFAULT_MAX_LOG_BYTES = 2 * 2 ** 30;
 
 /** Keys of settings that are paths: relative ones start where they are written down. */
-export const PATH_SETTINGS: readonly (keyof Config)[] = ['features', 'dataDir', ...SERVER_PATH_SETTINGS];
+export const PATH_SETTINGS: readonly (keyof Config)[] = [
+  'features',
+  'dataDir',
+  'archive',
+  ...SERVER_PATH_SETTINGS,
+];
 
 const path = z
   .string()
@@ -112,6 +122,8 @@ export const SETTING_SCHEMAS = {
     .max(2 ** 31 - 1),
   maxLogBytes: z.int().min(MIN_LOG_BYTES).max(MAX_LOG_BYTES),
   onGap: z.enum(['stop', 'continue']),
+  archive: path,
+  archiveEvery: z.number().min(1).max(86_400),
   maxInFlight: z.int().min(1).max(100_000),
   maxConnections: z.int().min(1).max(1_000_000),
   warmUp: z.number().min(0).max(60),
@@ -135,6 +147,8 @@ export const DEFAULTS = {
   simulateSeed: 1,
   maxLogBytes: DEFAULT_MAX_LOG_BYTES,
   onGap: 'continue',
+  archive: null,
+  archiveEvery: DEFAULT_ARCHIVE_EVERY_MS / 1_000,
   maxInFlight: 256,
   maxConnections: 4_096,
   warmUp: 1,
@@ -265,6 +279,28 @@ export const SETTINGS: readonly Setting[] = [
       'where events were gone from the log before they were applied and a window may ask for them: `stop` their ' +
       'partition, or `continue` and mark values that may lack them',
     commands: INGEST,
+  },
+  {
+    key: 'archive',
+    flag: '--archive <dir>',
+    env: 'MILLRACE_ARCHIVE',
+    defaultText: 'none',
+    expected: 'the path of a directory',
+    description:
+      'where accepted events are written as Parquet, by source and day, for as long as they are left there (archive/README.md); all ' +
+      'processes that ingest need the same directory, on a file system that has hard links',
+    commands: INGEST,
+  },
+  {
+    key: 'archiveEvery',
+    flag: '--archive-every <s>',
+    env: 'MILLRACE_ARCHIVE_EVERY',
+    defaultText: `\`${DEFAULTS.archiveEvery}\``,
+    expected: 'a number from 1 to 86400 (seconds)',
+    description:
+      'how long events wait before they are written to the archive, seconds: less is sooner there, more makes fewer and larger files',
+    commands: INGEST,
+    fromText: numberFromText,
   },
   {
     key: 'maxInFlight',

@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { extname } from 'node:path';
 import type { pino } from 'pino';
+import { ArchiveColumnsError } from '../archive/archive-columns.ts';
 import type { Role } from '../distributed/runtime.ts';
 import { type Embedded, openEmbedded } from '../embedded/runtime.ts';
 import { DefinitionsChangedError, type WriteThreadModule } from '../embedded/write-thread.ts';
@@ -10,6 +11,7 @@ import { DirectoryLockedError } from '../engine/store/directory-lock.ts';
 import { StoreFormatError, StoreFullError } from '../engine/store/store-errors.ts';
 import { LogFullError } from '../ingest/log/log-errors.ts';
 import { LogReplacedError, PartitionStoppedError } from '../ingest/partition-stopped.ts';
+import { archiveLines, archiveOptions } from './archive-options.ts';
 import { CliError } from './cli-error.ts';
 import { runEngine } from './run-engine.ts';
 import { setScheduling } from './scheduling.ts';
@@ -30,7 +32,7 @@ export async function up(config: Config): Promise<number> {
   return runEngine(config, {
     open: (repo, logger) => open(config, repo, logger),
     simulates: true,
-    about: [['data', config.dataDir]],
+    about: [['data', config.dataDir], ...archiveLines(config)],
     explain: (error) => {
       if (!(error instanceof PartitionStoppedError)) return null;
       const flag = error instanceof LogReplacedError ? ' (--data-dir)' : '';
@@ -58,6 +60,7 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
       // Behind the requests, which have the first 60 %; the flush comes after it.
       drainTimeoutMs: DRAIN_SHARE * config.shutdownTimeout * 1_000,
       logger,
+      ...archiveOptions(config),
       ...(availableParallelism() < 2 ? {} : { writeThread: writeThread(config.features) }),
     });
   } catch (error) {
@@ -69,6 +72,7 @@ async function open(config: Config, repo: CompiledRepo, logger: pino.Logger): Pr
     ) {
       throw new CliError(`${error.message} (--data-dir)`, { cause: error });
     }
+    if (error instanceof ArchiveColumnsError) throw new CliError(error.message, { cause: error });
     if (error instanceof DefinitionsChangedError) throw new CliError(error.message, { cause: error });
     const { code, message } = error as NodeJS.ErrnoException;
     if (
