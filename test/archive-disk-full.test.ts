@@ -1,6 +1,6 @@
 /** A full disk under the archive: events are taken and count, nothing is lost or half written, and it is over when there is room. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it, vi } from 'vitest';
 import { ArchiveQuery } from '../archive/testing/archive-query.ts';
@@ -14,7 +14,7 @@ import {
 } from './millrace-process.ts';
 import { describeWithSmallDisks, SmallDisks } from './small-disks.ts';
 
-const MIB = 1024 * 1024;
+const KIB = 1024;
 const DAY_MS = 86_400_000;
 const DAYS = 4;
 const WAITED = { timeout: 30_000, interval: 50 };
@@ -30,7 +30,7 @@ async function ready(process: MillraceProcess): Promise<Server> {
   return { process, url: url! };
 }
 
-/** Some 150 kB that cannot be made smaller, over several days; they count when it resolves. */
+/** Some 75 kB that cannot be made smaller, over several days; they count when it resolves. */
 async function push({ url }: Server): Promise<void> {
   const events = Array.from({ length: 1_000 }, (_, i) => ({
     id: randomBytes(72).toString('hex'),
@@ -77,7 +77,8 @@ describeWithSmallDisks('a full disk of the archive', () => {
     await push(first);
     await vi.waitFor(async () => expect(await archived()).toBe(1_000), WAITED);
     // Room for some days of a commit, and not for all.
-    disks.fill(archive, 2 * MIB - 250 * 1024 - 4 * 8 * 1024);
+    const { bavail, bsize } = statfsSync(path);
+    disks.fill(archive, bavail * bsize - 60 * KIB);
     await push(first);
     await push(first);
     await vi.waitFor(isFull(first), WAITED);
