@@ -53,8 +53,9 @@ export interface PartitionArchiverOptions {
   readonly pauseMs?: number;
 }
 
-/** Read, decoded and handed over at once: some milliseconds of the thread. */
+/** Read, decoded and handed over at once, some milliseconds of the thread: records, and fewer where they have many columns. */
 const CHUNK_RECORDS = 500;
+const CHUNK_VALUES = 5_000;
 const CHUNK_BYTES = 1024 * 1024;
 /** What a value takes in memory beside its text. */
 const CELL_BYTES = 16;
@@ -77,6 +78,7 @@ interface Position {
 export class PartitionArchiver {
   readonly #options: PartitionArchiverOptions;
   readonly #columns: readonly ArchiveColumn[];
+  readonly #chunkRecords: number;
   readonly #reader: RecordReader;
   readonly #commits: PartitionCommits;
   #rows: RowTable | null = null;
@@ -96,6 +98,7 @@ export class PartitionArchiver {
     const { archive, source, partition, decoder } = options;
     this.#options = options;
     this.#columns = archiveColumns(source.definition);
+    this.#chunkRecords = Math.min(CHUNK_RECORDS, Math.ceil(CHUNK_VALUES / this.#columns.length));
     this.#reader = new RecordReader(source, decoder);
     this.#commits = new PartitionCommits({
       files: archive.files,
@@ -162,7 +165,7 @@ export class PartitionArchiver {
     const taken = await this.#take(at, records);
     at.nextOffset = taken < records.length ? records[taken]!.offset : nextOffset;
     if (at.nextOffset > at.fromOffset) this.#sinceMs ??= this.#options.wallClock.nowMs();
-    if (records.length === CHUNK_RECORDS) return false;
+    if (records.length === this.#chunkRecords) return false;
     // What has come while these were taken is not worth another chunk yet.
     const left = (await log.ends(partition)).endOffset - at.nextOffset;
     return left <= records.length / 4;
@@ -271,7 +274,7 @@ export class PartitionArchiver {
     const { archive, log, partition } = this.#options;
     try {
       const maxBytes = Math.max(1, Math.min(CHUNK_BYTES, archive.share - this.#waitingBytes));
-      return await log.read({ partition, fromOffset, maxRecords: CHUNK_RECORDS, maxBytes });
+      return await log.read({ partition, fromOffset, maxRecords: this.#chunkRecords, maxBytes });
     } catch (error) {
       if (error instanceof OffsetOutOfRangeError) {
         // What waits may be all there is of it any more.

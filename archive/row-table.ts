@@ -36,8 +36,8 @@ export interface DayOfRows {
 
 /** Rows at most that one call may add: what a chunk of DuckDB holds. */
 export const ADD_ROWS_MAX = 2_048;
-/** Rows the appender keeps before the table gets them: handing them over takes a millisecond, however few they are. */
-const UNFLUSHED_ROWS_MAX = 2_048;
+/** Values the appender keeps before the table gets them: handing them over takes a millisecond or more, however few they are. */
+const UNFLUSHED_VALUES_MAX = 24_000;
 const TABLE = 'waiting';
 /** No column of a source has a blank in its name. */
 const DAY_COLUMN = '"epoch day"';
@@ -107,8 +107,8 @@ export class RowTable {
       vector.flush();
     });
     this.#appender!.appendDataChunk(this.#chunk);
-    this.#unflushed += rows.length;
-    if (this.#unflushed >= UNFLUSHED_ROWS_MAX) this.#flush();
+    this.#unflushed += rows.length * this.#cells.length;
+    if (this.#unflushed >= UNFLUSHED_VALUES_MAX) this.#flush();
   }
 
   /** Ascending, of the rows from this offset on. */
