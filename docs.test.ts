@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { ARCHIVE_LIMITS } from './archive/archive.ts';
 import { NODE_FLAGS } from './bench/roles/engine-process.ts';
 import { DEFAULTS } from './cli/settings.ts';
 import { operationRegistry } from './engine/aggregators/operation-registry.ts';
@@ -255,6 +256,11 @@ describe('ARCHITECTURE', () => {
     expect(bounds.get('last answers of a service with `staleFor`')).toBe(
       `${LAST_ANSWERS_BYTES_MAX / 2 ** 20} MiB, roughly`,
     );
+    expect(bounds.get('rows waiting for the archive')).toContain(
+      `${ARCHIVE_LIMITS.totalBytes / 2 ** 20} MiB in a process, of which ${ARCHIVE_LIMITS.partitionBytes / 2 ** 20} MiB and ` +
+        `${ARCHIVE_LIMITS.rows.toLocaleString('en')} rows`,
+    );
+    expect(bounds.get("commits kept of a partition's archive")).toBe(`${ARCHIVE_LIMITS.commits}`);
     expect(bounds.get('live tail')).toContain(`${DEFAULT_TILE_SHAPE.tailRowsMax} rows`);
     expect(bounds.get('leaf, or inline rows of a node')).toContain(
       `${DEFAULT_TILE_SHAPE.leafBytesMax / 1024} kB`,

@@ -246,6 +246,22 @@ test('an archive that is new begins where the log does, and says so', async () =
   expect(await offsets(archived)).toEqual([2]);
 });
 
+test('a directory that is emptied under it is filled on from where it is', async () => {
+  const { archived, log } = await ordersLog();
+  const archiver = archived.archiver(archived.archive(), 0);
+  await archived.append(0, [order(), order()]);
+  await archiveAll(archiver, log, 0);
+  await archived.append(0, [order()]);
+  await archiver.step();
+  await rm(archived.directory, { recursive: true });
+  await archiveAll(archiver, log, 0);
+  expect(await offsets(archived)).toEqual([2]);
+  // Whoever comes next goes on from there, too.
+  await archived.append(0, [order()]);
+  await archiveAll(archived.archiver(archived.archive(), 0), log, 0);
+  expect(await offsets(archived)).toEqual([2, 3]);
+});
+
 test('a log made again is refused, be it empty, shorter, or longer', async () => {
   const { archived, log } = await ordersLog();
   await archived.append(0, [order(), order()]);
