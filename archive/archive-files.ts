@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 
 /** Every operation throws what the file system says, but for what its description names. */
 export interface ArchiveFiles {
-  /** Makes the directory and those above it, up to `root`, as far as they are missing. */
+  /** Makes the directory, and those above it, as far as they are missing; below `root` others may be at it, too. */
   makeDirectory(path: string, root: string): Promise<void>;
   /** Names in a directory; none where there is no such directory. */
   list(path: string): Promise<string[]>;
@@ -24,7 +24,8 @@ export interface ArchiveFiles {
 
 export const ARCHIVE_FILES: ArchiveFiles = {
   async makeDirectory(path, root) {
-    await mkdir(path, { recursive: true });
+    const made = await mkdir(path, { recursive: true });
+    if (made !== undefined) await flush(dirname(made));
     // Also where it was there: whoever made it may not have come to flush it.
     for (let at = path; at !== root; at = dirname(at)) await flush(dirname(at));
   },

@@ -1,5 +1,4 @@
 /** What the archives of all partitions of a process share: the directory, the writer, and the room for rows that wait. */
-import { dirname } from 'node:path';
 import type { StreamSource } from '../engine/definitions/types.ts';
 import { archiveColumns } from './archive-columns.ts';
 import { ARCHIVE_FILES, type ArchiveFiles } from './archive-files.ts';
@@ -76,7 +75,7 @@ export class Archive {
   }
 
   async makeDirectory(): Promise<void> {
-    await this.files.makeDirectory(this.directory, dirname(this.directory));
+    await this.files.makeDirectory(this.directory, this.directory);
   }
 
   /** Behind all partitions. */

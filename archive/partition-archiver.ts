@@ -151,24 +151,24 @@ export class PartitionArchiver {
   }
 
   /**
-   * Commits where it is time to, then reads a chunk. Returns true where little is left to be read now.
+   * Commits where it is time to, then reads a chunk. Returns true where there was little to be read.
    * What waits stays when it throws, and is committed by a later step.
    * @throws {PartitionStoppedError} where another step cannot succeed; whatever log, decoder, disk and DuckDB throw
    */
   async step(): Promise<boolean> {
-    const { log, partition } = this.#options;
+    const { archive } = this.#options;
     this.#rows ??= await this.#openRows();
     if (this.#isDue()) await this.commit();
     this.#at ??= await this.#begin();
     const at = this.#at;
-    const { records, nextOffset } = await this.#read(at.nextOffset);
+    const maxBytes = Math.max(1, Math.min(CHUNK_BYTES, archive.share - this.#waitingBytes));
+    const { records, nextOffset } = await this.#read(at.nextOffset, maxBytes);
     const taken = await this.#take(at, records);
     at.nextOffset = taken < records.length ? records[taken]!.offset : nextOffset;
     if (at.nextOffset > at.fromOffset) this.#sinceMs ??= this.#options.wallClock.nowMs();
-    if (records.length === this.#chunkRecords) return false;
-    // What has come while these were taken is not worth another chunk yet.
-    const left = (await log.ends(partition)).endOffset - at.nextOffset;
-    return left <= records.length / 4;
+    // A small part of a chunk is a trickle: what comes next can wait for what comes behind it.
+    const bytes = records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
+    return 4 * records.length < this.#chunkRecords && 4 * bytes < maxBytes;
   }
 
   /** Commits what waits, if anything does. @throws as `step` */
@@ -270,10 +270,9 @@ export class PartitionArchiver {
     await this.#commits.commit(passing);
   }
 
-  async #read(fromOffset: number): ReturnType<LogReader['read']> {
-    const { archive, log, partition } = this.#options;
+  async #read(fromOffset: number, maxBytes: number): ReturnType<LogReader['read']> {
+    const { log, partition } = this.#options;
     try {
-      const maxBytes = Math.max(1, Math.min(CHUNK_BYTES, archive.share - this.#waitingBytes));
       return await log.read({ partition, fromOffset, maxRecords: this.#chunkRecords, maxBytes });
     } catch (error) {
       if (error instanceof OffsetOutOfRangeError) {
