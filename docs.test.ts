@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { ARCHIVE_LIMITS } from './archive/archive.ts';
 import { NODE_FLAGS } from './bench/roles/engine-process.ts';
 import { DEFAULTS } from './cli/settings.ts';
 import { operationRegistry } from './engine/aggregators/operation-registry.ts';
@@ -129,7 +130,8 @@ describe('README', () => {
   test('pins every dependency to one version', () => {
     const manifest = JSON.parse(read('package.json')) as Record<string, Record<string, string>>;
     for (const version of Object.values({ ...manifest.dependencies, ...manifest.devDependencies })) {
-      expect(version).toMatch(/^\d+\.\d+\.\d+(-[0-9a-z.]+)?$/);
+      // `-r.N`: DuckDB's packages count their builds of one DuckDB.
+      expect(version).toMatch(/^\d+\.\d+\.\d+(-r\.\d+)?$/);
     }
   });
 });
@@ -258,6 +260,11 @@ describe('ARCHITECTURE', () => {
     expect(bounds.get('answers that wait for the decision log')).toBe(
       `${DECISION_BUFFER_BYTES_MAX / 2 ** 20} MiB, roughly`,
     );
+    expect(bounds.get('rows waiting for the archive')).toContain(
+      `${ARCHIVE_LIMITS.totalBytes / 2 ** 20} MiB in a process, of which ${ARCHIVE_LIMITS.partitionBytes / 2 ** 20} MiB and ` +
+        `${ARCHIVE_LIMITS.rows.toLocaleString('en')} rows`,
+    );
+    expect(bounds.get("commits kept of a partition's archive")).toBe(`${ARCHIVE_LIMITS.commits}`);
     expect(bounds.get('live tail')).toContain(`${DEFAULT_TILE_SHAPE.tailRowsMax} rows`);
     expect(bounds.get('leaf, or inline rows of a node')).toContain(
       `${DEFAULT_TILE_SHAPE.leafBytesMax / 1024} kB`,

@@ -1,4 +1,5 @@
 /** `millrace ingest`, `serve` and `compact`, and `up` over Kafka and Redis: roles on servers of their own. */
+import { ArchiveColumnsError } from '../archive/archive-columns.ts';
 import type { BackendSettings } from '../distributed/backend.ts';
 import { openDistributed, type Role } from '../distributed/runtime.ts';
 import {
@@ -15,6 +16,7 @@ import {
   TopicMissingError,
 } from '../ingest/log/kafka/kafka-errors.ts';
 import { DecisionLogError } from '../serve/decision-log/decision-log.ts';
+import { archiveLines, archiveOptions } from './archive-options.ts';
 import { CliError } from './cli-error.ts';
 import { decisionLogOption, decisionLogProblem } from './decision-log-settings.ts';
 import { kafkaSettingsOf, refuseAll, tlsFiles } from './kafka-settings.ts';
@@ -47,6 +49,7 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
           limits: { inFlight: config.maxInFlight, connections: config.maxConnections },
           closeTimeoutMs: config.shutdownTimeout * 1_000,
           logger,
+          ...archiveOptions(config),
         });
         if (isWorker()) shareMetrics(engine.metrics);
         // A process that also ingests has enough to do at its start, and is somebody's own machine.
@@ -71,6 +74,7 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
               'registry',
               config.registry === null ? 'none: records are JSON' : hostsOf(config.registry),
             ] as const,
+            ...archiveLines(config),
           ]
         : []),
     ],
@@ -94,7 +98,8 @@ export function explain(error: unknown): CliError | null {
     error instanceof StoreSetupError ||
     error instanceof StoreFormatError ||
     error instanceof StoreUnusedError ||
-    error instanceof RegistryUnavailableError;
+    error instanceof RegistryUnavailableError ||
+    error instanceof ArchiveColumnsError;
   return known ? new CliError(withFlags(error), { cause: error }) : null;
 }
 

@@ -3,6 +3,7 @@
  * admits. `config.ts` reads them, `--help` and the table of the README are made from them.
  */
 import { z } from 'zod';
+import { DEFAULT_ARCHIVE_EVERY_MS } from '../archive/archive.ts';
 import { formatByteSize, parseByteSize } from './byte-size.ts';
 import {
   DECISION_LOG_DEFAULTS,
@@ -74,6 +75,10 @@ export interface Config extends ServersConfig, DecisionLogConfig {
   readonly simulateSeed: number;
   readonly maxLogBytes: number;
   readonly onGap: 'stop' | 'continue';
+  /** Absolute path; null: nothing is archived. */
+  readonly archive: string | null;
+  /** Seconds. */
+  readonly archiveEvery: number;
   readonly maxInFlight: number;
   readonly maxConnections: number;
   /** Seconds. */
@@ -100,6 +105,7 @@ export const PATH_SETTINGS: readonly (keyof Config)[] = [
   'features',
   'dataDir',
   'decisionLog',
+  'archive',
   ...SERVER_PATH_SETTINGS,
 ];
 
@@ -124,6 +130,8 @@ export const SETTING_SCHEMAS = {
     .max(2 ** 31 - 1),
   maxLogBytes: z.int().min(MIN_LOG_BYTES).max(MAX_LOG_BYTES),
   onGap: z.enum(['stop', 'continue']),
+  archive: path,
+  archiveEvery: z.number().min(1).max(86_400),
   maxInFlight: z.int().min(1).max(100_000),
   maxConnections: z.int().min(1).max(1_000_000),
   warmUp: z.number().min(0).max(60),
@@ -148,6 +156,8 @@ export const DEFAULTS = {
   simulateSeed: 1,
   maxLogBytes: DEFAULT_MAX_LOG_BYTES,
   onGap: 'continue',
+  archive: null,
+  archiveEvery: DEFAULT_ARCHIVE_EVERY_MS / 1_000,
   maxInFlight: 256,
   maxConnections: 4_096,
   warmUp: 1,
@@ -279,6 +289,28 @@ export const SETTINGS: readonly Setting[] = [
       'where events were gone from the log before they were applied and a window may ask for them: `stop` their ' +
       'partition, or `continue` and mark values that may lack them',
     commands: INGEST,
+  },
+  {
+    key: 'archive',
+    flag: '--archive <dir>',
+    env: 'MILLRACE_ARCHIVE',
+    defaultText: 'none',
+    expected: 'the path of a directory',
+    description:
+      'where accepted events are written as Parquet, by source and day, for as long as they are left there (archive/README.md); all ' +
+      'processes that ingest need the same directory, on a file system that has hard links',
+    commands: INGEST,
+  },
+  {
+    key: 'archiveEvery',
+    flag: '--archive-every <s>',
+    env: 'MILLRACE_ARCHIVE_EVERY',
+    defaultText: `\`${DEFAULTS.archiveEvery}\``,
+    expected: 'a number from 1 to 86400 (seconds)',
+    description:
+      'how long events wait before they are written to the archive, seconds: less is sooner there, more makes fewer and larger files',
+    commands: INGEST,
+    fromText: numberFromText,
   },
   {
     key: 'maxInFlight',

@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { extname } from 'node:path';
 import type { pino } from 'pino';
+import { ArchiveColumnsError } from '../archive/archive-columns.ts';
 import type { Role } from '../distributed/runtime.ts';
 import { type Embedded, openEmbedded } from '../embedded/runtime.ts';
 import { DefinitionsChangedError, type WriteThreadModule } from '../embedded/write-thread.ts';
@@ -11,6 +12,7 @@ import { StoreFormatError, StoreFullError } from '../engine/store/store-errors.t
 import { LogFullError } from '../ingest/log/log-errors.ts';
 import { LogReplacedError, PartitionStoppedError } from '../ingest/partition-stopped.ts';
 import { DecisionLogError } from '../serve/decision-log/decision-log.ts';
+import { archiveLines, archiveOptions } from './archive-options.ts';
 import { CliError } from './cli-error.ts';
 import { decisionLogOption, decisionLogProblem } from './decision-log-settings.ts';
 import { runEngine } from './run-engine.ts';
@@ -33,7 +35,7 @@ export async function up(config: Config): Promise<number> {
   return runEngine(config, {
     open: (repo, logger) => open(config, repo, logger, decisionLog),
     simulates: true,
-    about: [['data', config.dataDir]],
+    about: [['data', config.dataDir], ...archiveLines(config)],
     explain: (error) => {
       if (!(error instanceof PartitionStoppedError)) return null;
       const flag = error instanceof LogReplacedError ? ' (--data-dir)' : '';
@@ -67,6 +69,7 @@ async function open(
       drainTimeoutMs: DRAIN_SHARE * config.shutdownTimeout * 1_000,
       logger,
       ...decisionLog,
+      ...archiveOptions(config),
       ...(availableParallelism() < 2 ? {} : { writeThread: writeThread(config.features) }),
     });
   } catch (error) {
@@ -79,6 +82,7 @@ async function open(
       throw new CliError(`${error.message} (--data-dir)`, { cause: error });
     }
     if (error instanceof DecisionLogError) throw decisionLogProblem(error);
+    if (error instanceof ArchiveColumnsError) throw new CliError(error.message, { cause: error });
     if (error instanceof DefinitionsChangedError) throw new CliError(error.message, { cause: error });
     const { code, message } = error as NodeJS.ErrnoException;
     if (

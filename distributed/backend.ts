@@ -94,6 +94,8 @@ export interface ReadingApart {
   readonly groupSuffix: string;
   /** As in `KafkaLogReaderOptions`. */
   readonly maxQueuedBytes: { readonly partition: number; readonly total: number };
+  /** As in `GroupTimings`. @default that of those who ingest */
+  readonly lingerMs?: number;
 }
 
 /** @throws errors that name the server that cannot be used, and the setting it comes from */
@@ -184,7 +186,10 @@ class KafkaRedisBackend implements Backend {
       deployment: redis.prefix ?? DEFAULT_REDIS_PREFIX,
       maxQueuedBytes: reading?.maxQueuedBytes ?? { partition: 1024 * 1024, total: 16 * 1024 * 1024 },
       ...(stallMs === undefined ? {} : { stallMs }),
-      ...(groupTimings === undefined ? {} : { timings: groupTimings }),
+      timings: {
+        ...groupTimings,
+        ...(reading?.lingerMs === undefined ? {} : { lingerMs: reading.lingerMs }),
+      },
       ...listener,
     });
   }

@@ -10,6 +10,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import type { FastifyInstance } from 'fastify';
+import { Archive, type ArchiveSettings } from '../archive/archive.ts';
 import { logCompleteness } from '../compaction/completeness.ts';
 import { type Clock, WallClock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
@@ -30,6 +31,7 @@ import { PushBudget } from '../ingest/push-budget.ts';
 import { PushGateway } from '../ingest/push-gateway.ts';
 import { endsShort } from '../ingest/replaced-log.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
+import { countArchiveLag } from '../roles/archive-reports.ts';
 import { CloseDeadline } from '../roles/close-deadline.ts';
 import { CompactionRole } from '../roles/compaction-role.ts';
 import { aborted, deferred } from '../roles/deferred.ts';
@@ -43,6 +45,7 @@ import { DecisionLog, type DecisionLogSettings } from '../serve/decision-log/dec
 import { Metrics } from '../serve/metrics.ts';
 import { type Backend, type BackendSettings, openBackend } from './backend.ts';
 import { LogPositions } from './log-positions.ts';
+import { SourceArchive } from './source-archive.ts';
 import { SourceIngest } from './source-ingest.ts';
 import { watchedTopic } from './watched-topic.ts';
 
@@ -68,6 +71,8 @@ export interface DistributedOptions extends BackendSettings {
   readonly reachEveryMs?: number;
   /** How long `close` may take, ms, whatever Kafka and Redis do. @default 20 s */
   readonly closeTimeoutMs?: number;
+  /** Where a process that ingests archives accepted events, see archive/README.md. @default nowhere */
+  readonly archive?: ArchiveSettings;
   readonly shape?: TileShape;
   readonly pacing?: CompactionPacing;
   readonly consumer?: Partial<ConsumerOptions>;
@@ -157,6 +162,8 @@ class Runtime implements Distributed {
   readonly #stopping = new AbortController();
   readonly #loops: Promise<void>[] = [];
   readonly #ingests: SourceIngest[] = [];
+  readonly #archive: Archive | null;
+  readonly #archives: SourceArchive[] = [];
   readonly #logs: ReadonlyMap<CompiledSource, KafkaLogInfo>;
   /** null in a process that does not ingest: one that does says it. */
   readonly #reach: LogReachWatch | null;
@@ -170,6 +177,8 @@ class Runtime implements Distributed {
     this.#backend = backend;
     // Every partition listens: as many as there are, and not a leak.
     setMaxListeners(0, this.#stopping.signal);
+    this.#archive =
+      options.archive === undefined || !options.roles.has('ingest') ? null : new Archive(options.archive);
     this.#wallClock = options.wallClock ?? new WallClock();
     const eventClock = options.clock === 'event' ? new EventClock() : null;
     this.clock = eventClock ?? this.#wallClock;
@@ -227,7 +236,8 @@ class Runtime implements Distributed {
   }
 
   async open(): Promise<this> {
-    const { roles } = this.#options;
+    const { repo, roles } = this.#options;
+    this.#archive?.check(repo.sources.values());
     await this.#positions.look();
     // Only the second can tell a log that ends before what was applied of it.
     await this.#positions.look();
@@ -237,6 +247,7 @@ class Runtime implements Distributed {
       this.#loops.push(this.#reach.run(this.#stopping.signal));
     }
     if (roles.has('ingest')) await this.#ingest();
+    if (this.#archive !== null) this.#archiveSources(this.#archive);
     if (roles.has('compact')) this.#compact();
     this.metrics.onCollect(() => this.#collect());
     this.app = roles.has('serve') ? await this.#serve() : await this.#operations();
@@ -262,7 +273,13 @@ class Runtime implements Distributed {
     }
     if (this.#closing !== undefined) reasons.push('the process is stopping');
     const gaps = gapWarnings(this.#gaps.list(this.clock.nowMs()));
-    const warnings = [...gaps, ...(this.#reach?.warnings ?? []), ...(this.#decisions?.warnings ?? [])];
+    const archive = this.#archives.flatMap(({ failing }) => failing);
+    const warnings = [
+      ...gaps,
+      ...(this.#reach?.warnings ?? []),
+      ...(this.#decisions?.warnings ?? []),
+      ...archive,
+    ];
     return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 
@@ -297,12 +314,19 @@ class Runtime implements Distributed {
             await by('chunks', `the chunk under way of source ${source}`, ingest.finish());
             await by('work', `leaving the consumer group of source ${source}`, ingest.leave());
           }),
+          by('work', 'the archive', this.#archived()),
           by('work', 'looks and compaction under way', Promise.all(this.#loops)),
         ]);
       })(),
     ]);
     await by('connections', 'connections', this.#backend.close());
     if (late.length > 0) this.#options.logger?.warn({ late }, 'closed without waiting any longer');
+  }
+
+  /** After `#stopping`: resolves when what waited is committed, or left. */
+  async #archived(): Promise<void> {
+    await Promise.all(this.#archives.map(({ done }) => done));
+    await this.#archive?.close();
   }
 
   /** Said at once: closing may take long, or not end. */
@@ -332,6 +356,24 @@ class Runtime implements Distributed {
       });
       this.#ingests.push(ingest);
       await ingest.start();
+    }
+  }
+
+  /** Also sources that no view needs yet: history is for those to come. */
+  #archiveSources(archive: Archive): void {
+    const { repo, logger } = this.#options;
+    for (const source of repo.sources.values()) {
+      this.#archives.push(
+        new SourceArchive({
+          source,
+          archive,
+          backend: this.#backend,
+          metrics: this.metrics,
+          wallClock: this.#wallClock,
+          signal: this.#stopping.signal,
+          ...(logger === undefined ? {} : { logger }),
+        }),
+      );
     }
   }
 
@@ -443,6 +485,10 @@ class Runtime implements Distributed {
       this.metrics.set('millrace_consumer_lag_seconds', labels, seconds);
     }
     countGaps(this.metrics, lags, this.#gaps.list(this.clock.nowMs()));
+    const archived = this.#archives.flatMap(({ partitions }) => partitions);
+    countArchiveLag(this.metrics, archived, (source, partition) =>
+      this.#progress.ends(source).get(partition),
+    );
     for (const { address, isOpen } of this.#backend.breakers()) {
       this.metrics.set('millrace_store_breaker_open', { node: address }, isOpen ? 1 : 0);
     }

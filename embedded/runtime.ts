@@ -8,6 +8,7 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import { Archive, type ArchiveSettings } from '../archive/archive.ts';
 import { logCompleteness } from '../compaction/completeness.ts';
 import { type Clock, type ClockKind, WallClock } from '../engine/clock.ts';
 import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
@@ -18,6 +19,7 @@ import { DEFAULT_TILE_SHAPE, type TileShape } from '../engine/tiles/tile-shape.t
 import { acknowledgeGaps } from '../ingest/acknowledge-gaps.ts';
 import type { DeadLetters } from '../ingest/dead-letter.ts';
 import { DeadLetterBox } from '../ingest/dead-letter-box.ts';
+import { jsonRecordDecoder } from '../ingest/decoding/json-record.ts';
 import { EventClock } from '../ingest/event-clock.ts';
 import { EventPush } from '../ingest/event-push.ts';
 import { IngestProgress } from '../ingest/ingest-progress.ts';
@@ -37,6 +39,9 @@ import { LogGapError } from '../ingest/partition-stopped.ts';
 import { PushBudget } from '../ingest/push-budget.ts';
 import { PushGateway } from '../ingest/push-gateway.ts';
 import type { StateWriting } from '../ingest/view-writer.ts';
+import { ArchivePartition } from '../roles/archive-partition.ts';
+import { countArchiveLag } from '../roles/archive-reports.ts';
+import { CloseDeadline } from '../roles/close-deadline.ts';
 import { CompactionRole } from '../roles/compaction-role.ts';
 import { aborted, type Deferred, deferred } from '../roles/deferred.ts';
 import { countGaps, gapWarnings } from '../roles/gap-reports.ts';
@@ -81,8 +86,10 @@ export interface RuntimeOptions {
   readonly appliedTimeoutMs?: number;
   /** Lag beyond which features have the status `catching_up`, ms. @default 10 s */
   readonly lagBoundMs?: number;
-  /** How long `close` waits for the log to be applied, ms. @default 5 s */
+  /** How long `close` waits for the log to be applied, and what waits for the archive to be written, ms. @default 5 s */
   readonly drainTimeoutMs?: number;
+  /** Where accepted events are archived, see archive/README.md. @default nowhere */
+  readonly archive?: ArchiveSettings;
   readonly shape?: TileShape;
   readonly pacing?: CompactionPacing;
   readonly consumer?: Partial<ConsumerOptions>;
@@ -220,6 +227,10 @@ class Runtime implements Embedded {
   readonly #loops: Promise<void>[] = [];
   readonly #stopped = deferred<never>();
   readonly #partitions: IngestPartition[] = [];
+  readonly #archive: Archive | null;
+  readonly #archived: ArchivePartition[] = [];
+  readonly #archiving = new AbortController();
+  readonly #archiveLoops: Promise<void>[] = [];
   #sources: SourceRuntime[] = [];
   #compaction!: CompactionRole;
   #reach!: LogReachWatch;
@@ -239,6 +250,8 @@ class Runtime implements Embedded {
     });
     // Every partition listens: as many as there are, and not a leak.
     setMaxListeners(0, this.#stopping.signal);
+    setMaxListeners(0, this.#archiving.signal);
+    this.#archive = options.archive === undefined ? null : new Archive(options.archive);
     this.#wallClock = options.wallClock ?? new WallClock();
     this.#eventClock = options.clock === 'event' ? new EventClock() : null;
     this.clock = this.#eventClock ?? this.#wallClock;
@@ -270,6 +283,7 @@ class Runtime implements Embedded {
       const wallClock = this.#wallClock;
       this.#decisions = await DecisionLog.open(decisionLog, { metrics: this.metrics, wallClock, logger });
     }
+    this.#archive?.check(repo.sources.values());
     for (const source of repo.sources.values()) this.#sources.push(await this.#openSource(source));
     this.#eventClock?.advance();
 
@@ -356,9 +370,9 @@ class Runtime implements Embedded {
     if (this.#failure !== null) reasons.push(this.#failure);
     if (this.#closing !== undefined) reasons.push('the process is stopping');
     const gaps = gapWarnings(this.#gaps.list(this.clock.nowMs()));
-    const warnings = [...gaps, ...this.#reach.warnings, ...this.push.warnings].concat(
-      this.#decisions?.warnings ?? [],
-    );
+    const archive = this.#archived.flatMap(({ failing }) => failing ?? []);
+    const decisions = this.#decisions?.warnings ?? [];
+    const warnings = [...gaps, ...this.#reach.warnings, ...this.push.warnings, ...decisions, ...archive];
     return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 
@@ -379,6 +393,7 @@ class Runtime implements Embedded {
     await this.#decisions?.close();
     await pushes;
     const timeout = AbortSignal.timeout(drainTimeoutMs);
+    const archived = this.#closeArchive(new CloseDeadline(drainTimeoutMs));
     if (this.#loops.length > 0) {
       for (const { source, atGap } of this.#sources) {
         const applied = this.#progress.waitUntilApplied(
@@ -391,11 +406,21 @@ class Runtime implements Embedded {
       }
     }
     this.#stopping.abort();
-    await Promise.all([...this.#loops, this.#rebuilds?.settled()]);
+    await Promise.all([...this.#loops, this.#rebuilds?.settled(), archived]);
     if (timeout.aborted)
       logger?.warn('stopped before the log was applied; the rest follows at the next start');
     await this.#writeThread?.close();
     await this.#storage.close();
+  }
+
+  /** What cannot be written in time is read again at the next start. */
+  async #closeArchive(deadline: CloseDeadline): Promise<void> {
+    this.#archiving.abort();
+    const closed = Promise.all(this.#archiveLoops).then(() => this.#archive?.close());
+    if (await deadline.settled(1, closed)) return;
+    this.#options.logger?.warn(
+      'stopped before all that was read was archived; the rest follows at the next start',
+    );
   }
 
   async #acknowledgeGaps(source: string): Promise<void> {
@@ -460,6 +485,7 @@ class Runtime implements Embedded {
     const { signal } = this.#stopping;
     const { repo, logger } = this.#options;
     for (const runtime of this.#sources) {
+      if (this.#archive !== null) this.#archiveSource(runtime, this.#archive);
       if (runtime.source.views.length === 0) continue;
       for (let partition = 0; partition < runtime.partitions; partition++) {
         const ingest = this.#ingest(runtime, partition);
@@ -483,6 +509,25 @@ class Runtime implements Embedded {
     });
     this.#loops.push(retirement.run(signal));
     this.#loops.push(this.#retain(signal));
+  }
+
+  /** Also where no view needs it yet: history is for those to come. */
+  #archiveSource({ source, log, partitions }: SourceRuntime, archive: Archive): void {
+    const { logger } = this.#options;
+    for (let partition = 0; partition < partitions; partition++) {
+      const archived = new ArchivePartition({
+        archive,
+        source,
+        partition,
+        log,
+        decoder: jsonRecordDecoder(),
+        metrics: this.metrics,
+        wallClock: this.#wallClock,
+        ...(logger === undefined ? {} : { logger }),
+      });
+      this.#archived.push(archived);
+      this.#archiveLoops.push(archived.run(this.#archiving.signal));
+    }
   }
 
   #ingest(runtime: SourceRuntime, partition: number): IngestPartition {
@@ -585,6 +630,9 @@ class Runtime implements Embedded {
       if (status !== undefined) countRebuild(this.metrics, view.name, status);
     }
     countGaps(this.metrics, lags, this.#gaps.list(this.clock.nowMs()));
+    countArchiveLag(this.metrics, this.#archived, (source, partition) =>
+      this.#progress.ends(source).get(partition),
+    );
     this.#reach.count(this.metrics);
     await this.#compaction.countBacklog();
   }

@@ -8,9 +8,9 @@
  */
 import { type Clock, WallClock } from '../engine/clock.ts';
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
-import { TIMESTAMP_LIMIT_MS } from '../engine/definitions/timestamp.ts';
 import type { LogGap } from '../engine/store/log-gap.ts';
 import type { UnappliedOffsets } from '../engine/store/unapplied-offsets.ts';
+import { knownAppendTime } from './append-time.ts';
 import { ChunkOrigins } from './chunk-origins.ts';
 import type { ConsumerObserver } from './consumer-observer.ts';
 import type { DeadLetters } from './dead-letter.ts';
@@ -204,7 +204,7 @@ export class PartitionConsumer {
     const gapOf = ({ nextOffset, last }: WatermarkCursor): LogGap => ({
       fromOffset: nextOffset,
       toOffset: startOffset,
-      afterMs: knownTime(last.appendedMs),
+      afterMs: knownAppendTime(last.appendedMs),
       untilMs,
     });
     const nowMs = this.#writing.clock.nowMs();
@@ -232,7 +232,7 @@ export class PartitionConsumer {
   /** Append time of the first record the log holds. Where that does not show: now, before which all was appended. */
   async #firstHeldMs({ startOffset, endOffset }: LogEnds): Promise<number> {
     const first = startOffset < endOffset ? await recordFrom(this.#log, this.partition, startOffset) : null;
-    return knownTime(first?.appendedMs ?? -1) ?? this.#wallClock.nowMs();
+    return knownAppendTime(first?.appendedMs ?? -1) ?? this.#wallClock.nowMs();
   }
 
   /** The record applied last must be the one the watermark was moved for. */
@@ -264,9 +264,4 @@ export class PartitionConsumer {
       tookMs: 0,
     });
   }
-}
-
-/** An append time; null where the log does not say it. Producers may say any: one that is out of range is cut. */
-function knownTime(appendedMs: number): number | null {
-  return appendedMs > 0 ? Math.min(appendedMs, TIMESTAMP_LIMIT_MS - 1) : null;
 }

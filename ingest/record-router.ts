@@ -3,16 +3,15 @@
  * all views or of the one whose filter or projection threw.
  */
 import type { CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
-import { decodeEvent } from '../engine/definitions/decode-event.ts';
 import { ProjectionError, thrownClass } from '../engine/definitions/projection-error.ts';
 import { type EventId, positionEventId, textEventId } from '../engine/event-id.ts';
 import type { IncomingRow } from '../engine/tiles/state-update.ts';
 import type { ChunkOrigins, OriginCursor } from './chunk-origins.ts';
 import type { EventTimes } from './consumer-observer.ts';
 import type { DeadLetter } from './dead-letter.ts';
-import { MissingSchemaError } from './decoding/missing-schema-error.ts';
 import type { RecordDecoder } from './decoding/record-decoder.ts';
 import type { LogRecord } from './log/event-log.ts';
+import { RecordReader } from './record-reader.ts';
 import { shardOf } from './view-writer.ts';
 
 export interface RoutedRecords {
@@ -31,8 +30,7 @@ export class RecordRouter {
   readonly #source: CompiledSource;
   readonly #views: readonly CompiledView[];
   readonly #shards: number;
-  readonly #decoder: RecordDecoder;
-  readonly #decode: ReturnType<typeof decodeEvent>;
+  readonly #reader: RecordReader;
 
   constructor(args: {
     source: CompiledSource;
@@ -43,9 +41,7 @@ export class RecordRouter {
     this.#source = args.source;
     this.#views = args.views;
     this.#shards = args.shards;
-    this.#decoder = args.decoder;
-    // Keys are bounded at the door and per view: a view added later must not make accepted events undecodable.
-    this.#decode = decodeEvent(args.source);
+    this.#reader = new RecordReader(args.source, args.decoder);
   }
 
   /**
@@ -57,15 +53,7 @@ export class RecordRouter {
     cursors: readonly OriginCursor[],
     origins: ChunkOrigins,
   ): Promise<RoutedRecords> {
-    const values = records.map(({ value }) => value);
-    let taken = records.length;
-    try {
-      await this.#decoder.prepare(values);
-    } catch (error) {
-      // What lies before a record that has to wait need not wait with it.
-      taken = this.#decoder.decodable(values);
-      if (taken === 0) throw error instanceof MissingSchemaError ? error.locatedIn(records) : error;
-    }
+    const taken = await this.#reader.prepare(records);
     const routed = taken === records.length ? records : records.slice(0, taken);
     return { ...this.#sort(routed, cursors, origins), taken };
   }
@@ -100,22 +88,9 @@ export class RecordRouter {
         const why = { reason, message, ...(thrown === null ? {} : { thrown }) };
         deadLetters.push({ ...record, ...place, ...why, source, view: view?.name ?? null });
       };
-      const decoded = this.#decoder.decode(record.value);
-      if (!decoded.ok) {
-        letter(decoded.reason, decoded.message, null);
-        continue;
-      }
-      const event = this.#decode(decoded.data);
+      const event = this.#reader.read(record);
       if (!event.ok) {
-        letter('breaks_schema', event.message, null);
-        continue;
-      }
-      // 0: the record does not say when it was appended.
-      if (
-        record.appendedMs > 0 &&
-        event.eventTimeMs > record.appendedMs + this.#source.definition.maxFutureMs
-      ) {
-        letter('too_far_in_future', 'the event time is too far ahead of the time of its append', null);
+        letter(event.reason, event.message, null);
         continue;
       }
       const { appendedMs } = record;
