@@ -165,6 +165,7 @@ const isTable = (input: object): input is Arrow.Table => 'schema' in input && 'b
 
 /** Folders of the sources, where the path is that of an archive or is laid out like one: `source=NAME`. */
 function archivedSources(path: string, sources: readonly string[]): Map<string, string> | null {
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return null;
   const folders = new Map(sources.map((source) => [source, join(path, `source=${source}`)]));
   const isThere = (dir: string): boolean => statSync(dir, { throwIfNoEntry: false })?.isDirectory() ?? false;
   return [...folders.values()].some(isThere) ? folders : null;
