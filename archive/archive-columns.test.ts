@@ -10,15 +10,22 @@ const columnsOf = (columns: Columns) =>
     streamSource({ name: 's', columns: { at: timestamp(), ...columns }, eventTime: 'at' as never }),
   );
 
-test.each(['_partition', '_offset', '_appended_at', 'source', 'day', 'Day', '_OFFSET'])(
-  'a source with a column %s is refused',
-  (name) => {
-    expect(() => columnsOf({ [name]: string() })).toThrow(ArchiveColumnsError);
-    expect(() => columnsOf({ [name]: string() })).toThrow(
-      `source s cannot be archived: its column '${name}' has the name of a column of the archive`,
-    );
-  },
-);
+test.each([
+  '_partition',
+  '_offset',
+  '_appended_at',
+  '_stamp',
+  '_origin_offset',
+  'source',
+  'day',
+  'Day',
+  '_OFFSET',
+])('a source with a column %s is refused', (name) => {
+  expect(() => columnsOf({ [name]: string() })).toThrow(ArchiveColumnsError);
+  expect(() => columnsOf({ [name]: string() })).toThrow(
+    `source s cannot be archived: its column '${name}' has the name of a column of the archive`,
+  );
+});
 
 test('so is one with two columns that differ only in case', () => {
   expect(() => columnsOf({ amount: integer(), Amount: integer() })).toThrow(

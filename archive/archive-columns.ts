@@ -20,6 +20,8 @@ export const POSITION_COLUMNS = {
   _partition: 'INTEGER',
   _offset: 'BIGINT',
   _appended_at: 'TIMESTAMPTZ',
+  _stamp: 'VARCHAR',
+  _origin_offset: 'BIGINT',
 } as const satisfies Readonly<Record<string, StoredType>>;
 
 /** What readers take from the path, in place of what a file holds under these names. */

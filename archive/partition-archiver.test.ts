@@ -100,6 +100,8 @@ test('every type comes back as it was, nulls and 64 bits included', async () => 
     _partition: 'INTEGER',
     _offset: 'BIGINT',
     _appended_at: 'TIMESTAMP WITH TIME ZONE',
+    _stamp: 'VARCHAR',
+    _origin_offset: 'BIGINT',
     day: 'DATE',
     source: 'VARCHAR',
   });
@@ -147,6 +149,8 @@ test('what cannot be used is left out, and a copy of it that can be used is ther
   await log.append([{ ...place, value }]);
   await archiveAll(archived.archiver(archived.archive(), 0), log, 0);
   expect(await offsets(archived)).toEqual([3, 4]);
+  const rows = await query.rows(archived.directory, 'orders');
+  expect(rows.map(({ _origin_offset }) => _origin_offset)).toEqual([0n, null]);
   expect(archived.accepted).toEqual([]);
 });
 

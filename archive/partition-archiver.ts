@@ -293,8 +293,15 @@ export class PartitionArchiver {
     for (const record of taken === records.length ? records : records.slice(0, taken)) {
       const event = this.#reader.read(record);
       if (!event.ok) continue;
-      const { offset, appendedMs } = record;
-      rows.push({ offset, appendedMs, eventTimeMs: event.eventTimeMs, event: event.row });
+      const { offset, appendedMs, stamp, originOffset } = record;
+      rows.push({
+        offset,
+        appendedMs,
+        stamp,
+        originOffset,
+        eventTimeMs: event.eventTimeMs,
+        event: event.row,
+      });
       bytes += (record.value?.length ?? 0) + CELL_BYTES * this.#columns.length;
     }
     try {

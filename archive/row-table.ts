@@ -20,6 +20,8 @@ export interface ArchiveRow {
   readonly offset: number;
   /** ms; ≤ 0 where the log does not say. */
   readonly appendedMs: number;
+  readonly stamp: string | null;
+  readonly originOffset: number | null;
   readonly eventTimeMs: number;
   readonly event: EventRow;
 }
@@ -179,6 +181,10 @@ function cellOf(column: string, partition: number): Cells['of'] {
       return ({ offset }) => offset;
     case '_appended_at':
       return ({ appendedMs }) => knownAppendTime(appendedMs);
+    case '_stamp':
+      return ({ stamp }) => stamp;
+    case '_origin_offset':
+      return ({ originOffset }) => originOffset;
     default:
       return ({ event }) => event[column]!;
   }

@@ -17,6 +17,8 @@ export interface AcceptedRecord {
   readonly partition: number;
   readonly offset: number;
   readonly appendedMs: number;
+  /** Where the source has no event id. */
+  readonly stamp: string | null;
   readonly event: EventRow;
 }
 
@@ -56,19 +58,22 @@ export class ArchivedLog {
     events: readonly EventRow[],
     appendedMs = this.clock.nowMs(),
   ): Promise<void> {
-    const { eventTime, maxFutureMs } = this.source.definition;
+    const { eventTime, eventId, maxFutureMs } = this.source.definition;
+    const stampOf = (i: number): string | null =>
+      eventId === null ? `stamp ${this.accepted.length + i}` : null;
     const offsets = await this.log.append(
-      events.map((event) => ({
+      events.map((event, i) => ({
         partition,
         appendedMs,
-        stamp: null,
+        stamp: stampOf(i),
         value: Buffer.from(JSON.stringify(toJsonValue(event))),
         eventTimeMs: event[eventTime] as number,
       })),
     );
+    const stamps = events.map((_, i) => stampOf(i));
     events.forEach((event, i) => {
       if (appendedMs > 0 && (event[eventTime] as number) > appendedMs + maxFutureMs) return;
-      this.accepted.push({ partition, offset: offsets[i]!, appendedMs, event });
+      this.accepted.push({ partition, offset: offsets[i]!, appendedMs, stamp: stamps[i]!, event });
     });
   }
 
@@ -111,7 +116,7 @@ export class ArchivedLog {
   get expectedRows(): Record<string, unknown>[] {
     const { name, columns, eventTime } = this.source.definition;
     const sorted = [...this.accepted].sort((a, b) => a.partition - b.partition || a.offset - b.offset);
-    return sorted.map(({ partition, offset, appendedMs, event }) => {
+    return sorted.map(({ partition, offset, appendedMs, stamp, event }) => {
       const row: Record<string, unknown> = {};
       for (const [column, { type }] of Object.entries(columns)) {
         const value = event[column]!;
@@ -123,6 +128,8 @@ export class ArchivedLog {
         _partition: partition,
         _offset: BigInt(offset),
         _appended_at: appendedMs > 0 ? appendedMs : null,
+        _stamp: stamp,
+        _origin_offset: null,
         day: new Date(event[eventTime] as number).toISOString().slice(0, 10),
         source: name,
       };
