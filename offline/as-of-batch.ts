@@ -17,8 +17,8 @@ export interface AsOfBatch {
   readonly times: Float64Array;
   /** Place of the row in the spine; −1: an event. */
   readonly places: Float64Array;
-  /** Order of arrival of events. */
-  readonly arrivals: Float64Array;
+  /** Of events: their order within a millisecond where the source has no event ids. */
+  readonly positions: Float64Array;
   /** Event ids; of a spine's row that of the event it is about, null: none. The whole is null where the source has none. */
   readonly ids: BatchColumn | null;
   /** Those of the source's columns that were fetched, in their order; null in rows of the spine. */

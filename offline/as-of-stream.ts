@@ -12,7 +12,7 @@ import { reachMs } from '../engine/windows/window-reach.ts';
 import type { AsOfBatch, BatchColumn } from './as-of-batch.ts';
 import { ColumnBuffer, isNumberColumn, transported } from './column-buffer.ts';
 import { type DuckDb, quoted } from './duckdb.ts';
-import { ARRIVAL, type EventHistory, INVALID } from './event-history.ts';
+import { ARRIVAL, type EventHistory, INVALID, POSITION } from './event-history.ts';
 import { AT, EVENT_ID, keyColumn, keyTable, PLACE, SPINE, type Spine } from './spine.ts';
 
 /** Rows of a batch at least, but for the last: a message to a thread costs some 50 µs. */
@@ -44,12 +44,12 @@ export async function* asOfStream(args: AsOfStreamArgs): AsyncGenerator<AsOfBatc
   const kinds = [...(idKind === 'none' ? [] : [idKind]), ...fetched.map((name) => columns[name]!.type)];
   const buffer = new ColumnBuffer([true, true, true, true, ...kinds.map(isNumberColumn)], 2 * BATCH_ROWS);
   const take = (count: number): AsOfBatch => {
-    const [keys, times, places, arrivals, ...others] = buffer.take(count) as [
+    const [keys, times, places, positions, ...others] = buffer.take(count) as [
       ...[Float64Array, Float64Array, Float64Array, Float64Array],
       ...BatchColumn[],
     ];
     const ids = idKind === 'none' ? null : others.shift()!;
-    return { rows: count, keys, times, places, arrivals, ids, columns: others };
+    return { rows: count, keys, times, places, positions, ids, columns: others };
   };
   for await (const chunk of db.stream(streamSql(args, idKind))) {
     buffer.add(chunk);
@@ -100,7 +100,7 @@ function streamSql(
     ['CAST(k.k AS DOUBLE)', 'k'],
     [`CAST(${time} AS DOUBLE)`, 't'],
     ['CAST(-1 AS DOUBLE)', 'place'],
-    [`CAST(e.${quoted(ARRIVAL)} AS DOUBLE)`, 'arrival'],
+    [`CAST(e.${quoted(POSITION)} AS DOUBLE)`, 'position'],
     ...ids(eventId === null ? null : ofEvents(eventId), 'id'),
     ...fetched.map((name, c) => [transported(ofEvents(name), source.columns[name]!.type), `c${c}`]),
   ];

@@ -11,14 +11,21 @@ import { InputError } from './input-error.ts';
 import { type TableInput, type TableRelation, tableRelation } from './table-relation.ts';
 import { SQL_TYPES, typedColumn } from './typed-column.ts';
 
-/** Names that no column of a source can have. */
+/** Names that no column of a source can have. Order of arrival: no two rows have the same. */
 export const ARRIVAL = '$arrival';
+/** Order of events of one time where the source has no event ids (C3): the position in the log. */
+export const POSITION = '$position';
+/** There: what tells a repeat of a record; null: nothing does. */
+export const REPEAT_ID = '$repeat_id';
 /** The first column for which a row cannot be used; null: it can. */
 export const INVALID = '$invalid';
 
 /** Of records of a log: where they stand in it decides, not the order of files. */
 const LOG_PARTITION = '_partition';
 const LOG_OFFSET = '_offset';
+/** As archives have them. A copy of a record counts in its place, and a record under its stamp. */
+const LOG_ORIGIN = '_origin_offset';
+const LOG_STAMP = '_stamp';
 /** Offsets of a partition that its number leaves room for, so that both fit in 2⁵³. */
 const LOG_OFFSETS = 2 ** 41;
 
@@ -92,16 +99,35 @@ export class EventHistory {
   }
 
   /**
-   * A query of the events: the columns asked for, `ARRIVAL` and `INVALID`.
+   * A query of the events: the columns asked for, `ARRIVAL`, `POSITION`, `REPEAT_ID` and `INVALID`.
    * @param names columns of the source that are needed; files that lie in columns are looked at for these only
    */
   select(names: readonly string[]): string {
     if (this.#staged !== null) {
-      return `SELECT ${names.map(quoted).join(', ')}, file_row_number AS ${quoted(ARRIVAL)}, ${quoted(INVALID)} FROM ${this.#staged}`;
+      return `SELECT ${names.map(quoted).join(', ')}, file_row_number AS ${quoted(ARRIVAL)}, file_row_number AS ${quoted(POSITION)},
+        CAST(NULL AS VARCHAR) AS ${quoted(REPEAT_ID)}, ${quoted(INVALID)} FROM ${this.#staged}`;
     }
     const { columns, arrival } = this.#relation;
     const ofLog = columns.has(LOG_PARTITION) && columns.has(LOG_OFFSET);
     return this.#typed(names, ofLog ? `(${LOG_PARTITION} * ${LOG_OFFSETS} + ${LOG_OFFSET})` : arrival);
+  }
+
+  /** `POSITION` and `REPEAT_ID`, where records of a log have them. */
+  #ofRecords(arrival: string): string[] {
+    const { columns } = this.#relation;
+    const has = (...names: readonly string[]): boolean => names.every((name) => columns.has(name));
+    const isCopy = has(LOG_PARTITION, LOG_OFFSET, LOG_ORIGIN);
+    const position = isCopy
+      ? `(${LOG_PARTITION} * ${LOG_OFFSETS} + coalesce(${LOG_ORIGIN}, ${LOG_OFFSET}))`
+      : arrival;
+    const ids = [
+      ...(has(LOG_STAMP) ? [LOG_STAMP] : []),
+      ...(isCopy ? [`'copy of ' || ${LOG_PARTITION} || '/' || ${LOG_ORIGIN}`] : []),
+    ];
+    return [
+      `${position} AS ${quoted(POSITION)}`,
+      `${ids.length === 0 ? 'CAST(NULL AS VARCHAR)' : `coalesce(${ids.join(', ')})`} AS ${quoted(REPEAT_ID)}`,
+    ];
   }
 
   #typed(names: readonly string[], arrival: string | null): string {
@@ -116,7 +142,7 @@ export class EventHistory {
       selected.push(`${value} AS ${quoted(name)}`);
       if (typed !== null) refusals.push(`WHEN ${typed.invalid} THEN ${text(name)}`);
     }
-    if (arrival !== null) selected.push(`${arrival} AS ${quoted(ARRIVAL)}`);
+    if (arrival !== null) selected.push(`${arrival} AS ${quoted(ARRIVAL)}`, ...this.#ofRecords(arrival));
     const invalid = refusals.length === 0 ? 'CAST(NULL AS VARCHAR)' : `CASE ${refusals.join(' ')} END`;
     return `SELECT ${selected.join(', ')}, ${invalid} AS ${quoted(INVALID)} FROM ${sql}`;
   }

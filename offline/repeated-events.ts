@@ -4,7 +4,7 @@
  */
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import { type DuckDb, quoted } from './duckdb.ts';
-import { ARRIVAL, type EventHistory, INVALID } from './event-history.ts';
+import { ARRIVAL, type EventHistory, INVALID, REPEAT_ID } from './event-history.ts';
 import { keyTable } from './spine.ts';
 
 /** @returns the table with the arrivals of those that do not count, and how many there are; null: none */
@@ -15,13 +15,15 @@ export async function repeatedEvents(
 ): Promise<{ readonly table: string; readonly count: number } | null> {
   const { source, definition, entity, dedupeHorizonMs } = view;
   const { eventId } = source;
-  if (eventId === null) return null;
-  const [id, time, key] = [eventId, source.eventTime, definition.keyColumn].map(quoted) as [
+  const [id, time, key] = [eventId ?? REPEAT_ID, source.eventTime, definition.keyColumn].map(quoted) as [
     string,
     string,
     string,
   ];
-  const events = `(${history.select([...new Set([eventId, source.eventTime, definition.keyColumn])])})`;
+  const names = [
+    ...new Set([...(eventId === null ? [] : [eventId]), source.eventTime, definition.keyColumn]),
+  ];
+  const events = `(${history.select(names)})`;
   const table = `repeated ${view.name}`;
   await db.run(`CREATE OR REPLACE TABLE ${quoted(table)} (arrival DOUBLE)`);
   const appender = await db.appender(table);
@@ -29,7 +31,7 @@ export async function repeatedEvents(
     SELECT k.k, e.${id} AS id, CAST(e.${time} AS DOUBLE), CAST(e.${quoted(ARRIVAL)} AS DOUBLE) AS arrival
     FROM ${events} e JOIN ${quoted(keyTable(entity.name))} k ON k.key = CAST(e.${key} AS VARCHAR)
     WHERE e.${quoted(INVALID)} IS NULL AND e.${id} IN (
-      SELECT ${id} FROM ${events} WHERE ${quoted(INVALID)} IS NULL GROUP BY 1 HAVING count(*) > 1)
+      SELECT ${id} FROM ${events} WHERE ${quoted(INVALID)} IS NULL AND ${id} IS NOT NULL GROUP BY 1 HAVING count(*) > 1)
     ORDER BY 1, 2, 4`;
   let repeats = 0;
   let same: { readonly k: unknown; readonly id: unknown; readonly times: number[] } | null = null;

@@ -151,11 +151,11 @@ interface Output {
   refused: number;
 }
 
-function idAt({ ids, arrivals, places }: AsOfBatch, i: number): EventId {
+function idAt({ ids, positions, places }: AsOfBatch, i: number): EventId {
   if (ids === null) {
     if (places[i]! >= 0) return LAST_ID;
-    const arrival = arrivals[i]!;
-    return { hi: Math.floor(arrival / TWO_32), lo: arrival % TWO_32 };
+    const position = positions[i]!;
+    return { hi: Math.floor(position / TWO_32), lo: position % TWO_32 };
   }
   const id = ids[i]!;
   if (id === null || Number.isNaN(id)) return LAST_ID;
