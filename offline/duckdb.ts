@@ -11,41 +11,71 @@ export interface DuckDbOptions {
   readonly spillDir: string;
 }
 
+/**
+ * Files of databases that are open in this process. DuckDB keeps other processes away by a lock on the file, which does not
+ * hold within a process, and is lost where a process closes the file a second time.
+ */
+const openFiles = new Set<string>();
+
+/** Another process, or something else in this one, has the file open. */
+export class FileInUseError extends Error {
+  override readonly name = 'FileInUseError';
+}
+
 /** A database of its own. */
 export class DuckDb {
+  readonly #file: string | null;
   readonly #instance: DuckDBInstance;
   readonly connection: DuckDBConnection;
   /** For appending while rows of a query are still coming over `connection`. */
   readonly #writing: DuckDBConnection;
 
-  private constructor(instance: DuckDBInstance, connection: DuckDBConnection, writing: DuckDBConnection) {
+  private constructor(
+    file: string | null,
+    instance: DuckDBInstance,
+    connection: DuckDBConnection,
+    writing: DuckDBConnection,
+  ) {
+    this.#file = file;
     this.#instance = instance;
     this.connection = connection;
     this.#writing = writing;
   }
 
-  static async open({ file = ':memory:', memoryBytes, threads, spillDir }: DuckDbOptions): Promise<DuckDb> {
+  /** @throws FileInUseError where the file is open already */
+  static async open({ file, memoryBytes, threads, spillDir }: DuckDbOptions): Promise<DuckDb> {
     // Loaded here: most processes never need its 70 MB.
     const { DuckDBInstance } = await import('@duckdb/node-api');
-    const instance = await DuckDBInstance.create(file, {
-      memory_limit: `${Math.floor(memoryBytes / 1_048_576)}MiB`,
-      threads: String(threads),
-      temp_directory: spillDir,
-      // What it has built in is all it gets: nothing is fetched from anywhere.
-      autoinstall_known_extensions: 'false',
-      autoload_known_extensions: 'false',
-    });
-    const connection = await instance.connect();
-    await connection.run("SET TimeZone = 'UTC'");
-    // What is left when it is closed is either thrown away or was written before.
-    await connection.run('PRAGMA disable_checkpoint_on_shutdown');
-    return new DuckDb(instance, connection, await instance.connect());
+    if (file !== undefined) {
+      if (openFiles.has(file)) throw new FileInUseError(`${file} is open in this process`);
+      openFiles.add(file);
+    }
+    try {
+      const instance = await DuckDBInstance.create(file ?? ':memory:', {
+        memory_limit: `${Math.floor(memoryBytes / 1_048_576)}MiB`,
+        threads: String(threads),
+        temp_directory: spillDir,
+        // What it has built in is all it gets: nothing is fetched from anywhere.
+        autoinstall_known_extensions: 'false',
+        autoload_known_extensions: 'false',
+      });
+      const connection = await instance.connect();
+      await connection.run("SET TimeZone = 'UTC'");
+      // What is left when it is closed is either thrown away or was written before.
+      await connection.run('PRAGMA disable_checkpoint_on_shutdown');
+      return new DuckDb(file ?? null, instance, connection, await instance.connect());
+    } catch (error) {
+      if (file !== undefined) openFiles.delete(file);
+      if (!/Could not set lock on file/.test(String(error))) throw error;
+      throw new FileInUseError(`${file} is open in another process`, { cause: error });
+    }
   }
 
   close(): void {
     this.connection.closeSync();
     this.#writing.closeSync();
     this.#instance.closeSync();
+    if (this.#file !== null) openFiles.delete(this.#file);
   }
 
   async run(sql: string): Promise<void> {
@@ -89,10 +119,24 @@ export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"
 /** A text as SQL. */
 export const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 
-/** What DuckDB says of a file that cannot be read: its first line, without what it quotes of the content. */
+/** What DuckDB says of a file that cannot be read, without what it quotes of the content and without advice for its own users. */
 export function readError(what: string, error: unknown): InputError {
-  const [line] = String(error instanceof Error ? error.message : error).split('\n');
-  return new InputError(`${what} cannot be read: ${line}`, { cause: error });
+  if (error instanceof InputError) {
+    return error.message.startsWith(what)
+      ? error
+      : new InputError(`${what}: ${error.message}`, { cause: error });
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  const said = message
+    .slice(0, message.search(/\n(Possible|LINE \d|\n)|$/))
+    .split('\n')
+    .filter((line) => !line.startsWith('Original Line') && !line.startsWith('Try setting'))
+    .map((line) => line.replace(/Object \{.*\} has duplicate key .*/s, 'a name is there twice').trim())
+    .join(': ')
+    .replace(/^[A-Z][A-Za-z ]* Error: /, '');
+  const file = /^ {2}file = (.+)$/m.exec(message)?.[1];
+  const where = file === undefined || file === what ? '' : ` (${file})`;
+  return new InputError(`${what} cannot be read: ${said}${where}`, { cause: error });
 }
 
 /** Files that a pattern means, in the order of their names. */

@@ -44,10 +44,10 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
     },
     onProgress: (progress) => display.update(progress),
   };
-  const stopped = (): void => {
+  const stopped = (signal: NodeJS.Signals): void => {
     display.stop();
     process.stderr.write('stopped; the same command goes on from here\n');
-    process.exit(130);
+    process.exit(signal === 'SIGINT' ? 130 : 143);
   };
   process.once('SIGINT', stopped);
   process.once('SIGTERM', stopped);
