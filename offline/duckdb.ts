@@ -127,16 +127,28 @@ export function readError(what: string, error: unknown): InputError {
       : new InputError(`${what}: ${error.message}`, { cause: error });
   }
   const message = error instanceof Error ? error.message : String(error);
-  const said = message
-    .slice(0, message.search(/\n(Possible|LINE \d|\n)|$/))
-    .split('\n')
-    .filter((line) => !line.startsWith('Original Line') && !line.startsWith('Try setting'))
-    .map((line) => line.replace(/Object \{.*\} has duplicate key .*/s, 'a name is there twice').trim())
-    .join(': ')
-    .replace(/^[A-Z][A-Za-z ]* Error: /, '');
+  const said = /CSV Error on Line: \d+/.test(message) ? csvError(message) : firstLine(message);
   const file = /^ {2}file = (.+)$/m.exec(message)?.[1];
   const where = file === undefined || file === what ? '' : ` (${file})`;
   return new InputError(`${what} cannot be read: ${said}${where}`, { cause: error });
+}
+
+function firstLine(message: string): string {
+  return message
+    .split('\n')[0]!
+    .replace(/^[A-Z][A-Za-z ]* Error: /, '')
+    .replace(/Object \{.* has duplicate key .*/, 'a name is there twice')
+    .trim();
+}
+
+/** The line and the reason; between them stands the line's content. */
+function csvError(message: string): string {
+  const [line] = /^.*CSV Error on Line: \d+/m.exec(message)!;
+  const reason =
+    /^(Expected Number of Columns: \d+ Found: \d+|Value with unterminated quote found|Invalid unicode .*|Maximum line size of .*)/m.exec(
+      message,
+    )?.[0];
+  return [line.replace(/^.*(?=CSV Error)/, ''), ...(reason === undefined ? [] : [reason])].join(': ');
 }
 
 /** Files that a pattern means, in the order of their names. */
