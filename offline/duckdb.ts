@@ -11,45 +11,28 @@ export interface DuckDbOptions {
   readonly spillDir: string;
 }
 
-/**
- * Files of databases that are open in this process. DuckDB keeps other processes away by a lock on the file, which does not
- * hold within a process, and is lost where a process closes the file a second time.
- */
-const openFiles = new Set<string>();
-
-/** Another process, or something else in this one, has the file open. */
+/** Another process has the file open. */
 export class FileInUseError extends Error {
   override readonly name = 'FileInUseError';
 }
 
 /** A database of its own. */
 export class DuckDb {
-  readonly #file: string | null;
   readonly #instance: DuckDBInstance;
   readonly connection: DuckDBConnection;
   /** For appending while rows of a query are still coming over `connection`. */
   readonly #writing: DuckDBConnection;
 
-  private constructor(
-    file: string | null,
-    instance: DuckDBInstance,
-    connection: DuckDBConnection,
-    writing: DuckDBConnection,
-  ) {
-    this.#file = file;
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection, writing: DuckDBConnection) {
     this.#instance = instance;
     this.connection = connection;
     this.#writing = writing;
   }
 
-  /** @throws FileInUseError where the file is open already */
+  /** @throws FileInUseError where another process has the file open; that this one has not is for the caller to see to */
   static async open({ file, memoryBytes, threads, spillDir }: DuckDbOptions): Promise<DuckDb> {
     // Loaded here: most processes never need its 70 MB.
     const { DuckDBInstance } = await import('@duckdb/node-api');
-    if (file !== undefined) {
-      if (openFiles.has(file)) throw new FileInUseError(`${file} is open in this process`);
-      openFiles.add(file);
-    }
     try {
       const instance = await DuckDBInstance.create(file ?? ':memory:', {
         memory_limit: `${Math.floor(memoryBytes / 1_048_576)}MiB`,
@@ -63,9 +46,8 @@ export class DuckDb {
       await connection.run("SET TimeZone = 'UTC'");
       // What is left when it is closed is either thrown away or was written before.
       await connection.run('PRAGMA disable_checkpoint_on_shutdown');
-      return new DuckDb(file ?? null, instance, connection, await instance.connect());
+      return new DuckDb(instance, connection, await instance.connect());
     } catch (error) {
-      if (file !== undefined) openFiles.delete(file);
       if (!/Could not set lock on file/.test(String(error))) throw error;
       throw new FileInUseError(`${file} is open in another process`, { cause: error });
     }
@@ -75,7 +57,6 @@ export class DuckDb {
     this.connection.closeSync();
     this.#writing.closeSync();
     this.#instance.closeSync();
-    if (this.#file !== null) openFiles.delete(this.#file);
   }
 
   async run(sql: string): Promise<void> {
@@ -119,19 +100,27 @@ export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"
 /** A text as SQL. */
 export const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 
-/** What DuckDB says of a file that cannot be read, without what it quotes of the content and without advice for its own users. */
-export function readError(what: string, error: unknown): InputError {
+/** What DuckDB says of a file that cannot be read, without what it quotes of the content and without advice for its own users. What is not the file's fault stays what it is. */
+export function readError(what: string, error: unknown): Error {
   if (error instanceof InputError) {
     return error.message.startsWith(what)
       ? error
       : new InputError(`${what}: ${error.message}`, { cause: error });
   }
   const message = error instanceof Error ? error.message : String(error);
+  // Not the file's fault.
+  if (error instanceof Error && (isOutOfRoom(error) || isOutOfMemory(error))) return error;
   const said = /CSV Error on Line: \d+/.test(message) ? csvError(message) : firstLine(message);
   const file = /^ {2}file = (.+)$/m.exec(message)?.[1];
   const where = file === undefined || file === what ? '' : ` (${file})`;
   return new InputError(`${what} cannot be read: ${said}${where}`, { cause: error });
 }
+
+/** Of a disk. */
+export const isOutOfRoom = (error: unknown): boolean =>
+  /No space left on device|ENOSPC|Disk quota exceeded|EDQUOT/i.test(String(error));
+
+export const isOutOfMemory = (error: unknown): boolean => /Out of Memory Error/.test(String(error));
 
 function firstLine(message: string): string {
   return message

@@ -8,7 +8,7 @@ import type * as Arrow from 'apache-arrow';
 import type { CompiledRepo, CompiledService } from '../engine/definitions/compiled.ts';
 import { nearestName } from '../engine/definitions/nearest-name.ts';
 import { arrowTable } from './arrow-output.ts';
-import { DuckDb, FileInUseError } from './duckdb.ts';
+import { DuckDb, FileInUseError, isOutOfMemory, isOutOfRoom } from './duckdb.ts';
 import { evaluationHere, evaluationThreads } from './evaluation-pool.ts';
 import type { EvaluationThreadModule } from './evaluation-thread.ts';
 import { InputError } from './input-error.ts';
@@ -64,6 +64,8 @@ export async function trainingSet(options: TrainingSetOptions): Promise<Arrow.Ta
   const work = await temporaryWork();
   try {
     return await withTrainingTable(options, inputs, work, async (db, table) => arrowTable(db, table));
+  } catch (error) {
+    throw withoutRoom(error, work.dir, work.dir);
   } finally {
     await work.remove();
   }
@@ -100,6 +102,8 @@ export async function trainingSetFile(
     return { ...summary, resumed: work.resumed };
   } catch (error) {
     throw withoutRoom(error, work.dir, file);
+  } finally {
+    work.release();
   }
 }
 
@@ -122,14 +126,13 @@ async function checkPlaceOf(file: string): Promise<void> {
 /** What its owner can mend, of what DuckDB or the system says. */
 function withoutRoom(error: unknown, workDir: string, file: string): unknown {
   if (error instanceof InputError) return error;
-  const said = String(error);
-  if (/No space left on device|ENOSPC|Disk quota exceeded|EDQUOT/i.test(said)) {
+  if (isOutOfRoom(error)) {
     return new InputError(
-      `there is no room left for ${workDir} or ${file}: make some, and the same command goes on; or name a work folder elsewhere (--work)`,
+      `there is no room left for ${[...new Set([workDir, file])].join(' or ')}: make some, and the same command goes on; or name a work folder elsewhere (--work)`,
       { cause: error },
     );
   }
-  if (/Out of Memory Error/.test(said)) {
+  if (isOutOfMemory(error)) {
     return new InputError(
       'the memory does not do: give more (--memory), or fewer threads (--threads); the same command goes on',
       { cause: error },
@@ -194,7 +197,7 @@ async function openDb({ dir, file }: WorkDirectory, memoryBytes: number, threads
     });
   } catch (error) {
     if (error instanceof FileInUseError) throw workIsTaken(dir, error);
-    if (file === undefined || /No space left|ENOSPC/i.test(String(error))) throw error;
+    if (file === undefined || isOutOfRoom(error)) throw error;
     throw new InputError(`${file} cannot be gone on with: remove the folder, and begin anew`, {
       cause: error,
     });

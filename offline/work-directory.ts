@@ -17,12 +17,17 @@ export interface WorkDirectory {
   /** Whether something was done before. */
   readonly resumed: boolean;
   remove(): Promise<void>;
+  /** Others of this process may have it. */
+  release(): void;
 }
 
 /** For one run, which nobody goes on with. */
 export async function temporaryWork(): Promise<WorkDirectory> {
   const dir = await mkdtemp(join(tmpdir(), 'millrace-offline-'));
-  return { dir, file: undefined, resumed: false, remove: () => rm(dir, { recursive: true, force: true }) };
+  return {
+    ...{ dir, file: undefined, resumed: false, release() {} },
+    remove: () => rm(dir, { recursive: true, force: true }),
+  };
 }
 
 const INPUTS = 'training-set.json';
@@ -30,6 +35,12 @@ const DATABASE = 'work.duckdb';
 /** Folder of what does not fit memory. */
 export const SPILLED = 'spilled';
 const OWN = /^(training-set\.json(\.part)?|work\.duckdb(\.wal.*)?|history-.*\.parquet|spilled)$/;
+
+/**
+ * Folders in use by this process. DuckDB keeps other processes away by a lock on its file, which does not hold within a
+ * process, and is lost where a process closes the file a second time.
+ */
+const inUse = new Set<string>();
 
 /**
  * @param inputs what it is made of, as JSON
@@ -41,6 +52,27 @@ export async function resumableWork(
   inputs: unknown,
   isFree: (file: string) => Promise<boolean>,
 ): Promise<WorkDirectory> {
+  if (inUse.has(dir)) throw workIsTaken(dir);
+  inUse.add(dir);
+  try {
+    const resumed = await prepared(dir, inputs, isFree);
+    return {
+      ...{ dir, file: join(dir, DATABASE), resumed },
+      remove: () => removeOwn(dir),
+      release: () => inUse.delete(dir),
+    };
+  } catch (error) {
+    inUse.delete(dir);
+    throw error;
+  }
+}
+
+/** @returns whether there is something to go on with */
+async function prepared(
+  dir: string,
+  inputs: unknown,
+  isFree: (file: string) => Promise<boolean>,
+): Promise<boolean> {
   const names = await namesIn(dir);
   const known = names.includes(INPUTS) ? await readFile(join(dir, INPUTS), 'utf8') : null;
   if (names.some((name) => !OWN.test(name)) || (known === null && names.includes(DATABASE))) {
@@ -66,7 +98,7 @@ export async function resumableWork(
       );
     }
   }
-  return { dir, file, resumed, remove: () => removeOwn(dir) };
+  return resumed;
 }
 
 export const workIsTaken = (dir: string, cause?: unknown): InputError =>

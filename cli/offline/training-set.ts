@@ -123,7 +123,7 @@ export function describeTrainingSet(
   ]);
   const rate = formatCount((rows / elapsedMs) * 1000);
   return [
-    `${out}: ${formatCount(rows)} rows in ${formatDurationShort(elapsedMs)} (${rate}/s)${resumed ? ', going on with what another run had done' : ''}`,
+    `${out}: ${formatCount(rows)} rows in ${formatDurationShort(elapsedMs)} (${rate}/s)${resumed ? ', going on with what another run had done (what follows is of this one)' : ''}`,
     table,
     ...notes,
   ].join('\n');
