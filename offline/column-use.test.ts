@@ -112,6 +112,24 @@ describe('a column that is read late', () => {
     expect(events.length).toBeGreaterThan(LATE);
   });
 
+  test('takes back what was found before it', async () => {
+    // Rows of a key before, more than a batch: their values are there when the column is missed.
+    const before = Array.from({ length: 20_000 }, () => ({ key: 'a', timestamp: END_MS }));
+    const spine = await writeTable(join(dir, 'before.parquet'), {
+      types: { key: 'string', timestamp: 'timestamp' },
+      rows: [...before, ...rowsOfSpine],
+    });
+    const out = join(dir, 'before.ndjson');
+    const summary = await trainingSetFile({
+      ...{ repo, service: 'of_reads_late', ...files, spine, out, threads: 1 },
+    });
+    expect(summary.views[0]!.rows).toBe(20_003);
+    const lines = readFileSync(out, 'utf8').trimEnd().split('\n');
+    expect(lines.length).toBe(20_003);
+    const values = lines.slice(-3).map((line) => JSON.parse(line) as Record<string, number>);
+    expect(values.map((row) => [row.reads_late_n, row.reads_late_sum])).toEqual(expectedOf('reads_late'));
+  });
+
   test('begins the view anew in threads as well', async () => {
     const { rows, summary } = await made('reads_two_late', 2);
     expect(rows).toEqual(expectedOf('reads_two_late'));

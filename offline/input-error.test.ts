@@ -301,6 +301,13 @@ describe('the spine', () => {
     );
   });
 
+  test('has a column as a feature is named with its prefix', async () => {
+    const path = file('prefixed.csv', 'card,timestamp,x_n\na,5,1\n');
+    expect(await messageOf({ spine: path, prefix: 'X_' })).toMatch(
+      /prefixed.csv: 'X_n' would be there twice/,
+    );
+  });
+
   test('has no rows', async () => {
     expect(await spineOf('card,timestamp\n')).toMatch(/spine.csv: the spine has no rows/);
   });

@@ -14,6 +14,7 @@ import {
   sum,
   timestamp,
 } from '../index.ts';
+import * as trades from '../test/fixtures/trades/features.ts';
 import { trainingSet } from './make-training-set.ts';
 import { repo as clicks } from './testing/clicks.ts';
 import { arrowTableOf, type Row, type RowTypes } from './testing/table-writers.ts';
@@ -71,6 +72,29 @@ describe('edges', () => {
     const right = [40_000, 40_000, (39_999 * 40_000) / 2, [39_997, 39_998, 39_999]];
     expect(found.length).toBe(30_000);
     expect(found.every((values) => JSON.stringify(values) === JSON.stringify(right))).toBe(true);
+  });
+
+  test('events of one millisecond by their ids, more than a batch, latest id first', async () => {
+    const rows = Array.from({ length: 40_000 }, (_, i) => ({
+      ...{ id: 39_999 - i, at: 5, account: 'a', symbol: 's', amount: 1 },
+    }));
+    const types: RowTypes = {
+      id: 'integer',
+      at: 'timestamp',
+      account: 'string',
+      symbol: 'string',
+      amount: 'double',
+    };
+    const asked = Array.from({ length: 400 }, (_, i) => ({ account: 'a', timestamp: 5, id: i * 100 }));
+    const table = await trainingSet({
+      ...{ repo: compileRepo(Object.values(trades)), service: 'one', threads: 1 },
+      history: arrowTableOf({ types, rows }),
+      spine: arrowTableOf({
+        types: { account: 'string', timestamp: 'timestamp', id: 'integer' },
+        rows: asked,
+      }),
+    });
+    expect(Array.from(table.getChild('trades_30d')!, Number)).toEqual(asked.map(({ id }) => id + 1));
   });
 
   test('several hundred features and columns of the spine', async () => {
