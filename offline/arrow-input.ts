@@ -8,8 +8,8 @@ import { InputError } from './input-error.ts';
 interface Loaded {
   readonly sqlType: string;
   readonly type: DuckDBType;
-  /** A value that is not null. */
-  of(value: unknown): DuckDBValue;
+  /** A value that is not null. @param value as the library gives it @param at where it lies, null: in a dictionary */
+  of(value: unknown, at: { readonly data: Arrow.Data; readonly i: number } | null): DuckDBValue;
 }
 
 /**
@@ -47,20 +47,22 @@ export async function loadArrow(
       );
       columns.forEach(({ of }, c) => {
         const vector = batch.getChildAt(c);
+        const [data] = vector?.data.length === 1 ? vector.data : [];
         const values = Array.from({ length: rows }, (_, i) => {
           const value: unknown = vector?.get(from + i) ?? null;
-          return value === null ? null : of(value);
+          return value === null ? null : of(value, data === undefined ? null : { data, i: from + i });
         });
         chunk.setColumnValues(c, values);
       });
       appender!.appendDataChunk(chunk);
     }
   };
-  if (from instanceof arrow.Table) {
+  // Not by its class: whoever made it may have a library of his own.
+  if ('batches' in from) {
     await begin(from.schema);
     from.batches.forEach(append);
   } else {
-    for (const file of from as readonly string[]) {
+    for (const file of from) {
       const reader = await arrow.RecordBatchReader.from(createReadStream(file));
       await reader.open();
       await begin(reader.schema);
@@ -78,7 +80,12 @@ function loadedAs(
 ): Loaded {
   const { DataType } = arrow;
   if (DataType.isDictionary(type)) {
-    return loadedAs(arrow, duckdb, new arrow.Field(name, type.dictionary as Arrow.DataType, true));
+    const { of, ...loaded } = loadedAs(
+      arrow,
+      duckdb,
+      new arrow.Field(name, type.dictionary as Arrow.DataType, true),
+    );
+    return { ...loaded, of: (value) => of(value, null) };
   }
   const as = (own: DuckDBType, of: Loaded['of']): Loaded => ({ sqlType: String(own), type: own, of });
   if (DataType.isInt(type)) {
@@ -88,14 +95,43 @@ function loadedAs(
   }
   if (DataType.isFloat(type)) return as(duckdb.DOUBLE, (value) => Number(value));
   if (DataType.isUtf8(type) || DataType.isLargeUtf8(type))
-    return as(duckdb.VARCHAR, (value) => String(value));
+    return as(duckdb.VARCHAR, (value, at) => `${at !== null && hasMark(at) ? MARK : ''}${value}`);
   if (DataType.isBool(type)) return as(duckdb.BOOLEAN, (value) => value as boolean);
-  if (DataType.isTimestamp(type) || DataType.isDate(type)) {
-    // The library gives ms, with a fraction where the column is finer.
+  if (DataType.isTimestamp(type)) {
+    const { unit } = type;
+    return as(duckdb.TIMESTAMPTZ, (value, at) => {
+      // The library gives ms as a double, which has no room for all microseconds.
+      const micros =
+        at === null ? BigInt(Math.round(Number(value) * 1_000)) : microsOf(at.data.values[at.i], unit);
+      return new duckdb.DuckDBTimestampTZValue(micros);
+    });
+  }
+  if (DataType.isDate(type)) {
     return as(
       duckdb.TIMESTAMPTZ,
-      (value) => new duckdb.DuckDBTimestampTZValue(BigInt(Math.floor(Number(value) * 1_000))),
+      (value) => new duckdb.DuckDBTimestampTZValue(BigInt(Number(value)) * 1_000n),
     );
   }
   throw new InputError(`column '${name}' has the Arrow type ${type}, which cannot be read here`);
+}
+
+const MARK = '\ufeff';
+
+/** Whether a text begins with a byte order mark, which the library's decoder takes off. */
+function hasMark({ data, i }: { readonly data: Arrow.Data; readonly i: number }): boolean {
+  const bytes = data.values as Uint8Array;
+  const from = Number(data.valueOffsets[i]);
+  return (
+    Number(data.valueOffsets[i + 1]) - from >= 3 &&
+    bytes[from] === 0xef &&
+    bytes[from + 1] === 0xbb &&
+    bytes[from + 2] === 0xbf
+  );
+}
+
+/** @param unit 0 s, 1 ms, 2 µs, 3 ns, of which whole microseconds count */
+function microsOf(value: bigint, unit: number): bigint {
+  if (unit !== 3) return value * 10n ** BigInt(6 - 3 * unit);
+  const micros = value / 1_000n;
+  return value % 1_000n < 0n ? micros - 1n : micros;
 }

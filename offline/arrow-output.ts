@@ -1,10 +1,9 @@
 /** A training set as Arrow: a table in memory, or an IPC file, batch after batch. */
 
-import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
-import { finished } from 'node:stream/promises';
+import { open } from 'node:fs/promises';
 import type { DuckDBDataChunk } from '@duckdb/node-api';
 import type * as Arrow from 'apache-arrow';
+import { transported } from './column-buffer.ts';
 import type { DuckDb } from './duckdb.ts';
 import { selectOf, type TrainingColumn, type TrainingTable } from './training-table.ts';
 
@@ -27,19 +26,35 @@ export async function arrowTable(db: DuckDb, table: TrainingTable): Promise<Arro
 
 export async function arrowFile(db: DuckDb, table: TrainingTable, file: string): Promise<void> {
   const arrow = await import('apache-arrow');
-  const out = createWriteStream(file);
+  /** What the writer makes, for whoever takes it: left to itself it keeps all of the file. */
+  class Made extends arrow.AsyncByteQueue {
+    #made: Uint8Array[] = [];
+
+    override write(bytes: Uint8Array): void {
+      this.#made.push(bytes);
+    }
+
+    take(): Buffer {
+      const made = Buffer.concat(this.#made);
+      this.#made = [];
+      return made;
+    }
+  }
+  const made = new Made();
   const writer = new arrow.RecordBatchFileWriter();
   const schema = schemaOf(arrow, table);
-  writer.reset(undefined, schema);
-  const done = finished(out);
-  const pump = async (): Promise<void> => {
-    for await (const bytes of writer) if (!out.write(bytes)) await once(out, 'drain');
-    out.end();
-  };
-  const pumped = pump();
-  for await (const batch of recordBatches(arrow, db, table, schema)) writer.write(batch);
-  writer.close();
-  await Promise.all([pumped, done]);
+  const out = await open(file, 'w');
+  try {
+    writer.reset(made, schema);
+    for await (const batch of recordBatches(arrow, db, table, schema)) {
+      writer.write(batch);
+      await out.appendFile(made.take());
+    }
+    writer.close();
+    await out.appendFile(made.take());
+  } finally {
+    await out.close();
+  }
 }
 
 function schemaOf(arrow: typeof Arrow, { columns, metadata }: TrainingTable): Arrow.Schema {
@@ -147,7 +162,8 @@ class NumberWriter<T extends Float64Array | BigInt64Array> implements ColumnWrit
 }
 
 const INTEGERS = /^(U?(TINYINT|SMALLINT|INTEGER)|BIGINT)$/;
-const DOUBLES = /^(FLOAT|DOUBLE|DECIMAL\(.*\))$/;
+/** Decimals of up to 15 digits are the same in a double. */
+const DOUBLES = /^(FLOAT|DOUBLE|DECIMAL\(([1-9]|1[0-5]),.*\))$/;
 
 /** What a column is read as: features as they are, columns of the spine as the nearest of the types below, else as text. */
 function readType({ sqlType, feature }: TrainingColumn): string {
@@ -159,7 +175,20 @@ function readType({ sqlType, feature }: TrainingColumn): string {
 
 function asRead(column: TrainingColumn): string {
   const type = readType(column);
-  return type === column.sqlType ? column.sql : `CAST(${column.sql} AS ${type})`;
+  return marked(type === column.sqlType ? column.sql : `CAST(${column.sql} AS ${type})`, type);
+}
+
+/** Texts as they have to come over the bindings, also those in lists, maps and pairs. */
+function marked(x: string, sqlType: string): string {
+  if (sqlType === 'VARCHAR') return transported(x, 'string');
+  if (!sqlType.includes('VARCHAR')) return x;
+  if (sqlType.endsWith('[]')) return `list_transform(${x}, lambda i: ${marked('i', sqlType.slice(0, -2))})`;
+  const pair = PAIR.exec(sqlType);
+  if (pair !== null) {
+    return `CASE WHEN ${x} IS NOT NULL THEN {'value': ${marked(`${x}."value"`, pair[1]!)}, 'count': ${x}."count"} END`;
+  }
+  const value = sqlType.slice('MAP(VARCHAR, '.length, -1);
+  return `map_from_entries(list_transform(map_entries(${x}), lambda e: {'key': ${marked('e.key', 'VARCHAR')}, 'value': ${marked('e.value', value)}}))`;
 }
 
 /** Parts of nested values of DuckDB's. */

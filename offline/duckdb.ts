@@ -11,6 +11,11 @@ export interface DuckDbOptions {
   readonly spillDir: string;
 }
 
+/** Another process has the file open. */
+export class FileInUseError extends Error {
+  override readonly name = 'FileInUseError';
+}
+
 /** A database of its own. */
 export class DuckDb {
   readonly #instance: DuckDBInstance;
@@ -24,22 +29,28 @@ export class DuckDb {
     this.#writing = writing;
   }
 
-  static async open({ file = ':memory:', memoryBytes, threads, spillDir }: DuckDbOptions): Promise<DuckDb> {
+  /** @throws FileInUseError where another process has the file open; that this one has not is for the caller to see to */
+  static async open({ file, memoryBytes, threads, spillDir }: DuckDbOptions): Promise<DuckDb> {
     // Loaded here: most processes never need its 70 MB.
     const { DuckDBInstance } = await import('@duckdb/node-api');
-    const instance = await DuckDBInstance.create(file, {
-      memory_limit: `${Math.floor(memoryBytes / 1_048_576)}MiB`,
-      threads: String(threads),
-      temp_directory: spillDir,
-      // What it has built in is all it gets: nothing is fetched from anywhere.
-      autoinstall_known_extensions: 'false',
-      autoload_known_extensions: 'false',
-    });
-    const connection = await instance.connect();
-    await connection.run("SET TimeZone = 'UTC'");
-    // What is left when it is closed is either thrown away or was written before.
-    await connection.run('PRAGMA disable_checkpoint_on_shutdown');
-    return new DuckDb(instance, connection, await instance.connect());
+    try {
+      const instance = await DuckDBInstance.create(file ?? ':memory:', {
+        memory_limit: `${Math.floor(memoryBytes / 1_048_576)}MiB`,
+        threads: String(threads),
+        temp_directory: spillDir,
+        // What it has built in is all it gets: nothing is fetched from anywhere.
+        autoinstall_known_extensions: 'false',
+        autoload_known_extensions: 'false',
+      });
+      const connection = await instance.connect();
+      await connection.run("SET TimeZone = 'UTC'");
+      // What is left when it is closed is either thrown away or was written before.
+      await connection.run('PRAGMA disable_checkpoint_on_shutdown');
+      return new DuckDb(instance, connection, await instance.connect());
+    } catch (error) {
+      if (!/Could not set lock on file/.test(String(error))) throw error;
+      throw new FileInUseError(`${file} is open in another process`, { cause: error });
+    }
   }
 
   close(): void {
@@ -89,10 +100,44 @@ export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"
 /** A text as SQL. */
 export const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 
-/** What DuckDB says of a file that cannot be read: its first line, without what it quotes of the content. */
-export function readError(what: string, error: unknown): InputError {
-  const [line] = String(error instanceof Error ? error.message : error).split('\n');
-  return new InputError(`${what} cannot be read: ${line}`, { cause: error });
+/** What DuckDB says of a file that cannot be read, without what it quotes of the content and without advice for its own users. What is not the file's fault stays what it is. */
+export function readError(what: string, error: unknown): Error {
+  if (error instanceof InputError) {
+    return error.message.startsWith(what)
+      ? error
+      : new InputError(`${what}: ${error.message}`, { cause: error });
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  // Not the file's fault.
+  if (error instanceof Error && (isOutOfRoom(error) || isOutOfMemory(error))) return error;
+  const said = /CSV Error on Line: \d+/.test(message) ? csvError(message) : firstLine(message);
+  const file = /^ {2}file = (.+)$/m.exec(message)?.[1];
+  const where = file === undefined || file === what ? '' : ` (${file})`;
+  return new InputError(`${what} cannot be read: ${said}${where}`, { cause: error });
+}
+
+/** Of a disk. */
+export const isOutOfRoom = (error: unknown): boolean =>
+  /No space left on device|ENOSPC|Disk quota exceeded|EDQUOT/i.test(String(error));
+
+export const isOutOfMemory = (error: unknown): boolean => /Out of Memory Error/.test(String(error));
+
+function firstLine(message: string): string {
+  return message
+    .split('\n')[0]!
+    .replace(/^[A-Z][A-Za-z ]* Error: /, '')
+    .replace(/Object \{.* has duplicate key .*/, 'a name is there twice')
+    .trim();
+}
+
+/** The line and the reason; between them stands the line's content. */
+function csvError(message: string): string {
+  const [line] = /^.*CSV Error on Line: \d+/m.exec(message)!;
+  const reason =
+    /^(Expected Number of Columns: \d+ Found: \d+|Value with unterminated quote found|Invalid unicode .*|Maximum line size of .*)/m.exec(
+      message,
+    )?.[0];
+  return [line.replace(/^.*(?=CSV Error)/, ''), ...(reason === undefined ? [] : [reason])].join(': ');
 }
 
 /** Files that a pattern means, in the order of their names. */

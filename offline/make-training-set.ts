@@ -1,23 +1,32 @@
 /** The library's way to training sets: opens what is needed, makes one, and closes it again. */
-import { statSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { constants, statSync } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type * as Arrow from 'apache-arrow';
 import type { CompiledRepo, CompiledService } from '../engine/definitions/compiled.ts';
 import { nearestName } from '../engine/definitions/nearest-name.ts';
 import { arrowTable } from './arrow-output.ts';
-import { DuckDb } from './duckdb.ts';
+import { DuckDb, FileInUseError, isOutOfMemory, isOutOfRoom } from './duckdb.ts';
 import { evaluationHere, evaluationThreads } from './evaluation-pool.ts';
 import type { EvaluationThreadModule } from './evaluation-thread.ts';
 import { InputError } from './input-error.ts';
-import { MEMORY_DEFAULT_BYTES } from './memory-limits.ts';
+import { MEMORY_DEFAULT_BYTES, MEMORY_MIN_BYTES } from './memory-limits.ts';
 import type { SpineOptions } from './spine.ts';
 import { formatOfName, TABLE_FORMATS, tableFiles } from './table-files.ts';
 import type { TableInput } from './table-relation.ts';
 import { writeTrainingTable } from './training-file.ts';
 import { prepareTrainingSet, type TrainingProgress, type TrainingSummary } from './training-set.ts';
 import type { TrainingTable } from './training-table.ts';
-import { fileIdentity, resumableWork, temporaryWork, type WorkDirectory } from './work-directory.ts';
+import {
+  fileIdentity,
+  resumableWork,
+  SPILLED,
+  temporaryWork,
+  type WorkDirectory,
+  workIsTaken,
+} from './work-directory.ts';
 
 /** A file, a folder or a pattern (see `tableFiles`), or a table in memory. */
 export type TrainingInput = string | Arrow.Table;
@@ -30,7 +39,7 @@ export interface TrainingSetOptions extends SpineOptions {
   readonly history: TrainingInput | Readonly<Record<string, TrainingInput>>;
   /** Before the names of features. @default none */
   readonly prefix?: string;
-  /** What may be taken, bytes: two thirds of it by DuckDB, which writes the rest to disk. @default 2 GiB */
+  /** What may be taken, bytes, 512 MiB at least: two thirds of it by DuckDB, which writes the rest to disk. @default 2 GiB */
   readonly memoryBytes?: number;
   /** Threads that evaluate, and as many of DuckDB's. @default as many as there are cores */
   readonly threads?: number;
@@ -55,6 +64,8 @@ export async function trainingSet(options: TrainingSetOptions): Promise<Arrow.Ta
   const work = await temporaryWork();
   try {
     return await withTrainingTable(options, inputs, work, async (db, table) => arrowTable(db, table));
+  } catch (error) {
+    throw withoutRoom(error, work.dir, work.dir);
   } finally {
     await work.remove();
   }
@@ -75,17 +86,59 @@ export async function trainingSetFile(
     );
   }
   const inputs = await inputsOf(options);
+  await checkPlaceOf(file);
   const work = await resumableWork(
     resolve(options.work ?? `${file}.work`),
     await identityOf(options, inputs),
+    isFree,
   );
-  const summary = await withTrainingTable(options, inputs, work, async (db, table, found) => {
-    options.onProgress?.({ phase: 'writing', share: 0.93, rows: found.rows });
-    await writeTrainingTable(db, table, { file, format });
-    return found;
-  });
-  await work.remove();
-  return { ...summary, resumed: work.resumed };
+  try {
+    const summary = await withTrainingTable(options, inputs, work, async (db, table, found) => {
+      options.onProgress?.({ phase: 'writing', share: 0.93, rows: found.rows });
+      await writeTrainingTable(db, table, { file, format });
+      return found;
+    });
+    await work.remove();
+    return { ...summary, resumed: work.resumed };
+  } catch (error) {
+    throw withoutRoom(error, work.dir, file);
+  } finally {
+    work.release();
+  }
+}
+
+/** Before hours of work go into what cannot be written. */
+async function checkPlaceOf(file: string): Promise<void> {
+  const dir = dirname(file);
+  const stats = await stat(dir).catch(() => null);
+  if (!stats?.isDirectory()) throw new InputError(`there is no folder ${dir} for the training set: make it`);
+  if ((await stat(file).catch(() => null))?.isDirectory())
+    throw new InputError(`${file} is a folder: name a file (--out)`);
+  try {
+    await access(dir, constants.W_OK);
+  } catch (error) {
+    throw new InputError(`the folder ${dir} cannot be written to: name another place (--out)`, {
+      cause: error,
+    });
+  }
+}
+
+/** What its owner can mend, of what DuckDB or the system says. */
+function withoutRoom(error: unknown, workDir: string, file: string): unknown {
+  if (error instanceof InputError) return error;
+  if (isOutOfRoom(error)) {
+    return new InputError(
+      `there is no room left for ${[...new Set([workDir, file])].join(' or ')}: make some, and the same command goes on; or name a work folder elsewhere (--work)`,
+      { cause: error },
+    );
+  }
+  if (isOutOfMemory(error)) {
+    return new InputError(
+      'the memory does not do: give more (--memory), or fewer threads (--threads); the same command goes on',
+      { cause: error },
+    );
+  }
+  return error;
 }
 
 interface Inputs {
@@ -111,6 +164,8 @@ async function withTrainingTable<T>(
     memoryBytes = MEMORY_DEFAULT_BYTES,
     threadModule,
   } = options;
+  if (!(memoryBytes >= MEMORY_MIN_BYTES))
+    throw new InputError(`memoryBytes must be ${MEMORY_MIN_BYTES} at least: DuckDB cannot sort with less`);
   const db = await openDb(work, Math.floor((memoryBytes * 2) / 3), threads);
   try {
     const pool =
@@ -140,11 +195,24 @@ async function openDb({ dir, file }: WorkDirectory, memoryBytes: number, threads
       ...(file === undefined ? {} : { file }),
       memoryBytes,
       threads,
-      spillDir: `${dir}/spilled`,
+      spillDir: join(dir, SPILLED),
     });
   } catch (error) {
-    if (!/lock/i.test(String(error))) throw error;
-    throw new InputError(`${dir}: another process is at work there`, { cause: error });
+    if (error instanceof FileInUseError) throw workIsTaken(dir, error);
+    if (file === undefined || isOutOfRoom(error)) throw error;
+    throw new InputError(`${file} cannot be gone on with: remove the folder, and begin anew`, {
+      cause: error,
+    });
+  }
+}
+
+async function isFree(file: string): Promise<boolean> {
+  try {
+    (await DuckDb.open({ file, memoryBytes: MEMORY_MIN_BYTES, threads: 1, spillDir: '' })).close();
+    return true;
+  } catch (error) {
+    // One that cannot be read is nobody's any more.
+    return !(error instanceof FileInUseError);
   }
 }
 
@@ -209,7 +277,8 @@ async function identityOf(
 ): Promise<unknown> {
   const { time, eventId, eventSource } = options;
   const identities = async (input: TableInput): Promise<unknown> =>
-    'files' in input ? Promise.all(input.files.map(fileIdentity)) : null;
+    // A table in memory is not known again: such a run is never gone on with.
+    'files' in input ? Promise.all(input.files.map(fileIdentity)) : randomUUID();
   const histories = await Promise.all(
     [...history].map(async ([source, input]) => [source, await identities(input)]),
   );

@@ -73,12 +73,11 @@ async function* batches(
       isNumber: isNumberColumn(type),
     }),
   );
-  const inputs = onDemandInputs(service).map(
-    ({ view, feature }): ReadColumn => ({
-      sql: `v${view}.f${feature}`,
-      isNumber: views[view]!.table.transports[feature]!.isNumber,
-    }),
-  );
+  const inputs = onDemandInputs(service).map(({ view, feature }): ReadColumn => {
+    const { isNumber, tableType } = views[view]!.table.transports[feature]!;
+    const stored = `v${view}.f${feature}`;
+    return { sql: tableType === 'VARCHAR' ? transported(stored, 'string') : stored, isNumber };
+  });
   const numbers = [
     `CAST(s.${quoted(PLACE)} AS DOUBLE)`,
     `CAST(s.${quoted(AT)} AS DOUBLE)`,

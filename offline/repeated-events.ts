@@ -3,6 +3,7 @@
  * first to arrive does, whatever a view's filter says of either.
  */
 import type { CompiledView } from '../engine/definitions/compiled.ts';
+import { transported } from './column-buffer.ts';
 import { type DuckDb, quoted } from './duckdb.ts';
 import { ARRIVAL, type EventHistory, INVALID, REPEAT_ID } from './event-history.ts';
 import { keyTable } from './spine.ts';
@@ -28,7 +29,7 @@ export async function repeatedEvents(
   await db.run(`CREATE OR REPLACE TABLE ${quoted(table)} (arrival DOUBLE)`);
   const appender = await db.appender(table);
   const candidates = `
-    SELECT k.k, e.${id} AS id, CAST(e.${time} AS DOUBLE), CAST(e.${quoted(ARRIVAL)} AS DOUBLE) AS arrival
+    SELECT k.k, ${transported(`e.${id}`, source.columns[eventId]!.type)} AS id, CAST(e.${time} AS DOUBLE), CAST(e.${quoted(ARRIVAL)} AS DOUBLE) AS arrival
     FROM ${events} e JOIN ${quoted(keyTable(entity.name))} k ON k.key = CAST(e.${key} AS VARCHAR)
     WHERE e.${quoted(INVALID)} IS NULL AND e.${id} IN (
       SELECT ${id} FROM ${events} WHERE ${quoted(INVALID)} IS NULL AND ${id} IS NOT NULL GROUP BY 1 HAVING count(*) > 1)

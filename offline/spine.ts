@@ -122,9 +122,11 @@ export async function readSpine(
   for (const [name, column] of Object.entries(service.request)) {
     add(name, requestColumn(name), column, `request data of the service '${service.name}'`);
   }
+  // Nothing else says in which order rows of a join come.
+  const order = relation.arrival === null ? '' : `ORDER BY ${relation.arrival}`;
   try {
     await db.run(
-      `CREATE OR REPLACE TABLE ${SPINE} AS SELECT row_number() OVER () - 1 AS ${quoted(PLACE)}, ${[...carried].map(([name, sql]) => `${sql} AS ${quoted(name)}`).join(', ')},
+      `CREATE OR REPLACE TABLE ${SPINE} AS SELECT row_number() OVER (${order}) - 1 AS ${quoted(PLACE)}, ${[...carried].map(([name, sql]) => `${sql} AS ${quoted(name)}`).join(', ')},
         ${selected.join(', ')}, CASE ${checks.map(({ invalid }, c) => `WHEN ${invalid} THEN ${c}`).join(' ')} END AS "$invalid" FROM ${relation.sql}`,
     );
   } catch (error) {

@@ -1,8 +1,11 @@
 /** Files as a relation of DuckDB: something to select from, and what kind of values its columns have. */
 import type * as Arrow from 'apache-arrow';
 import { loadArrow } from './arrow-input.ts';
+import { csvRelation } from './csv-relation.ts';
 import { type DuckDb, quoted, readError, text } from './duckdb.ts';
+import { InputError } from './input-error.ts';
 import type { TableFiles } from './table-files.ts';
+import { textTypes, typedTexts } from './text-types.ts';
 import type { FileColumnKind } from './typed-column.ts';
 
 export interface TableRelation {
@@ -14,6 +17,9 @@ export interface TableRelation {
   /** Order of the rows as SQL: file after file, row after row, 0 ≤ n < 2⁵³. null: it cannot be told where it stands. */
   readonly arrival: string | null;
 }
+
+/** DuckDB's name of the place of a row in its Parquet file. */
+const ROW_NUMBER = 'file_row_number';
 
 /** Rows of a file that its number in the order of arrival leaves room for. */
 const FILE_ROWS = 2 ** 36;
@@ -54,62 +60,65 @@ async function relationOf(
   }
   const { files, format } = input;
   switch (format) {
-    case 'parquet': {
-      const sql = `read_parquet(${list(files)}, union_by_name = true, hive_partitioning = false)`;
-      const columns = typed(await db.columns(sql));
-      if (files.length === 1) {
-        return {
-          path,
-          sql: `read_parquet(${list(files)}, file_row_number = true)`,
-          columns,
-          arrival: 'file_row_number',
-        };
-      }
-      const numbers = files.map((file, i) => `(${text(file)}, ${i})`).join(', ');
-      return {
-        path,
-        sql: `read_parquet(${list(files)}, union_by_name = true, hive_partitioning = false, filename = true, file_row_number = true)
-          JOIN (VALUES ${numbers}) files(filename, file_number) USING (filename)`,
-        columns,
-        arrival: `(file_number * ${FILE_ROWS} + file_row_number)`,
-      };
-    }
+    case 'parquet':
+      return parquetRelation(db, path, files);
     case 'csv': {
-      const options = `union_by_name = true, header = true, delim = ',', quote = '"', escape = '"'`;
-      if ('all' in read) {
-        const sql = `read_csv(${list(files)}, ${options}, all_varchar = true)`;
-        const names = [...(await db.columns(sql)).keys()];
-        return { path, sql, columns: new Map(names.map((column) => [column, 'csv'])), arrival: null };
-      }
-      // Types are found by all rows: one found by the first ones may not do for the others.
-      const open = (types: string): string =>
-        `read_csv(${list(files)}, ${options}, sample_size = -1${types})`;
-      const found = [...(await db.columns(open(''))).keys()].filter((column) => read.some.has(column));
-      const types = found.map((column) => `${text(column)}: 'VARCHAR'`).join(', ');
-      const sql = open(found.length === 0 ? '' : `, types = {${types}}`);
-      const columns = typed(await db.columns(sql));
-      for (const column of found) columns.set(column, 'csv');
-      return { path, sql, columns, arrival: null };
+      const { names, sql } = await csvRelation(db, path, files);
+      const asTexts = new Map(names.map((column): [string, FileColumnKind] => [column, 'csv']));
+      if ('all' in read) return { path, sql, columns: asTexts, arrival: null };
+      const others = names.filter((column) => !read.some.has(column));
+      const types = await textTypes(db, { sql, names: others, numbers: true });
+      const columns = new Map([...asTexts, ...typed(types)]);
+      return { path, sql: typedTexts(sql, types), columns, arrival: null };
     }
     case 'ndjson': {
       const open = (columns: string): string =>
-        `read_json(${list(files)}, format = 'newline_delimited'${columns})`;
+        `read_json(${list(files)}, format = 'newline_delimited', hive_partitioning = false${columns})`;
+      const declared = (types: readonly (readonly [string, string])[]): string =>
+        open(`, columns = {${types.map(([column, type]) => `${quoted(column)}: ${text(type)}`).join(', ')}}`);
       // Which columns there are is told by the rows: where all are known, there may be none yet.
-      const types =
-        'all' in read
-          ? read.all.map((column): [string, string] => [column, 'JSON'])
-          : [...(await db.columns(open(', sample_size = -1')))].map(([column, type]): [string, string] => [
-              column,
-              read.some.has(column) ? 'JSON' : type,
-            ]);
-      const declared = types.map(([column, type]) => `${quoted(column)}: ${text(type)}`).join(', ');
-      const kinds = types.map(([column, type]): [string, FileColumnKind] => [
+      if ('all' in read) {
+        const sql = declared(read.all.map((column) => [column, 'JSON']));
+        const columns = new Map(read.all.map((column): [string, FileColumnKind] => [column, 'json']));
+        return { path, sql, columns, arrival: null };
+      }
+      const found = [...(await db.columns(open(', sample_size = -1')))].map(
+        ([column, type]): [string, string] => {
+          if (read.some.has(column)) return [column, 'JSON'];
+          return [column, OF_TEXTS.test(type) ? 'VARCHAR' : type];
+        },
+      );
+      const texts = found.filter(([, type]) => type === 'VARCHAR').map(([column]) => column);
+      const types = await textTypes(db, { sql: declared(found), names: texts, numbers: false });
+      const columns = found.map(([column, type]): [string, FileColumnKind] => [
         column,
-        type === 'JSON' ? 'json' : { type },
+        type === 'JSON' ? 'json' : { type: types.get(column) ?? type },
       ]);
-      return { path, sql: open(`, columns = {${declared}}`), columns: new Map(kinds), arrival: null };
+      return { path, sql: typedTexts(declared(found), types), columns: new Map(columns), arrival: null };
     }
   }
+}
+
+/** What DuckDB makes of texts in JSON. */
+const OF_TEXTS = /^(VARCHAR|UUID|DATE|TIME|TIMESTAMP.*)$/;
+
+async function parquetRelation(db: DuckDb, path: string, files: readonly string[]): Promise<TableRelation> {
+  const open = (options: string): string =>
+    `read_parquet(${list(files)}, union_by_name = true, hive_partitioning = false${options})`;
+  const columns = typed(await db.columns(open('')));
+  for (const name of columns.keys()) {
+    if (name.toLowerCase() === ROW_NUMBER)
+      throw new InputError(`a column cannot be named '${name}' here: give it another name`);
+  }
+  if (files.length === 1) return { path, sql: open(`, ${ROW_NUMBER} = true`), columns, arrival: ROW_NUMBER };
+  const numbers = files.map((file, i) => `(${text(file)}, ${i})`).join(', ');
+  return {
+    path,
+    sql: `${open(`, filename = '$file', ${ROW_NUMBER} = true`)}
+      JOIN (VALUES ${numbers}) files("$file", "$file_number") USING ("$file")`,
+    columns,
+    arrival: `("$file_number" * ${FILE_ROWS} + ${ROW_NUMBER})`,
+  };
 }
 
 function typed(columns: ReadonlyMap<string, string>): Map<string, FileColumnKind> {

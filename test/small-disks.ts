@@ -58,7 +58,12 @@ export class SmallDisks {
 
   /** `millrace up` on a free port, with the disks. */
   up(args: readonly string[]): MillraceProcess {
-    const command = ['--mount', '--target', `${this.#holder.pid}`, process.execPath, millraceBinary, 'up'];
-    return new MillraceProcess('nsenter', [...command, '--port', '0', ...args]);
+    return this.run(['up', '--port', '0', ...args]);
+  }
+
+  /** Any command of `millrace`, with the disks. */
+  run(args: readonly string[]): MillraceProcess {
+    const command = ['--mount', '--target', `${this.#holder.pid}`, process.execPath, millraceBinary];
+    return new MillraceProcess('nsenter', [...command, ...args]);
   }
 }

@@ -44,10 +44,10 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
     },
     onProgress: (progress) => display.update(progress),
   };
-  const stopped = (): void => {
+  const stopped = (signal: NodeJS.Signals): void => {
     display.stop();
     process.stderr.write('stopped; the same command goes on from here\n');
-    process.exit(130);
+    process.exit(signal === 'SIGINT' ? 130 : 143);
   };
   process.once('SIGINT', stopped);
   process.once('SIGTERM', stopped);
@@ -123,7 +123,7 @@ export function describeTrainingSet(
   ]);
   const rate = formatCount((rows / elapsedMs) * 1000);
   return [
-    `${out}: ${formatCount(rows)} rows in ${formatDurationShort(elapsedMs)} (${rate}/s)${resumed ? ', going on with what another run had done' : ''}`,
+    `${out}: ${formatCount(rows)} rows in ${formatDurationShort(elapsedMs)} (${rate}/s)${resumed ? ', going on with what another run had done (what follows is of this one)' : ''}`,
     table,
     ...notes,
   ].join('\n');
