@@ -87,7 +87,7 @@ describe('a thread that fails', () => {
       pool.begin({ kind: 'view', view: 'clicks_by_key', namespace: 'another', features: [], fetched: [] });
       const empty = () => new Float64Array(0);
       const batch = () => ({
-        ...{ rows: 0, keys: empty(), times: empty(), places: empty(), arrivals: empty(), ids: null },
+        ...{ rows: 0, keys: empty(), times: empty(), places: empty(), positions: empty(), ids: null },
         columns: [],
       });
       await expect(pool.view(batch())).rejects.toThrow(/was changed meanwhile/);

@@ -16,6 +16,7 @@ export async function repeatedEvents(
 ): Promise<{ readonly table: string; readonly count: number } | null> {
   const { source, definition, entity, dedupeHorizonMs } = view;
   const { eventId } = source;
+  const idType = eventId === null ? 'string' : source.columns[eventId]!.type;
   const [id, time, key] = [eventId ?? REPEAT_ID, source.eventTime, definition.keyColumn].map(quoted) as [
     string,
     string,
@@ -29,7 +30,7 @@ export async function repeatedEvents(
   await db.run(`CREATE OR REPLACE TABLE ${quoted(table)} (arrival DOUBLE)`);
   const appender = await db.appender(table);
   const candidates = `
-    SELECT k.k, ${transported(`e.${id}`, source.columns[eventId]!.type)} AS id, CAST(e.${time} AS DOUBLE), CAST(e.${quoted(ARRIVAL)} AS DOUBLE) AS arrival
+    SELECT k.k, ${transported(`e.${id}`, idType)} AS id, CAST(e.${time} AS DOUBLE), CAST(e.${quoted(ARRIVAL)} AS DOUBLE) AS arrival
     FROM ${events} e JOIN ${quoted(keyTable(entity.name))} k ON k.key = CAST(e.${key} AS VARCHAR)
     WHERE e.${quoted(INVALID)} IS NULL AND e.${id} IN (
       SELECT ${id} FROM ${events} WHERE ${quoted(INVALID)} IS NULL AND ${id} IS NOT NULL GROUP BY 1 HAVING count(*) > 1)
