@@ -8,6 +8,8 @@ import type { TransportColumn } from './feature-transport.ts';
 const CHUNK_ROWS = 2_048;
 /** Rows after which what was appended is written: DuckDB's row groups, which it writes as they are. */
 const FLUSHED_ROWS = 122_880;
+/** Or after so long: no more than that is made again after a kill. */
+const FLUSHED_MS = 5_000;
 /** Table with the names of those that are complete. */
 const FINISHED = '"$finished"';
 
@@ -24,8 +26,12 @@ export class ValueTable {
   readonly #db: DuckDb;
   #appending: { readonly appender: DuckDBAppender; readonly chunk: DuckDBDataChunk } | null = null;
   #unflushed = 0;
+  #flushedMs = performance.now();
+  readonly #flushedRows: number;
 
-  constructor(db: DuckDb, name: string, transports: readonly TransportColumn[]) {
+  /** @param flushedRows rows after which what was appended is written */
+  constructor(db: DuckDb, name: string, transports: readonly TransportColumn[], flushedRows = FLUSHED_ROWS) {
+    this.#flushedRows = flushedRows;
     this.#db = db;
     this.name = name;
     this.transports = transports;
@@ -36,6 +42,7 @@ export class ValueTable {
     this.#end();
     await this.#db.run(`CREATE OR REPLACE TABLE ${quoted(this.name)} (${this.#columns})`);
     await this.#db.run(`CREATE TABLE IF NOT EXISTS ${FINISHED} (name VARCHAR)`);
+    await this.#db.run(`DELETE FROM ${FINISHED} WHERE name = ${text(this.name)}`);
   }
 
   /**
@@ -77,9 +84,11 @@ export class ValueTable {
       appender.appendDataChunk(chunk);
     }
     this.#unflushed += places.length;
-    if (this.#unflushed < FLUSHED_ROWS) return;
+    const nowMs = performance.now();
+    if (this.#unflushed < this.#flushedRows && nowMs - this.#flushedMs < FLUSHED_MS) return;
     appender.flushSync();
     this.#unflushed = 0;
+    this.#flushedMs = nowMs;
   }
 
   async #begin(): Promise<{ appender: DuckDBAppender; chunk: DuckDBDataChunk }> {
