@@ -168,8 +168,12 @@ async function withTrainingTable<T>(
     throw new InputError(`memoryBytes must be ${MEMORY_MIN_BYTES} at least: DuckDB cannot sort with less`);
   const db = await openDb(work, Math.floor((memoryBytes * 2) / 3), threads);
   try {
+    // Threads take half a second to start: meanwhile the spine and the history are read.
     const pool =
-      threadModule === undefined ? evaluationHere(repo) : await evaluationThreads(threadModule, threads);
+      threadModule === undefined
+        ? Promise.resolve(evaluationHere(repo))
+        : evaluationThreads(threadModule, threads);
+    pool.catch(() => {});
     let prepared: Awaited<ReturnType<typeof prepareTrainingSet>>;
     try {
       prepared = await prepareTrainingSet({
@@ -181,7 +185,10 @@ async function withTrainingTable<T>(
       });
     } finally {
       // Writing needs memory, and no threads of ours.
-      await pool.close();
+      await pool.then(
+        (started) => started.close(),
+        () => {},
+      );
     }
     return await use(db, prepared.table, prepared.summary);
   } finally {

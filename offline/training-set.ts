@@ -39,7 +39,8 @@ export interface TrainingSetArgs {
   readonly spineOptions: SpineOptions;
   /** By source: where its events are. */
   readonly history: ReadonlyMap<string, TableInput>;
-  readonly pool: EvaluationPool;
+  /** May still be starting. */
+  readonly pool: Promise<EvaluationPool>;
   /** For what is staged. */
   readonly workDir: string;
   /** Before the names of features. */
@@ -96,7 +97,7 @@ export async function prepareTrainingSet(
     const phase = 'on-demand features';
     const from = 1 - WRITING_SHARE;
     onProgress({ phase, share: from, rows: 0 });
-    const found = await onDemandValues(db, service, values, args.pool, (rows) => {
+    const found = await onDemandValues(db, service, values, await args.pool, (rows) => {
       onProgress({ phase, share: from + (WRITING_SHARE / 2) * (rows / spine.rows), rows });
     });
     onDemand = found.table;
@@ -183,7 +184,8 @@ async function fillView(
   { view: { view, features }, table }: ViewValues,
   v: number,
 ): Promise<ViewSummary> {
-  const { db, service, pool, onProgress } = args;
+  const { db, service, onProgress } = args;
+  const pool = await args.pool;
   const summary: ViewSummary = { view: view.name, rows: 0, events: 0, refused: 0, repeated: 0 };
   const share = (1 - PREPARING_SHARE - WRITING_SHARE) / service.views.length;
   const base = PREPARING_SHARE + share * v;
