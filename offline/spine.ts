@@ -7,7 +7,7 @@ import { ENTITY_KEY_MAX_BYTES } from '../engine/definitions/entity-key.ts';
 import type { Column, StreamSource } from '../engine/definitions/types.ts';
 import { type DuckDb, quoted, readError } from './duckdb.ts';
 import { InputError } from './input-error.ts';
-import { type TableInput, tableRelation } from './table-relation.ts';
+import { ROW_NUMBER, type TableInput, tableRelation } from './table-relation.ts';
 import { type FileColumnKind, typedColumn } from './typed-column.ts';
 
 /** The table, and columns of it that no file has. */
@@ -122,11 +122,12 @@ export async function readSpine(
   for (const [name, column] of Object.entries(service.request)) {
     add(name, requestColumn(name), column, `request data of the service '${service.name}'`);
   }
-  // Nothing else says in which order rows of a join come.
+  // Nothing else says in which order rows of a join come; of one Parquet file they are numbered.
   const order = relation.arrival === null ? '' : `ORDER BY ${relation.arrival}`;
+  const place = relation.arrival === ROW_NUMBER ? ROW_NUMBER : `row_number() OVER (${order}) - 1`;
   try {
     await db.run(
-      `CREATE OR REPLACE TABLE ${SPINE} AS SELECT row_number() OVER (${order}) - 1 AS ${quoted(PLACE)}, ${[...carried].map(([name, sql]) => `${sql} AS ${quoted(name)}`).join(', ')},
+      `CREATE OR REPLACE TABLE ${SPINE} AS SELECT ${place} AS ${quoted(PLACE)}, ${[...carried].map(([name, sql]) => `${sql} AS ${quoted(name)}`).join(', ')},
         ${selected.join(', ')}, CASE ${checks.map(({ invalid }, c) => `WHEN ${invalid} THEN ${c}`).join(' ')} END AS "$invalid" FROM ${relation.sql}`,
     );
   } catch (error) {

@@ -19,7 +19,8 @@ export interface TableRelation {
 }
 
 /** DuckDB's name of the place of a row in its Parquet file. */
-const ROW_NUMBER = 'file_row_number';
+/** Of one Parquet file: numbers of its rows, from 0 on. */
+export const ROW_NUMBER = 'file_row_number';
 
 /** Rows of a file that its number in the order of arrival leaves room for. */
 const FILE_ROWS = 2 ** 36;
