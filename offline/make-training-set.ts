@@ -39,7 +39,10 @@ export interface TrainingSetOptions extends SpineOptions {
   readonly history: TrainingInput | Readonly<Record<string, TrainingInput>>;
   /** Before the names of features. @default none */
   readonly prefix?: string;
-  /** What may be taken, bytes, 512 MiB at least: two thirds of it by DuckDB, which writes the rest to disk. @default 2 GiB */
+  /**
+   * Bytes, 512 MiB at least: two thirds of it are DuckDB's, which writes to disk what does not fit. Threads, and what is
+   * being written, come on top. @default 2 GiB
+   */
   readonly memoryBytes?: number;
   /** Threads that evaluate, and as many of DuckDB's. @default as many as there are cores */
   readonly threads?: number;

@@ -69,7 +69,10 @@ export function addTrainingSetCommand(
     .option('--event-source <name>', 'source of these events, where the service reads several')
     .option('--prefix <text>', 'before the names of features', '')
     .addOption(
-      new Option('--memory <size>', 'what it may take; beyond that it writes to disk')
+      new Option(
+        '--memory <size>',
+        'two thirds of it are for sorting and joining; what does not fit goes to disk',
+      )
         .argParser(parseMemory)
         .default(MEMORY_DEFAULT_BYTES, '2GiB'),
     )
