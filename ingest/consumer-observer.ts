@@ -16,6 +16,11 @@ export interface EventTimes {
 
 /** What a consumer tells whoever watches it. All calls are synchronous and must not throw. */
 export interface ConsumerObserver {
+  /**
+   * Rows of a chunk are in the store, whether or not its watermarks then move: where another owner was faster, they are found
+   * there as written already by whoever comes next, and this is the only time that they count as applied.
+   */
+  rowsWritten?(counts: ReadonlyMap<CompiledView, WriteCounts>): void;
   /** A chunk is in the store and its watermarks have moved. */
   chunkApplied(chunk: {
     readonly views: readonly CompiledView[];
@@ -25,7 +30,6 @@ export interface ConsumerObserver {
     readonly records: number;
     /** Append time of the chunk's last record, ms; null when the chunk only moved watermarks. */
     readonly appendedMs: number | null;
-    readonly counts: ReadonlyMap<CompiledView, WriteCounts>;
     readonly deadLetters: readonly DeadLetter[];
     /** In the order of the log. */
     readonly events: readonly EventTimes[];

@@ -286,6 +286,45 @@ test('lanes apply what they are told, and take up another namespace with the nex
   expect((await store.readWatermarks(0, names)).map((mark) => mark?.nextOffset)).toEqual([4, 4]);
 });
 
+test('rows count as applied once, also where another owner moves the watermark first', async () => {
+  const store = storeInMemory();
+  const log = await logOf([payment({ id: 'a' }), payment({ id: 'b' })]);
+  const [view] = source.views;
+  const rebuilt = { ...view!, namespace: 'feedfeedfeedfeed' };
+  const applied = { [view!.namespace]: 0, [rebuilt.namespace]: 0 };
+  const consumerOf = (views: readonly CompiledView[], into: TileStore): PartitionConsumer =>
+    new PartitionConsumer({
+      source,
+      views,
+      partition: 0,
+      log,
+      writing: writingTo(into),
+      deadLetters: { write: async () => {} },
+      observer: {
+        ...SILENT,
+        rowsWritten: (counts) => {
+          for (const [{ namespace }, own] of counts) applied[namespace]! += own.applied;
+        },
+      },
+    });
+  const other = consumerOf([rebuilt], store);
+  let isOvertaken = false;
+  class OvertakenStore extends ForwardingStore {
+    override async moveWatermarks(moves: readonly MoveWatermark[]) {
+      const isMade = moves.every(({ next }) => next.nextOffset === 0);
+      if (!isMade && !isOvertaken) await other.step();
+      isOvertaken ||= !isMade;
+      return super.moveWatermarks(moves);
+    }
+  }
+  const own = consumerOf([view!, rebuilt], new OvertakenStore(store));
+  expect(await own.step()).toBe(2);
+  expect(own.nextOffset).toBeNull();
+  while ((await own.step()) > 0);
+  expect(own.nextOffset).toBe(2);
+  expect(applied).toEqual({ [view!.namespace]: 2, [rebuilt.namespace]: 2 });
+});
+
 test('records that trickle in while lanes linger are few chunks', async () => {
   const EVENTS = 20;
   const log = await logOf([payment({ id: 'a' })]);

@@ -148,6 +148,7 @@ export class PartitionConsumer {
         counts.set(writer.view, await writer.apply(rows.get(writer.view)!));
       }),
     );
+    this.#observer.rowsWritten?.(counts);
 
     const nextOffset = taken < records.length ? records[taken]!.offset : readTo;
     const last = lastRecordOf(records[taken - 1]!);
@@ -163,7 +164,6 @@ export class PartitionConsumer {
       maxEventTimeMs: highestEventTimeMs(cursors),
       records: taken,
       appendedMs: last.appendedMs,
-      counts,
       deadLetters,
       events,
       tookMs: performance.now() - startedMs,
@@ -258,7 +258,6 @@ export class PartitionConsumer {
       maxEventTimeMs: highestEventTimeMs(cursors),
       records: 0,
       appendedMs: null,
-      counts: new Map(),
       deadLetters: [],
       events: [],
       tookMs: 0,

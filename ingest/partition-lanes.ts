@@ -204,6 +204,7 @@ export class PartitionLanes {
       writing,
       deadLetters,
       observer: {
+        rowsWritten: (counts) => observer.rowsWritten?.(counts),
         chunkApplied: (chunk) => observer.chunkApplied(chunk),
         caughtUp: (at, nextOffset) => observer.caughtUp(at, nextOffset),
         positioned: (at, nextOffset, missing, appliedTo) => {

@@ -88,6 +88,7 @@ export class IngestPartition {
       views,
       isRead: (view) => bindings.isActive(view),
       observer: {
+        rowsWritten: (counts) => this.#rowsWritten(counts),
         chunkApplied: (chunk) => this.#chunkApplied(chunk),
         // Said of one lane; each view's own position is reported when it moves or is read.
         caughtUp: () => {},
@@ -125,13 +126,26 @@ export class IngestPartition {
     if (signal.aborted) this.#setPaused(false);
   }
 
+  #rowsWritten(counts: ReadonlyMap<CompiledView, WriteCounts>): void {
+    const { metrics } = this.#options;
+    for (const [view, { applied, redelivered, duplicate, tooLate, ...writes }] of this.#countedOnce(counts)) {
+      const { conflicts, coarsened, created } = writes;
+      const outcomes = { applied, redelivered, duplicate, too_late: tooLate };
+      for (const [outcome, n] of Object.entries(outcomes)) {
+        metrics.count('millrace_events_applied_total', { view: view.name, outcome }, n);
+      }
+      metrics.count('millrace_write_conflicts_total', { view: view.name }, conflicts);
+      metrics.count('millrace_states_coarsened_total', { view: view.name }, coarsened);
+      metrics.count('millrace_states_created_total', { view: view.name }, created);
+    }
+  }
+
   #chunkApplied({
     views,
     partition,
     nextOffset,
     maxEventTimeMs,
     appendedMs,
-    counts,
     deadLetters,
     events,
     records,
@@ -147,16 +161,6 @@ export class IngestPartition {
     });
     // After the listener: a clock that follows the events has moved.
     if (this.#areRead(views)) this.#freshness.applied(events, nextOffset);
-    for (const [view, { applied, redelivered, duplicate, tooLate, ...writes }] of this.#countedOnce(counts)) {
-      const { conflicts, coarsened, created } = writes;
-      const outcomes = { applied, redelivered, duplicate, too_late: tooLate };
-      for (const [outcome, n] of Object.entries(outcomes)) {
-        metrics.count('millrace_events_applied_total', { view: view.name, outcome }, n);
-      }
-      metrics.count('millrace_write_conflicts_total', { view: view.name }, conflicts);
-      metrics.count('millrace_states_coarsened_total', { view: view.name }, coarsened);
-      metrics.count('millrace_states_created_total', { view: view.name }, created);
-    }
     for (const { reason } of deadLetters) {
       metrics.count('millrace_dead_letters_total', { source: this.source.name, reason });
     }
