@@ -12,6 +12,7 @@ import { ReadFields } from '../store/read-fields.ts';
 import type { TileStore, Token } from '../store/tile-store.ts';
 
 import { allocateRows, setValue } from '../tiles/row-block.ts';
+import { StateBuilder } from '../tiles/state-builder.ts';
 import { PROTOCOL } from '../tiles/state-protocol.ts';
 import type { IncomingRow } from '../tiles/state-update.ts';
 
@@ -71,17 +72,14 @@ export class SingleView {
     this.#read = new WindowRead(this.view, this.view.features);
   }
 
-  /** Applies a batch as one chunk of the log and moves the watermark. */
-  async apply(rows: readonly EventRow[]): Promise<void> {
+  #byKey(rows: readonly EventRow[]): Map<string, IncomingRow[]> {
     const { source } = this.view;
     const byKey = new Map<string, IncomingRow[]>();
-    let maxEventTimeMs = -1;
     for (const row of rows) {
       const offset = this.#offset++;
       const key = this.view.keyOf(row);
       const values = this.view.project(row);
       const timeMs = row[source.eventTime] as number;
-      maxEventTimeMs = Math.max(maxEventTimeMs, timeMs);
       if (key === null || values === null) continue;
       const id = eventIdOf(row[source.eventId!] as EventIdValue);
       const appendedMs = this.clock.nowMs();
@@ -90,7 +88,37 @@ export class SingleView {
       if (sameKey === undefined) byKey.set(key, [incoming]);
       else sameKey.push(incoming);
     }
-    await this.#writer.apply(byKey);
+    return byKey;
+  }
+
+  /** Writes the states of a history at once, `batch` rows of a key at a time. Of keys that are not there yet. */
+  async fill(rows: readonly EventRow[], batch = rows.length): Promise<void> {
+    const { shape, pacing, store, newToken } = this.#writing;
+    const builder = new StateBuilder(this.view, { shape, pacing });
+    const ofHistory = this.#byKey(rows);
+    // The log that follows begins where it likes: states say nothing of offsets.
+    this.#offset = 0;
+    for (const [key, ofKey] of ofHistory) {
+      for (let i = 0; i < ofKey.length; i += batch)
+        builder.add(ofKey.slice(i, i + batch), this.clock.nowMs());
+      const built = builder.finish(this.clock.nowMs());
+      if (built === null) continue;
+      const { head, fields, dueMs } = built;
+      const [won] = await store.compareAndSet([
+        {
+          address: { namespace: this.view.namespace, key, shard: SHARD },
+          ...{ expected: null, next: { token: newToken(null), head }, changes: fields, dueMs },
+        },
+      ]);
+      if (!won) throw new Error('there is a state of the key');
+    }
+  }
+
+  /** Applies a batch as one chunk of the log and moves the watermark. */
+  async apply(rows: readonly EventRow[]): Promise<void> {
+    const { source } = this.view;
+    const maxEventTimeMs = Math.max(-1, ...rows.map((row) => row[source.eventTime] as number));
+    await this.#writer.apply(this.#byKey(rows));
     const { store, newToken } = this.#writing;
     const token = newToken(null);
     await store.moveWatermarks([
