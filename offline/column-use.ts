@@ -10,7 +10,7 @@ import type { EventRow } from '../engine/definitions/types.ts';
 import { ColumnBuffer, isNumberColumn, transported } from './column-buffer.ts';
 import { type DuckDb, quoted } from './duckdb.ts';
 import { type EventHistory, INVALID } from './event-history.ts';
-import { cellReaderOf } from './view-evaluator.ts';
+import { cellReaderOf } from './fetched-row.ts';
 
 const WATCHED_EVENTS = 1_000;
 const FILTER_COLUMNS_MAX = 3;

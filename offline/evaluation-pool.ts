@@ -13,8 +13,8 @@ import {
   type ThreadReply,
   type ThreadRequest,
 } from './evaluation-thread.ts';
+import { ColumnNotFetchedError } from './fetched-row.ts';
 import type { OnDemandBatch, OnDemandRows } from './on-demand-evaluator.ts';
-import { ColumnNotFetchedError } from './view-evaluator.ts';
 
 export interface EvaluationPool {
   /** How many batches may be under way. */

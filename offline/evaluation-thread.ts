@@ -2,8 +2,9 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import type { AsOfBatch, EvaluatedRows } from './as-of-batch.ts';
+import { ColumnNotFetchedError } from './fetched-row.ts';
 import { type OnDemandBatch, OnDemandEvaluator, type OnDemandRows } from './on-demand-evaluator.ts';
-import { ColumnNotFetchedError, ViewEvaluator } from './view-evaluator.ts';
+import { ViewEvaluator } from './view-evaluator.ts';
 
 /** How to start such a thread. */
 export interface EvaluationThreadModule {

@@ -20,12 +20,22 @@ export const REPEAT_ID = '$repeat_id';
 /** The first column for which a row cannot be used; null: it can. */
 export const INVALID = '$invalid';
 
+/** Of records of a log, as archives have them; null in other histories. Offset: of the record itself, also of a copy. */
+export const PARTITION = '$partition';
+export const OFFSET = '$offset';
+/** ms. */
+export const APPENDED = '$appended';
+export const STAMP = '$stamp';
+/** Offset of the record that this one is a copy of. */
+export const ORIGIN = '$origin';
+
 /** Of records of a log: where they stand in it decides, not the order of files. */
 const LOG_PARTITION = '_partition';
 const LOG_OFFSET = '_offset';
 /** As archives have them. A copy of a record counts in its place, and a record under its stamp. */
 const LOG_ORIGIN = '_origin_offset';
 const LOG_STAMP = '_stamp';
+const LOG_APPENDED = '_appended_at';
 /** Offsets of a partition that its number leaves room for, so that both fit in 2⁵³. */
 const LOG_OFFSETS = 2 ** 41;
 
@@ -99,17 +109,24 @@ export class EventHistory {
   }
 
   /**
-   * A query of the events: the columns asked for, `ARRIVAL`, `POSITION`, `REPEAT_ID` and `INVALID`.
+   * A query of the events: the columns asked for, `ARRIVAL`, `POSITION`, `REPEAT_ID`, `INVALID`, and those of records.
    * @param names columns of the source that are needed; files that lie in columns are looked at for these only
    */
   select(names: readonly string[]): string {
     if (this.#staged !== null) {
       return `SELECT ${names.map(quoted).join(', ')}, file_row_number AS ${quoted(ARRIVAL)}, file_row_number AS ${quoted(POSITION)},
-        CAST(NULL AS VARCHAR) AS ${quoted(REPEAT_ID)}, ${quoted(INVALID)} FROM ${this.#staged}`;
+        CAST(NULL AS VARCHAR) AS ${quoted(REPEAT_ID)}, ${noRecords().join(', ')}, ${quoted(INVALID)} FROM ${this.#staged}`;
     }
-    const { columns, arrival } = this.#relation;
-    const ofLog = columns.has(LOG_PARTITION) && columns.has(LOG_OFFSET);
-    return this.#typed(names, ofLog ? `(${LOG_PARTITION} * ${LOG_OFFSETS} + ${LOG_OFFSET})` : arrival);
+    return this.#typed(
+      names,
+      this.hasOffsets ? `(${LOG_PARTITION} * ${LOG_OFFSETS} + ${LOG_OFFSET})` : this.#relation.arrival,
+    );
+  }
+
+  /** Whether every event says which record of the log it was. */
+  get hasOffsets(): boolean {
+    const { columns } = this.#relation;
+    return this.#staged === null && columns.has(LOG_PARTITION) && columns.has(LOG_OFFSET);
   }
 
   /** `POSITION` and `REPEAT_ID`, where records of a log have them. */
@@ -120,6 +137,10 @@ export class EventHistory {
     const position = isCopy
       ? `(${LOG_PARTITION} * ${LOG_OFFSETS} + coalesce(${LOG_ORIGIN}, ${LOG_OFFSET}))`
       : arrival;
+    const record = (name: string, column: string, type: string): string =>
+      `${this.hasOffsets && has(column) ? column : `CAST(NULL AS ${type})`} AS ${quoted(name)}`;
+    const appended =
+      this.hasOffsets && has(LOG_APPENDED) ? `epoch_ms(${LOG_APPENDED})` : 'CAST(NULL AS BIGINT)';
     const ids = [
       ...(has(LOG_STAMP) ? [LOG_STAMP] : []),
       ...(isCopy ? [`'copy of ' || ${LOG_PARTITION} || '/' || ${LOG_ORIGIN}`] : []),
@@ -127,6 +148,11 @@ export class EventHistory {
     return [
       `${position} AS ${quoted(POSITION)}`,
       `${ids.length === 0 ? 'CAST(NULL AS VARCHAR)' : `coalesce(${ids.join(', ')})`} AS ${quoted(REPEAT_ID)}`,
+      record(PARTITION, LOG_PARTITION, 'BIGINT'),
+      record(OFFSET, LOG_OFFSET, 'BIGINT'),
+      `${appended} AS ${quoted(APPENDED)}`,
+      record(STAMP, LOG_STAMP, 'VARCHAR'),
+      record(ORIGIN, LOG_ORIGIN, 'BIGINT'),
     ];
   }
 
@@ -168,4 +194,15 @@ export class EventHistory {
     }
     return { events, refused, firstMs, lastMs };
   }
+}
+
+function noRecords(): string[] {
+  const types = {
+    [PARTITION]: 'BIGINT',
+    [OFFSET]: 'BIGINT',
+    [APPENDED]: 'BIGINT',
+    [STAMP]: 'VARCHAR',
+    [ORIGIN]: 'BIGINT',
+  };
+  return Object.entries(types).map(([name, type]) => `CAST(NULL AS ${type}) AS ${quoted(name)}`);
 }

@@ -9,7 +9,7 @@ import { type FeatureAnswer, withoutValue } from '../serve/feature-answer.ts';
 import { OnDemandStep } from '../serve/on-demand-plan.ts';
 import type { BatchColumn } from './as-of-batch.ts';
 import { type TransportColumn, transportOf, transportOfType } from './feature-transport.ts';
-import { cellReaderOf } from './view-evaluator.ts';
+import { cellReaderOf } from './fetched-row.ts';
 
 /** A feature of a view that some on-demand feature reads. */
 export interface OnDemandInput {

@@ -14,6 +14,7 @@ import { type DuckDb, quoted } from './duckdb.ts';
 import { type EvaluationPool, inOrder } from './evaluation-pool.ts';
 import { EventHistory, type HistorySurvey } from './event-history.ts';
 import { transportOf } from './feature-transport.ts';
+import { ColumnNotFetchedError } from './fetched-row.ts';
 import { InputError } from './input-error.ts';
 import { onDemandValues, type ViewValues } from './on-demand-values.ts';
 import { repeatedEvents } from './repeated-events.ts';
@@ -21,7 +22,6 @@ import { readSpine, type Spine, type SpineOptions } from './spine.ts';
 import type { TableInput } from './table-relation.ts';
 import { type TrainingTable, trainingTable } from './training-table.ts';
 import { ValueTable } from './value-table.ts';
-import { ColumnNotFetchedError } from './view-evaluator.ts';
 
 export interface TrainingProgress {
   /** What is under way, as people read it. */

@@ -5,28 +5,16 @@
  *
  * Pure: no I/O, the same batches give the same values.
  */
-import type { ColumnType, ColumnValue } from '../engine/aggregators/partial-aggregate.ts';
 import type { CompiledFeature, CompiledView } from '../engine/definitions/compiled.ts';
 import { narrowedView } from '../engine/definitions/narrowed-view.ts';
 import { ProjectionError } from '../engine/definitions/projection-error.ts';
-import type { EventRow } from '../engine/definitions/types.ts';
 import { compareEventIds, type EventId, integerEventId, textEventId } from '../engine/event-id.ts';
 import { KeyHistory } from '../engine/tiles/key-history.ts';
 import { rowsReachMs } from '../engine/windows/window-reach.ts';
 import { WindowRead } from '../engine/windows/window-read.ts';
-import type { AsOfBatch, BatchColumn, EvaluatedRows } from './as-of-batch.ts';
+import type { AsOfBatch, EvaluatedRows } from './as-of-batch.ts';
 import { type TransportColumn, transportOf } from './feature-transport.ts';
-
-/** A closure of the definition asked for a column that was not fetched: what was evaluated with it must not be used. */
-export class ColumnNotFetchedError extends Error {
-  override readonly name = 'ColumnNotFetchedError';
-  readonly column: string;
-
-  constructor(column: string) {
-    super(`column '${column}' was not fetched`);
-    this.column = column;
-  }
-}
+import { FetchedRow } from './fetched-row.ts';
 
 /** Of an event alone in its millisecond: nothing is compared with it. */
 const ANY_ID: EventId = { hi: 0, lo: 0 };
@@ -160,68 +148,4 @@ function idAt({ ids, positions, places }: AsOfBatch, i: number): EventId {
   const id = ids[i]!;
   if (id === null || Number.isNaN(id)) return LAST_ID;
   return typeof id === 'string' ? textEventId(id) : integerEventId(id);
-}
-
-/**
- * The one object in which the definition's closures see event after event. Columns that were not fetched are there, and
- * looking at one is remembered even where the closure catches what is thrown.
- */
-class FetchedRow {
-  readonly event: EventRow;
-  readonly #values: Record<string, ColumnValue> = {};
-  readonly #readers: readonly { readonly name: string; read(column: BatchColumn, i: number): ColumnValue }[];
-  #missed: string | null = null;
-
-  constructor(view: CompiledView, fetched: readonly string[]) {
-    const { columns } = view.source;
-    const own = this.#values;
-    for (const name of Object.keys(columns)) {
-      if (fetched.includes(name)) own[name] = null;
-      else {
-        Object.defineProperty(own, name, {
-          enumerable: true,
-          get: () => {
-            this.#missed = name;
-            throw new ColumnNotFetchedError(name);
-          },
-        });
-      }
-    }
-    this.event = own;
-    this.#readers = fetched.map((name) => ({ name, read: cellReaderOf(columns[name]!.type) }));
-  }
-
-  of({ columns }: AsOfBatch, i: number): EventRow {
-    const values = this.#values;
-    const readers = this.#readers;
-    for (let c = 0; c < readers.length; c++) {
-      const { name, read } = readers[c]!;
-      values[name] = read(columns[c]!, i);
-    }
-    return this.event;
-  }
-
-  /** @throws ColumnNotFetchedError where a column was looked at that is not there */
-  check(): void {
-    if (this.#missed !== null) throw new ColumnNotFetchedError(this.#missed);
-  }
-}
-
-/** Values of a column of a type as closures see them. */
-export function cellReaderOf(type: ColumnType): (column: BatchColumn, i: number) => ColumnValue {
-  switch (type) {
-    case 'boolean':
-      return (column, i) => {
-        const value = (column as Float64Array)[i]!;
-        return Number.isNaN(value) ? null : value !== 0;
-      };
-    case 'string':
-    case 'long':
-      return (column, i) => column[i]!;
-    default:
-      return (column, i) => {
-        const value = (column as Float64Array)[i]!;
-        return Number.isNaN(value) ? null : value;
-      };
-  }
 }

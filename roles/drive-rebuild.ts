@@ -25,6 +25,11 @@ export interface RebuildDriverOptions {
    * building again, and nobody else would finish that. @default 0: it loses nothing while this process lives
    */
   readonly confirmAfterMs?: number;
+  /**
+   * Whether somebody else writes the history of one that has one, so that it is waited for. @default false: it is over when
+   * there is one to be written
+   */
+  readonly waitsForHistory?: boolean;
 }
 
 /** Takes one look after the other, and has the log applied in between where that is due. */
@@ -64,16 +69,21 @@ export class RebuildDriver {
 
   /** Looks, takes the step that is due, begins to apply the log or rests. @throws whatever failed; try again */
   async step(): Promise<void> {
-    const { fill, onLook, confirmAfterMs = 0 } = this.#options;
+    const { fill, onLook, confirmAfterMs = 0, waitsForHistory = false } = this.#options;
     const look = await this.#look();
     if (look === null) return;
     const nowMs = this.#elapsedMs();
     this.#state = look.state;
     this.#switchedAtMs = look.state === 'switched' ? (this.#switchedAtMs ?? nowMs) : null;
     const isConfirmed = this.#switchedAtMs !== null && nowMs - this.#switchedAtMs >= confirmAfterMs;
-    this.#isOver = look.state === 'given_up' || isConfirmed;
+    const isStopped = look.state === 'backfilling' && !waitsForHistory;
+    this.#isOver = look.state === 'given_up' || isConfirmed || isStopped;
     onLook?.(look);
     if (this.#isOver) return;
+    if (look.state === 'backfilling') {
+      await this.stop();
+      return;
+    }
     const isLeftAlone = this.#leftAlone.look(look, nowMs);
     // Two that apply the same partition only make each other go back: one of them rests.
     if (look.state === 'switched' || (look.state === 'joined' && !isLeftAlone)) await this.stop();
@@ -113,7 +123,8 @@ export interface DriveRebuildOptions extends RebuildDriverOptions {
 const TROUBLE_PAUSE_MS = 1_000;
 
 /**
- * Resolves with how it ended: `switched`, `given_up`, or where it stood when the signal aborted.
+ * Resolves with how it ended: `switched`, `given_up`, `backfilling` where its history is to be written first, or where it
+ * stood when the signal aborted.
  * @throws LogTooShortError, LogReplacedError as `look` does; what the filling failed with for good
  */
 export async function driveRebuild(

@@ -6,6 +6,9 @@
  *
  *     nothing  ──begun──►  building  ──joined──►  building, applied by ingest too  ──switched──►  active
  *
+ * One that is filled from a history at first has a *cut*: what lies below these offsets comes from the history, the rest from
+ * the log. Its watermarks are made at the cut when the history is in; until then nobody applies the log to it.
+ *
  * What was active before is *retiring*: ingest goes on applying it for a while, so that a store that falls back to the
  * record of before finds it alive; then compaction removes it. The record is named after the definition, not the view:
  * a changed view has another one, and two versions in a rolling upgrade do not meet.
@@ -25,6 +28,8 @@ export interface ViewBinding {
     readonly joined: boolean;
     /** Whether it may lack events that the log has lost and the active one counts: somebody has said so. */
     readonly acceptGap: boolean;
+    /** By partition, where a history fills it first; null: the log alone does. */
+    readonly cut: readonly number[] | null;
   } | null;
   readonly retiring: readonly {
     readonly namespace: string;
@@ -58,10 +63,11 @@ export function decodeBinding(view: CompiledView, record: StoreRecord | null): V
               joined: booleanOf(building.joined),
               // A build before these did not write it.
               acceptGap: booleanOf(building.acceptGap ?? false),
+              cut: (building.cut ?? null) === null ? null : (building.cut as unknown[]).map(numberOf),
             },
       retiring: (retiring as { namespace: unknown; untilMs: unknown }[]).map((entry) => ({
         namespace: namespaceOf(entry.namespace),
-        untilMs: timeOf(entry.untilMs),
+        untilMs: numberOf(entry.untilMs),
       })),
     };
   } catch (cause) {
@@ -76,10 +82,11 @@ export function encodeBinding({ active, building, retiring }: Omit<ViewBinding, 
   return JSON.stringify({ active, building, retiring });
 }
 
-export const begun = (binding: ViewBinding, namespace: string, acceptGap: boolean): ViewBinding => ({
-  ...binding,
-  building: { namespace, joined: false, acceptGap },
-});
+export const begun = (
+  binding: ViewBinding,
+  namespace: string,
+  { acceptGap, cut }: { readonly acceptGap: boolean; readonly cut: readonly number[] | null },
+): ViewBinding => ({ ...binding, building: { namespace, joined: false, acceptGap, cut } });
 
 export const accepting = (binding: ViewBinding): ViewBinding => ({
   ...binding,
@@ -124,7 +131,7 @@ function booleanOf(value: unknown): boolean {
   return value;
 }
 
-function timeOf(value: unknown): number {
-  if (!Number.isSafeInteger(value)) throw new TypeError('no time');
+function numberOf(value: unknown): number {
+  if (!Number.isSafeInteger(value)) throw new TypeError('no whole number');
   return value as number;
 }

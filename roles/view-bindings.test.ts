@@ -39,7 +39,9 @@ test('without a record a view is read and applied where its definition says, as 
 
 test('a rebuild: what is building is applied when it has joined, read when it was switched to; the former stays for a while', async () => {
   const reader = open();
-  expect(await bindings.change(view!, begun(bindings.binding(view!), NEW, false))).toBe(true);
+  expect(
+    await bindings.change(view!, begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null })),
+  ).toBe(true);
   expect(namespaces()).toEqual([view!.namespace, ...others]);
   // Compaction knows it at once.
   expect(bindings.inNamespace(NEW)).toMatchObject({ name: view!.name, namespace: NEW });
@@ -74,15 +76,27 @@ test('a rebuild: what is building is applied when it has joined, read when it wa
 
 test('of two who change a binding at once one is refused, and changes nothing', async () => {
   const second = open();
-  expect(await bindings.change(view!, begun(bindings.binding(view!), NEW, false))).toBe(true);
-  expect(await second.change(view!, begun(second.binding(view!), 'beefbeefbeefbeef', false))).toBe(false);
+  expect(
+    await bindings.change(view!, begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null })),
+  ).toBe(true);
+  expect(
+    await second.change(
+      view!,
+      begun(second.binding(view!), 'beefbeefbeefbeef', { acceptGap: false, cut: null }),
+    ),
+  ).toBe(false);
   expect(second.binding(view!).building).toBeNull();
   await refresh(second);
-  expect(second.binding(view!).building).toEqual({ namespace: NEW, joined: false, acceptGap: false });
+  expect(second.binding(view!).building).toEqual({
+    namespace: NEW,
+    joined: false,
+    acceptGap: false,
+    cut: null,
+  });
 });
 
 test('an aborted rebuild is to be removed at once', async () => {
-  await bindings.change(view!, begun(bindings.binding(view!), NEW, false));
+  await bindings.change(view!, begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null }));
   await bindings.change(view!, aborted(bindings.binding(view!), clock.nowMs()));
   expect(bindings.binding(view!)).toMatchObject({
     active: view!.namespace,
@@ -93,12 +107,17 @@ test('an aborted rebuild is to be removed at once', async () => {
 });
 
 test('a store that falls back, or is emptied, takes its bindings with it', async () => {
-  await bindings.change(view!, begun(bindings.binding(view!), NEW, false));
+  await bindings.change(view!, begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null }));
   await bindings.change(view!, switched(bindings.binding(view!), 5_000));
   store.rollback(1);
   await refresh();
   expect(bindings.active(view!)).toBe(view);
-  expect(bindings.binding(view!).building).toEqual({ namespace: NEW, joined: false, acceptGap: false });
+  expect(bindings.binding(view!).building).toEqual({
+    namespace: NEW,
+    joined: false,
+    acceptGap: false,
+    cut: null,
+  });
   store.wipe();
   await refresh();
   expect(bindings.binding(view!)).toEqual({

@@ -14,10 +14,10 @@ import type { ViewBindings } from './view-bindings.ts';
 /** What a rebuild finds when it looks. */
 export interface RebuildLook {
   /**
-   * `filling`: behind; whoever drives it applies the log. `joined`: near the end, ingest applies it as well.
-   * `switched`: done. `given_up`: aborted, or the store has lost it.
+   * `backfilling`: a history is being written to it, and nothing of the log. `filling`: behind; whoever drives it applies the
+   * log. `joined`: near the end, ingest applies it as well. `switched`: done. `given_up`: aborted, or the store has lost it.
    */
-  readonly state: 'filling' | 'joined' | 'switched' | 'given_up';
+  readonly state: 'backfilling' | 'filling' | 'joined' | 'switched' | 'given_up';
   /** Of what the log holds now, over all partitions: applied to every shard. */
   readonly appliedRecords: number;
   readonly totalRecords: number;
@@ -49,6 +49,16 @@ export interface ViewRebuildOptions {
   readonly check: () => Promise<void>;
   /** Go on where the log has lost events that the active namespace counts; kept with the rebuild. @default false */
   readonly acceptGap?: boolean;
+  /**
+   * A history holds everything below these offsets of the partitions: see `Backfill`. Where one is under way, its own cut is
+   * kept. @default none: the log is all there is
+   */
+  readonly cut?: readonly number[];
+}
+
+/** The view is being made anew in another way already. */
+export class OtherRebuildError extends Error {
+  override readonly name = 'OtherRebuildError';
 }
 
 const JOIN_WITHIN_RECORDS = 4_000;
@@ -58,32 +68,46 @@ export class ViewRebuild {
   readonly building: CompiledView;
   /** Whether it was under way already. */
   readonly resumed: boolean;
+  /** See `ViewRebuildOptions`; null: there is no history. */
+  readonly cut: readonly number[] | null;
   readonly #options: ViewRebuildOptions;
 
   /**
    * Makes a namespace to be filled, or takes up the one that is.
-   * @throws what `check` throws; LogReplacedError where the log is not the one that the view was filled from
+   * @throws what `check` throws; LogReplacedError where the log is not the one that the view was filled from;
+   * OtherRebuildError where one without a history is under way, and this one has one
    */
   static async begin(options: ViewRebuildOptions): Promise<ViewRebuild> {
-    const { view, bindings, check, writing, acceptGap = false } = options;
+    const { view, bindings, check, writing, acceptGap = false, cut = null } = options;
     for (;;) {
       const binding = await read(options);
-      if (binding.building !== null) {
-        const isAccepted = binding.building.acceptGap || !acceptGap;
+      const { building } = binding;
+      if (building !== null) {
+        if (cut !== null && building.cut === null) {
+          throw new OtherRebuildError(
+            `view ${view.name} is being rebuilt from the log: wait for the end of that, or give it up (millrace rebuild --abort)`,
+          );
+        }
+        const isAccepted = building.acceptGap || !acceptGap;
         if (!isAccepted && !(await bindings.change(view, accepting(binding)))) continue;
-        return new ViewRebuild(options, binding.building.namespace, true);
+        return new ViewRebuild(options, building, true);
       }
       if (!acceptGap) await check();
       const namespace = writing.newToken(null);
-      const rebuild = new ViewRebuild(options, namespace, false);
+      const rebuild = new ViewRebuild(options, { namespace, cut }, false);
       await rebuild.#partitions(binding.active);
-      if (await bindings.change(view, begun(binding, namespace, acceptGap))) return rebuild;
+      if (await bindings.change(view, begun(binding, namespace, { acceptGap, cut }))) return rebuild;
     }
   }
 
-  private constructor(options: ViewRebuildOptions, namespace: string, resumed: boolean) {
+  private constructor(
+    options: ViewRebuildOptions,
+    { namespace, cut }: Pick<NonNullable<ViewBinding['building']>, 'namespace' | 'cut'>,
+    resumed: boolean,
+  ) {
     this.#options = options;
     this.building = options.bindings.bound(options.view, namespace);
+    this.cut = cut;
     this.resumed = resumed;
   }
 
@@ -102,6 +126,9 @@ export class ViewRebuild {
       return { ...progress, state: binding.active === namespace ? 'switched' : 'given_up' };
     }
     if (!binding.building.acceptGap) this.#checkPassed(partitions);
+    // Of partitions that were added since, the log has everything.
+    const ofHistory = partitions.slice(0, this.cut?.length ?? 0);
+    if (!ofHistory.every(isBegun)) return { ...progress, state: 'backfilling' };
     if (!binding.building.joined) {
       // One without a watermark was not begun: whoever fills it says first what the log lacks.
       const isNear = (partition: PartitionPositions): boolean =>

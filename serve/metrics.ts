@@ -384,7 +384,7 @@ export const METRICS = [
     unit: '1 or 0',
     labels: ['view', 'state'],
     meaning:
-      'What the last rebuild of the view in this process is: filling, joined, switched, given_up or failed.',
+      'What the last rebuild of the view in this process is: backfilling, filling, joined, switched, given_up or failed.',
   },
   {
     name: 'millrace_rebuild_applied_records',

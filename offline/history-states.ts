@@ -1,0 +1,207 @@
+/**
+ * The states of a view from a history, key after key, as a backfill writes them: DuckDB sorts the events by key and arrival,
+ * and each key's are made a state at once.
+ */
+import type { ColumnType } from '../engine/aggregators/partial-aggregate.ts';
+import type { CompiledView } from '../engine/definitions/compiled.ts';
+import { ProjectionError } from '../engine/definitions/projection-error.ts';
+import { type EventId, integerEventId, positionEventId, textEventId } from '../engine/event-id.ts';
+import { type BuiltRow, type BuiltState, StateBuilder } from '../engine/tiles/state-builder.ts';
+import { retentionLowMs } from '../engine/tiles/state-update.ts';
+import { ColumnBuffer, isNumberColumn, transported } from './column-buffer.ts';
+import { type ColumnUse, columnUse } from './column-use.ts';
+import { type DuckDb, quoted } from './duckdb.ts';
+import {
+  APPENDED,
+  ARRIVAL,
+  type EventHistory,
+  INVALID,
+  OFFSET,
+  ORIGIN,
+  PARTITION,
+  STAMP,
+} from './event-history.ts';
+import { ColumnNotFetchedError, FetchedRow } from './fetched-row.ts';
+
+/** One key's state, as a store takes it. */
+export interface HistoryState extends BuiltState {
+  readonly key: string;
+}
+
+/** States that are written in one call. */
+export interface HistoryStates {
+  readonly states: readonly HistoryState[];
+  /** Events gone through so far, those of these states included. */
+  readonly events: number;
+  /** Of these, such as do not count as the filter or a projection fails. */
+  readonly refused: number;
+}
+
+export interface HistoryStatesArgs {
+  readonly db: DuckDb;
+  readonly view: CompiledView;
+  readonly history: EventHistory;
+  /** By partition: records below count. null: all of the history does. */
+  readonly cut: readonly number[] | null;
+  /** As the engine has it: what no window reaches from there is left out, ms. */
+  readonly nowMs: number;
+}
+
+const STATES_MAX = 256;
+/** Of a call; one state alone may be larger. */
+const BYTES_MAX = 512 * 1024;
+/** Of a key, handed over at once: bounds memory, whatever a key's history is. */
+const ROWS_MAX = 2_000;
+
+/** How many events there are to go through, and the event time of the newest, ms; −1: there is none. */
+export async function surveyStates(
+  args: HistoryStatesArgs,
+): Promise<{ readonly events: number; readonly newestMs: number }> {
+  const { db, view } = args;
+  const { events, newest } = await db.row(
+    `SELECT count(*) AS events, max(${quoted(view.source.eventTime)}) AS newest FROM (${args.history.select(keyAndTime(view))}) e
+     WHERE ${conditions(args, null)}`,
+  );
+  return { events: Number(events), newestMs: newest === null ? -1 : Number(newest) };
+}
+
+/** Yields states in the order of their keys; of a key all at once. */
+export async function* historyStates(args: HistoryStatesArgs): AsyncGenerator<HistoryStates> {
+  let use = await columnUse(args.db, args.view, args.history);
+  for (;;) {
+    try {
+      // Those that were yielded before a column was found lacking are right: they are yielded again.
+      yield* statesOf(args, use);
+      return;
+    } catch (error) {
+      if (!(error instanceof ColumnNotFetchedError)) throw error;
+      use = { ...use, fetched: [...use.fetched, error.column] };
+    }
+  }
+}
+
+const keyAndTime = (view: CompiledView): string[] => [
+  ...new Set([view.source.eventTime, view.definition.keyColumn]),
+];
+
+function conditions({ view, history, cut, nowMs }: HistoryStatesArgs, filter: string | null): string {
+  const lowMs = view.keepsForever ? 0 : retentionLowMs(view, nowMs);
+  const below = (cut ?? []).map(
+    (offset, partition) => `WHEN ${partition} THEN e.${quoted(OFFSET)} < ${offset}`,
+  );
+  return [
+    `e.${quoted(INVALID)} IS NULL`,
+    `e.${quoted(view.definition.keyColumn)} IS NOT NULL`,
+    ...(lowMs === 0 ? [] : [`e.${quoted(view.source.eventTime)} >= ${lowMs}`]),
+    ...(history.hasOffsets && below.length > 0
+      ? [`CASE e.${quoted(PARTITION)} ${below.join(' ')} ELSE false END`]
+      : []),
+    ...(filter === null ? [] : [filter]),
+  ].join(' AND ');
+}
+
+async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerator<HistoryStates> {
+  const { db, view, history, nowMs } = args;
+  const { source, definition } = view;
+  const { columns, eventId } = source;
+  const fetched = [...new Set([...use.fetched, definition.keyColumn])];
+  const idKind: ColumnType | null = eventId === null ? null : columns[eventId]!.type;
+  const needed = [...new Set([source.eventTime, ...(eventId === null ? [] : [eventId]), ...fetched])];
+  const number = (name: string): string => `coalesce(CAST(e.${quoted(name)} AS DOUBLE), 'NaN'::DOUBLE)`;
+  const selected = [
+    ...[source.eventTime, ARRIVAL, PARTITION, OFFSET, APPENDED, ORIGIN].map(number),
+    idKind === null ? `e.${quoted(STAMP)}` : transported(`e.${quoted(eventId!)}`, idKind),
+    ...fetched.map((name) => transported(`e.${quoted(name)}`, columns[name]!.type)),
+  ];
+  const isNumber = [
+    ...Array.from({ length: 6 }, () => true),
+    idKind !== null && isNumberColumn(idKind),
+    ...fetched.map((name) => isNumberColumn(columns[name]!.type)),
+  ];
+  const sql = `SELECT ${selected.map((one, c) => `${one} AS c${c}`).join(', ')} FROM (${history.select(needed)}) e
+    WHERE ${conditions(args, use.filter)} ORDER BY e.${quoted(definition.keyColumn)}, e.${quoted(ARRIVAL)}`;
+
+  const row = new FetchedRow(view, fetched);
+  const builder = new StateBuilder(view);
+  let key: string | null = null;
+  let rows: BuiltRow[] = [];
+  let ready: HistoryState[] = [];
+  let bytes = 0;
+  let events = 0;
+  let refused = 0;
+  const flush = (): void => {
+    if (rows.length > 0) builder.add(rows, nowMs);
+    rows = [];
+  };
+  const endKey = (): void => {
+    flush();
+    const state = key === null ? null : builder.finish(nowMs);
+    if (state === null) return;
+    ready.push({ key: key!, ...state });
+    bytes += state.head.length;
+    for (const field of state.fields.values()) bytes += field.length;
+  };
+  const take = (): HistoryStates => {
+    const states = ready;
+    ready = [];
+    bytes = 0;
+    return { states, events, refused };
+  };
+  for await (const chunk of db.stream(sql)) {
+    const buffer = new ColumnBuffer(isNumber, chunk.rowCount);
+    buffer.add(chunk);
+    const [times, arrivals, partitions, offsets, appended, origins, ids, ...values] = buffer.take(
+      chunk.rowCount,
+    ) as [
+      ...[Float64Array, Float64Array, Float64Array, Float64Array, Float64Array, Float64Array],
+      ...(readonly (string | number | bigint | null)[])[],
+    ];
+    for (let i = 0; i < chunk.rowCount; i++) {
+      events++;
+      const event = row.of({ columns: values }, i);
+      let own: string | null;
+      let projected: ReturnType<CompiledView['project']> = null;
+      try {
+        own = view.keyOf(event);
+        if (own !== null) projected = view.project(event);
+        row.check();
+      } catch (error) {
+        row.check();
+        if (!(error instanceof ProjectionError)) throw error;
+        refused++;
+        continue;
+      }
+      if (own === null || projected === null) continue;
+      if (own !== key) {
+        endKey();
+        key = own;
+        if (ready.length >= STATES_MAX || bytes >= BYTES_MAX) yield take();
+      }
+      const originOffset = orNull(origins[i]!);
+      const offset = originOffset ?? orNull(offsets[i]!);
+      const position =
+        offset === null ? positionEventId(0, arrivals[i]!) : positionEventId(partitions[i]!, offset);
+      const given = ids![i] ?? null;
+      const ofEvent: EventId | null = idKind === null || given === null ? null : eventIdOf(given);
+      const stamp = idKind === null && given !== null ? textEventId(given as string) : null;
+      const isCopy = originOffset !== null;
+      const id = ofEvent ?? position;
+      rows.push({
+        timeMs: times[i]!,
+        appendedMs: orNull(appended[i]!) ?? times[i]!,
+        id,
+        dedupeId: ofEvent ?? stamp ?? (isCopy ? id : null),
+        values: projected,
+        isCopy,
+      });
+      if (rows.length >= ROWS_MAX) flush();
+    }
+  }
+  endKey();
+  yield take();
+}
+
+const orNull = (value: number): number | null => (Number.isNaN(value) ? null : value);
+
+const eventIdOf = (value: string | number | bigint): EventId =>
+  typeof value === 'string' ? textEventId(value) : integerEventId(value);
