@@ -33,6 +33,11 @@ export function dataFileName(partition: number, firstOffset: number, lastOffset:
 /** Where a data file lies until its commit is published. Must not look like one to a reader. */
 export const stagedFileName = (day: string): string => `${day}.staged`;
 
+/** Holds a directory for each partition of a source, named by its number. */
+export function archivedPartitions(root: string, source: string): string {
+  return join(root, COMMITS_ROOT, source);
+}
+
 export function commitsDirectory(root: string, source: string, partition: number): string {
   return join(root, COMMITS_ROOT, source, padded(partition, PARTITION_DIGITS), 'commits');
 }

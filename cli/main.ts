@@ -6,6 +6,7 @@ import { CliError } from './cli-error.ts';
 import { loadConfig } from './config.ts';
 import { addDlqCommand } from './dead-letters/dlq-command.ts';
 import { addGapsCommand } from './gaps/gaps-command.ts';
+import { addBackfillCommand } from './offline/backfill-command.ts';
 import { addTrainingSetCommand } from './offline/training-set-command.ts';
 import { packageVersion } from './package-root.ts';
 import {
@@ -207,6 +208,7 @@ export function buildProgram(): Command {
   addDlqCommand(program, (command) => withSettings(command, 'dlq'), configOf);
   addGapsCommand(program, (command) => withSettings(command, 'gaps'), configOf);
   addSchemasCommand(program, (command) => withSettings(command, 'schemas'), configOf);
+  addBackfillCommand(program, (command) => withSettings(command, 'backfill'), configOf);
   addTrainingSetCommand(program, (command) => withSettings(command, 'training-set'), configOf);
   return program;
 }

@@ -85,7 +85,8 @@ async function run(options: RebuildOptions, { graceMs }: RebuildCommand): Promis
   return shutdown.signal.reason === 'SIGINT' ? 130 : 143;
 }
 
-function viewNamed(repo: CompiledRepo, name: string, config: Config): CompiledView {
+/** @throws CliError */
+export function viewNamed(repo: CompiledRepo, name: string, config: Config): CompiledView {
   const view = repo.views.get(name);
   if (view !== undefined) return view;
   const names = [...repo.views.keys()].join(', ');

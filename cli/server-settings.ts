@@ -141,13 +141,13 @@ export const SERVER_DEFAULTS = {
   onLostSchema: 'stop',
 } as const satisfies ServersConfig;
 
-const ROLES: readonly Command[] = ['up', 'ingest', 'serve', 'compact', 'rebuild'];
+const ROLES: readonly Command[] = ['up', 'ingest', 'serve', 'compact', 'rebuild', 'backfill'];
 const KAFKA: readonly Command[] = [...ROLES, 'dlq'];
-const GROUP: readonly Command[] = ['up', 'ingest', 'rebuild', 'dlq'];
-const INGEST: readonly Command[] = ['up', 'ingest', 'rebuild'];
+const GROUP: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill', 'dlq'];
+const INGEST: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill'];
 /** A rebuild reads topics that are there. */
 const CREATING: readonly Command[] = ['up', 'ingest', 'serve', 'compact'];
-const REGISTRY: readonly Command[] = ['up', 'ingest', 'rebuild', 'schemas'];
+const REGISTRY: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill', 'schemas'];
 
 export const SERVER_SETTINGS: readonly Setting[] = [
   {

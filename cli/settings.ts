@@ -27,6 +27,7 @@ export type Command =
   | 'serve'
   | 'compact'
   | 'rebuild'
+  | 'backfill'
   | 'schemas'
   | 'replay'
   | 'get'
@@ -186,7 +187,7 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: '`examples/card-fraud` of the package',
     expected: 'the path of a directory with a features.ts',
     description: 'the feature repo: a directory with a features.ts',
-    commands: [...SERVER, 'rebuild', 'schemas', 'replay', 'validate', 'dlq', 'training-set'],
+    commands: [...SERVER, 'rebuild', 'backfill', 'schemas', 'replay', 'validate', 'dlq', 'training-set'],
   },
   {
     key: 'host',
@@ -235,8 +236,8 @@ export const SETTINGS: readonly Setting[] = [
     expected: 'wall or event',
     description:
       "`wall`: now is the machine's time; `event`: now follows the events' times, to replay history; " +
-      'fixed when a store is first used, for every process over it and `rebuild`',
-    commands: [...SERVER, 'rebuild'],
+      'fixed when a store is first used, for every process over it, `rebuild` and `backfill`',
+    commands: [...SERVER, 'rebuild', 'backfill'],
   },
   {
     key: 'simulate',
@@ -397,8 +398,8 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: '`http://127.0.0.1:8787`; with other `host` and `port` in variables or the file, those',
     expected: 'an http or https URL',
     description:
-      'the running server that `replay`, `get`, `dlq` and `gaps` talk to, and `rebuild` without `kafka` and `redis`',
-    commands: [...CLIENT, 'rebuild'],
+      'the running server that `replay`, `get`, `dlq` and `gaps` talk to, and `rebuild` and `backfill` without `kafka` and `redis`',
+    commands: [...CLIENT, 'rebuild', 'backfill'],
   },
   ...DECISION_LOG_SETTINGS,
   ...SERVER_SETTINGS,

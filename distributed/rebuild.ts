@@ -16,12 +16,18 @@ import { IngestProgress } from '../ingest/ingest-progress.ts';
 import type { LogInfo } from '../ingest/log/event-log.ts';
 import { OpenGaps } from '../ingest/open-gaps.ts';
 import { type ConsumerOptions, DEFAULT_CONSUMER_OPTIONS } from '../ingest/partition-consumer.ts';
+import type { StateWriting } from '../ingest/view-writer.ts';
 import { driveRebuild } from '../roles/drive-rebuild.ts';
 import { appendReachMs, checkReach } from '../roles/log-reach.ts';
 import { RebuildDeadLetters } from '../roles/rebuild-dead-letters.ts';
 import { DEFAULT_GRACE_MS } from '../roles/view-binding.ts';
 import { ViewBindings } from '../roles/view-bindings.ts';
-import { abortRebuild, type RebuildLook, ViewRebuild } from '../roles/view-rebuild.ts';
+import {
+  abortRebuild,
+  type RebuildLook,
+  ViewRebuild,
+  type ViewRebuildOptions,
+} from '../roles/view-rebuild.ts';
 import { Metrics } from '../serve/metrics.ts';
 import { type Backend, type BackendSettings, openBackend } from './backend.ts';
 import { LogPositions } from './log-positions.ts';
@@ -74,87 +80,103 @@ export async function rebuildView(
   signal: AbortSignal,
 ): Promise<RebuildLook['state']> {
   return withBackend(options, async (parts) => {
-    const { view, graceMs = DEFAULT_GRACE_MS, acceptGap = false, lookEveryMs = 500 } = options;
-    const { joinWithinRecords } = options;
-    const { onBegun, onLook = () => {}, onTrouble = () => {}, onDeadLetters = () => {} } = options;
-    const { source, backend, store, bindings, wallClock } = parts;
-    const log = backend.logInfo(source);
-    const nowMs = (): number => wallClock.nowMs();
-    const clock = options.clock === 'event' ? await eventClockOf(parts, log) : wallClock;
-    await checkApplied(parts, log, options.redis.prefix);
-    const writing = {
-      store,
-      clock,
-      shards: backend.shards,
-      shape: options.shape ?? DEFAULT_TILE_SHAPE,
-      pacing: options.pacing ?? DEFAULT_PACING,
-      rules: PROTOCOL,
-      newToken: randomTokens(),
-    };
+    const { onBegun, acceptGap = false } = options;
+    const begin = await rebuildOptions(options, parts);
     const rebuild = await ViewRebuild.begin({
-      source,
-      view,
-      bindings,
-      writing,
-      log,
-      nowMs,
-      graceMs,
+      ...begin,
       acceptGap,
-      check: () => checkTopic(backend, parts, clock),
-      ...(joinWithinRecords === undefined ? {} : { joinWithinRecords }),
+      check: () => checkTopic(parts.backend, parts, begin.writing.clock),
     });
     onBegun?.(rebuild.resumed);
-    const deadLetters = new RebuildDeadLetters({
-      ...{ view, bindings, store, shards: backend.shards },
-      letters: backend.deadLetters(source),
-      onUnusable: onDeadLetters,
-    });
-    const lost = new LostPositions();
-    let filling: SourceIngest | null = null;
-    return driveRebuild(
-      {
-        rebuild,
-        lookEveryMs,
-        confirmAfterMs: CONFIRM_AFTER_MS,
-        onLook: (look) => {
-          for (const partition of lost.look(look.nextOffsets)) filling?.fellBack(partition);
-          lost.applied(filling?.applied() ?? []);
-          onLook(look);
-        },
-        onTrouble,
-        fill: async (failed) => {
-          const ingest = new SourceIngest({
-            source,
-            backend,
-            writing,
-            bindings,
-            metrics: new Metrics(),
-            wallClock,
-            onStalled: failed,
-            onStopped: failed,
-            consumer: { ...CONSUMER, ...options.consumer },
-            apart: {
-              groupSuffix: `rebuild-${rebuild.building.namespace}`,
-              maxQueuedBytes: QUEUED_BYTES,
-              views: [rebuild.building],
-              deadLetters,
-            },
-          });
-          await ingest.start();
-          filling = ingest;
-          return {
-            failing: () => ingest.troubles,
-            stop: async () => {
-              filling = null;
-              await ingest.finish();
-              await ingest.leave();
-            },
-          };
-        },
-      },
-      signal,
-    );
+    return driveOverKafka(options, parts, { rebuild, writing: begin.writing }, signal);
   });
+}
+
+/** What a rebuild begins with. @throws StoreUnusedError, StoreFormatError */
+export async function rebuildOptions(
+  options: RebuildOptions,
+  parts: RebuildParts,
+): Promise<Omit<ViewRebuildOptions, 'check' | 'writing' | 'acceptGap'> & { readonly writing: StateWriting }> {
+  const { view, graceMs = DEFAULT_GRACE_MS, joinWithinRecords } = options;
+  const { source, backend, store, bindings, wallClock } = parts;
+  const log = backend.logInfo(source);
+  const clock = options.clock === 'event' ? await eventClockOf(parts, log) : wallClock;
+  await checkApplied(parts, log, options.redis.prefix);
+  const writing = {
+    store,
+    clock,
+    shards: backend.shards,
+    shape: options.shape ?? DEFAULT_TILE_SHAPE,
+    pacing: options.pacing ?? DEFAULT_PACING,
+    rules: PROTOCOL,
+    newToken: randomTokens(),
+  };
+  return {
+    ...{ source, view, bindings, writing, log, graceMs },
+    nowMs: () => wallClock.nowMs(),
+    ...(joinWithinRecords === undefined ? {} : { joinWithinRecords }),
+  };
+}
+
+/** Applies the topic, in a group of its own, until the rebuild is over. */
+export function driveOverKafka(
+  options: RebuildOptions,
+  { source, view, backend, store, bindings, wallClock }: RebuildParts,
+  { rebuild, writing }: { readonly rebuild: ViewRebuild; readonly writing: StateWriting },
+  signal: AbortSignal,
+): Promise<RebuildLook['state']> {
+  const { lookEveryMs = 500 } = options;
+  const { onLook = () => {}, onTrouble = () => {}, onDeadLetters = () => {} } = options;
+  const deadLetters = new RebuildDeadLetters({
+    ...{ view, bindings, store, shards: backend.shards },
+    letters: backend.deadLetters(source),
+    onUnusable: onDeadLetters,
+  });
+  const lost = new LostPositions();
+  let filling: SourceIngest | null = null;
+  return driveRebuild(
+    {
+      rebuild,
+      lookEveryMs,
+      confirmAfterMs: CONFIRM_AFTER_MS,
+      onLook: (look) => {
+        for (const partition of lost.look(look.nextOffsets)) filling?.fellBack(partition);
+        lost.applied(filling?.applied() ?? []);
+        onLook(look);
+      },
+      onTrouble,
+      fill: async (failed) => {
+        const ingest = new SourceIngest({
+          source,
+          backend,
+          writing,
+          bindings,
+          metrics: new Metrics(),
+          wallClock,
+          onStalled: failed,
+          onStopped: failed,
+          consumer: { ...CONSUMER, ...options.consumer },
+          apart: {
+            groupSuffix: `rebuild-${rebuild.building.namespace}`,
+            maxQueuedBytes: QUEUED_BYTES,
+            views: [rebuild.building],
+            deadLetters,
+          },
+        });
+        await ingest.start();
+        filling = ingest;
+        return {
+          failing: () => ingest.troubles,
+          stop: async () => {
+            filling = null;
+            await ingest.finish();
+            await ingest.leave();
+          },
+        };
+      },
+    },
+    signal,
+  );
 }
 
 /** Ends the rebuild of a view that is under way, in whatever process. @returns whether there was one */
@@ -164,7 +186,8 @@ export async function abortViewRebuild(options: RebuildOptions): Promise<boolean
   );
 }
 
-interface Parts {
+/** What a rebuild works with. */
+export interface RebuildParts {
   readonly source: CompiledSource;
   readonly view: CompiledView;
   readonly backend: Backend;
@@ -173,7 +196,10 @@ interface Parts {
   readonly wallClock: Clock;
 }
 
-async function withBackend<T>(options: RebuildOptions, work: (parts: Parts) => Promise<T>): Promise<T> {
+export async function withBackend<T>(
+  options: RebuildOptions,
+  work: (parts: RebuildParts) => Promise<T>,
+): Promise<T> {
   const { repo, view } = options;
   const wallClock = options.wallClock ?? new WallClock();
   const source = repo.sources.get(view.source.name)!;
@@ -198,7 +224,7 @@ async function withBackend<T>(options: RebuildOptions, work: (parts: Parts) => P
 
 /** Now, as those who ingest have it: rows are dropped as too old by it. */
 async function eventClockOf(
-  { source, backend, store, bindings, wallClock }: Parts,
+  { source, backend, store, bindings, wallClock }: RebuildParts,
   log: LogInfo,
 ): Promise<Clock> {
   const eventClock = new EventClock();
@@ -220,7 +246,7 @@ async function eventClockOf(
   return eventClock;
 }
 
-async function checkTopic(backend: Backend, { source, view }: Parts, clock: Clock): Promise<void> {
+async function checkTopic(backend: Backend, { source, view }: RebuildParts, clock: Clock): Promise<void> {
   const log = backend.logInfo(source);
   const ends = await log.allEnds();
   const fromMs = Math.max(0, clock.nowMs() - appendReachMs(view));
@@ -232,7 +258,7 @@ async function checkTopic(backend: Backend, { source, view }: Parts, clock: Cloc
  * @throws StoreUnusedError where there are none: the state would be made for nobody
  */
 async function checkApplied(
-  { source, view, backend, store, bindings }: Parts,
+  { source, view, backend, store, bindings }: RebuildParts,
   log: LogInfo,
   prefix = DEFAULT_REDIS_PREFIX,
 ): Promise<void> {

@@ -57,6 +57,7 @@ import { DecisionLog, type DecisionLogSettings } from '../serve/decision-log/dec
 import { Metrics } from '../serve/metrics.ts';
 import { countRebuild } from '../serve/rebuild-status.ts';
 import { openLmdbStorage, openMemoryStorage, type Storage } from './storage.ts';
+import { ViewBackfills } from './view-backfills.ts';
 import { ViewRebuilds } from './view-rebuilds.ts';
 import { WriteThread, type WriteThreadModule } from './write-thread.ts';
 
@@ -314,6 +315,10 @@ class Runtime implements Embedded {
       ...(logger === undefined ? {} : { logger }),
     });
     this.#rebuilds = rebuilds;
+    const backfills = new ViewBackfills({
+      ...{ sources: this.#sources, bindings: this.#bindings, writing: this.#writing, rebuilds },
+      nowMs: () => this.#wallClock.nowMs(),
+    });
     this.#reach = new LogReachWatch({
       logs: this.#sources.map(({ source, log, partitions }) => {
         // What takes records too early, their size, tells nothing beforehand.
@@ -342,6 +347,7 @@ class Runtime implements Embedded {
       deadLetters: (name) => this.#sources.find(({ source }) => source.name === name)?.box,
       readiness: () => this.readiness(),
       rebuilds,
+      backfills,
       metrics: this.metrics,
       onRead: () => {
         this.#lastReadMs = performance.now();

@@ -179,6 +179,7 @@ export class ViewRebuilds implements ViewRebuildsApi {
         rebuild,
         fill: async (failed) => this.#fill(rebuild.building, driven, rebuilt, failed),
         lookEveryMs: LOOK_EVERY_MS,
+        waitsForHistory: true,
         onLook: (look) => {
           driven.look = look;
         },

@@ -53,7 +53,7 @@ export class Backfill {
   /** By partition: the history counts below. */
   readonly cut: readonly number[];
   readonly #options: BackfillOptions;
-  readonly #incarnations: readonly string[];
+  #incarnations: readonly string[] = [];
   readonly #gaps: readonly (readonly LogGap[])[];
 
   /**
@@ -62,7 +62,7 @@ export class Backfill {
    * the history is of another log; OtherRebuildError where the view is being rebuilt from the log
    */
   static async begin(options: BackfillOptions): Promise<Backfill> {
-    const { log, writing, positions } = options;
+    const { log, positions } = options;
     const count = await log.partitions();
     const partitions = Array.from({ length: count }, (_, partition) => partition);
     const ends = await Promise.all(partitions.map((partition) => log.ends(partition)));
@@ -76,29 +76,28 @@ export class Backfill {
         throw otherLog(options, partition);
       if (cut[partition]! > ends[partition]!.endOffset) throw otherLog(options, partition);
     }
-    // Before the first write: should the store fall back from here on, the watermarks are not made.
-    const incarnations = await Promise.all(
-      Array.from({ length: writing.shards }, (_, shard) => writing.store.incarnation(shard)),
-    );
     const rebuild = await ViewRebuild.begin({
       ...options,
       cut,
       check: async () => checkCut(options, { cut, ends, gaps }),
     });
-    return new Backfill(options, rebuild, { incarnations, gaps });
+    return new Backfill(options, rebuild, gaps);
   }
 
-  private constructor(
-    options: BackfillOptions,
-    rebuild: ViewRebuild,
-    known: { readonly incarnations: readonly string[]; readonly gaps: readonly (readonly LogGap[])[] },
-  ) {
+  private constructor(options: BackfillOptions, rebuild: ViewRebuild, gaps: readonly (readonly LogGap[])[]) {
     this.#options = options;
     this.rebuild = rebuild;
     // `begin` refuses one without.
     this.cut = rebuild.cut!;
-    this.#incarnations = known.incarnations;
-    this.#gaps = known.gaps;
+    this.#gaps = gaps;
+  }
+
+  /** Before the first state is written. Should the store fall back from here on, no watermark is made of what it had. */
+  async start(): Promise<void> {
+    const { store, shards } = this.#options.writing;
+    this.#incarnations = await Promise.all(
+      Array.from({ length: shards }, (_, shard) => store.incarnation(shard)),
+    );
   }
 
   /**
@@ -134,6 +133,7 @@ export class Backfill {
     const { writing, source, log, view } = this.#options;
     const { store, shards, newToken, clock } = writing;
     const { namespace } = this.rebuild.building;
+    if (this.#incarnations.length === 0) throw new Error('it was not started');
     const nowMs = clock.nowMs();
     const names = this.cut.map((_, partition) => ({ namespace, source: source.name, partition }));
     const identities = await Promise.all(names.map(({ partition }) => log.identity(partition)));

@@ -37,6 +37,7 @@ import type { Metrics, Tally } from './metrics.ts';
 import { openApiInfo } from './openapi.ts';
 import type { ViewRebuildsApi } from './rebuild-status.ts';
 import { requestId } from './request-id.ts';
+import { registerBackfill } from './routes/backfill.ts';
 import { registerCatalogue } from './routes/catalogue.ts';
 import { registerDeadLetters } from './routes/dead-letters.ts';
 import { registerEvents } from './routes/events.ts';
@@ -45,6 +46,7 @@ import { registerGaps } from './routes/gaps.ts';
 import { registerOperations } from './routes/operations.ts';
 import { registerRebuild } from './routes/rebuild.ts';
 import { traceRequests } from './trace-requests.ts';
+import type { ViewBackfillsApi } from './view-backfills.ts';
 
 export interface AppLimits {
   /** @default 16 MiB */
@@ -130,6 +132,8 @@ export interface AppDependencies extends OperationsDependencies {
   readonly seenMark?: (view: CompiledView, shard: number) => ShardMark | null;
   /** Rebuilds of views, where this process makes them. @default they are made elsewhere */
   readonly rebuilds?: ViewRebuildsApi;
+  /** Backfills, likewise. */
+  readonly backfills?: ViewBackfillsApi;
   /** The dead letters of a source; where they are another's to look after, the routes are not there. */
   readonly deadLetters?: (source: string) => DeadLetterBox | undefined;
   /** What is told of every answer with features. @default nothing is */
@@ -155,6 +159,7 @@ export async function buildApp(dependencies: AppDependencies): Promise<FastifyIn
     registerCatalogue(routes, context);
     registerGaps(routes, context);
     if (dependencies.rebuilds !== undefined) registerRebuild(routes, context, dependencies.rebuilds);
+    if (dependencies.backfills !== undefined) registerBackfill(routes, context, dependencies.backfills);
     registerDeadLetters(routes, context);
     registerOperations(routes, context);
   });

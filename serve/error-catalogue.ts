@@ -179,6 +179,25 @@ export const API_ERRORS = [
     meaning:
       'The log has lost events that the view can reach; `accept_gap=true` rebuilds it from what is left.',
   },
+  {
+    code: 'backfill_lost',
+    status: 409,
+    retryable: false,
+    meaning:
+      'The backfill was given up, is another one, or was begun before the engine was started last: begin again, and write all states.',
+  },
+  {
+    code: 'history_of_other_log',
+    status: 409,
+    retryable: false,
+    meaning: 'The history says offsets of another log than that of the source.',
+  },
+  {
+    code: 'other_rebuild',
+    status: 409,
+    retryable: false,
+    meaning: 'The view is being rebuilt from the log: wait for the end of that, or give it up.',
+  },
   { code: 'request_timeout', status: 408, retryable: true, meaning: 'The request did not arrive in time.' },
   {
     code: 'body_too_large',

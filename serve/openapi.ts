@@ -274,6 +274,14 @@ export function rebuildSchema(summary: string): Schema {
   return { summary, params: object({ view: { type: 'string' } }, ['view']), response: answers(status) };
 }
 
+export function backfillSchema(summary: string): Schema {
+  return {
+    summary,
+    params: object({ view: { type: 'string' } }, ['view']),
+    response: answers({ type: 'object' }),
+  };
+}
+
 export function plainSchema(summary: string): Schema {
   return { summary };
 }

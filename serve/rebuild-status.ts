@@ -3,7 +3,15 @@ import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { Metrics } from './metrics.ts';
 
 /** `failed`: it cannot go on by itself; asked for again it does, unless it is given up. */
-export const REBUILD_STATES = ['none', 'backfilling', 'filling', 'joined', 'switched', 'given_up', 'failed'] as const;
+export const REBUILD_STATES = [
+  'none',
+  'backfilling',
+  'filling',
+  'joined',
+  'switched',
+  'given_up',
+  'failed',
+] as const;
 
 /** How far the last rebuild of a view is. */
 export interface RebuildStatus {

@@ -1,0 +1,67 @@
+/** A backfill over Kafka and Redis: the history is written by this process, then the topic is applied as in a rebuild. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { Backfill, BackfillLostError, type BackfillOptions } from '../roles/backfill.ts';
+import type { RebuildLook } from '../roles/view-rebuild.ts';
+import {
+  CONFIRM_AFTER_MS,
+  driveOverKafka,
+  type RebuildOptions,
+  rebuildOptions,
+  withBackend,
+} from './rebuild.ts';
+
+/** What a history is written to. */
+export interface BackfillSink extends Pick<Backfill, 'cut' | 'write' | 'complete'> {
+  /** As the engine has it, ms. */
+  readonly nowMs: number;
+}
+
+export interface BackfillViewOptions extends RebuildOptions {
+  readonly positions: BackfillOptions['positions'];
+  /** Writes all of the history and completes it, or returns when the signal aborts; called again where the store has lost writes. */
+  readonly fill: (sink: BackfillSink, signal: AbortSignal) => Promise<void>;
+}
+
+/**
+ * Fills a view from a history and the topic, or goes on with that. Resolves as `rebuildView` does, and with `backfilling` where
+ * the signal aborted meanwhile.
+ * @throws what `rebuildView` and `Backfill.begin` throw, and `fill`
+ */
+export async function backfillView(
+  options: BackfillViewOptions,
+  signal: AbortSignal,
+): Promise<RebuildLook['state']> {
+  return withBackend(options, async (parts) => {
+    const { positions, fill, onBegun, onTrouble = () => {}, acceptGap = false } = options;
+    const begin = await rebuildOptions(options, parts);
+    const backfill = await Backfill.begin({ ...begin, acceptGap, positions });
+    const { rebuild, cut } = backfill;
+    onBegun?.(rebuild.resumed);
+    for (;;) {
+      const { state } = await rebuild.look();
+      if (state !== 'backfilling') {
+        const ended = await driveOverKafka(options, parts, { rebuild, writing: begin.writing }, signal);
+        if (ended !== 'backfilling') return ended;
+      }
+      if (signal.aborted) return 'backfilling';
+      try {
+        await backfill.start();
+        const nowMs = begin.writing.clock.nowMs();
+        await fill(
+          {
+            ...{ cut, nowMs },
+            write: (states) => backfill.write(states),
+            complete: (newestMs) => backfill.complete(newestMs),
+          },
+          signal,
+        );
+      } catch (error) {
+        // Given up by somebody else, it is told by the next look.
+        if (!(error instanceof BackfillLostError)) throw error;
+        onTrouble(error);
+      }
+      // The log may be applied to what Redis has flushed only: what it lost of the states nobody would write again.
+      await delay(CONFIRM_AFTER_MS, undefined, { signal }).catch(() => {});
+    }
+  });
+}

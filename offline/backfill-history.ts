@@ -1,0 +1,102 @@
+/** A history as a backfill takes it: what it holds of the log, and the states of a view from it. */
+import { join } from 'node:path';
+import type { CompiledView } from '../engine/definitions/compiled.ts';
+import { DuckDb, isOutOfMemory, isOutOfRoom, quoted } from './duckdb.ts';
+import { EventHistory, INVALID, OFFSET, PARTITION } from './event-history.ts';
+import { type FillProgress, fillFromHistory, type StateSink } from './fill-from-history.ts';
+import { InputError } from './input-error.ts';
+import { MEMORY_DEFAULT_BYTES } from './memory-limits.ts';
+import { tableFiles } from './table-files.ts';
+import { SPILLED, temporaryWork } from './work-directory.ts';
+
+export interface BackfillHistoryOptions {
+  readonly view: CompiledView;
+  /** A file, a folder or a pattern. */
+  readonly path: string;
+  /** Bytes, two thirds of it DuckDB's. @default 2 GiB */
+  readonly memoryBytes?: number;
+  /** DuckDB's. @default 1 */
+  readonly threads?: number;
+}
+
+export class BackfillHistory {
+  readonly #db: DuckDb;
+  readonly #view: CompiledView;
+  readonly #history: EventHistory;
+
+  private constructor(db: DuckDb, view: CompiledView, history: EventHistory) {
+    this.#db = db;
+    this.#view = view;
+    this.#history = history;
+  }
+
+  /** @throws InputError where it cannot be read, or memory or disk do not do */
+  static async use<T>(
+    { view, path, memoryBytes = MEMORY_DEFAULT_BYTES, threads = 1 }: BackfillHistoryOptions,
+    work: (history: BackfillHistory) => Promise<T>,
+  ): Promise<T> {
+    const place = await temporaryWork();
+    try {
+      const db = await DuckDb.open({
+        memoryBytes: Math.floor((memoryBytes * 2) / 3),
+        threads,
+        spillDir: join(place.dir, SPILLED),
+      });
+      try {
+        const history = await EventHistory.open(db, view.source, await tableFiles(path), place.dir);
+        return await work(new BackfillHistory(db, view, history));
+      } finally {
+        db.close();
+      }
+    } catch (error) {
+      if (isOutOfRoom(error)) {
+        throw new InputError(`there is no room left for ${place.dir}: make some, or set TMPDIR`, {
+          cause: error,
+        });
+      }
+      if (isOutOfMemory(error)) {
+        throw new InputError('the memory does not do: give more (--memory)', { cause: error });
+      }
+      throw error;
+    } finally {
+      await place.remove();
+    }
+  }
+
+  /** Whether every event says which record of the log it was. */
+  get hasOffsets(): boolean {
+    return this.#history.hasOffsets;
+  }
+
+  /** The offset behind the last one of each partition that is there. */
+  async endOffsets(): Promise<Map<number, number>> {
+    const rows = await this.#db.rows(
+      `SELECT ${quoted(PARTITION)} AS partition, max(${quoted(OFFSET)}) + 1 AS next
+       FROM (${this.#history.select([this.#view.source.eventTime])}) GROUP BY 1`,
+    );
+    return new Map(rows.map(({ partition, next }) => [Number(partition), Number(next)]));
+  }
+
+  /** Rows that break the source's schema, by column: they do not count. */
+  async refused(): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.#db.rows(
+      `SELECT ${quoted(INVALID)} AS name, count(*) AS n FROM (${this.#history.select(Object.keys(this.#view.source.columns))})
+       WHERE ${quoted(INVALID)} IS NOT NULL GROUP BY 1`,
+    );
+    return new Map(rows.map(({ name, n }) => [String(name), Number(n)]));
+  }
+
+  /** See `fillFromHistory`. */
+  fill(
+    args: {
+      readonly sink: StateSink;
+      readonly cut: readonly number[] | null;
+      readonly nowMs: number;
+      readonly load: number;
+      readonly onProgress?: (progress: FillProgress) => void;
+    },
+    signal: AbortSignal,
+  ): Promise<FillProgress | null> {
+    return fillFromHistory({ ...args, db: this.#db, view: this.#view, history: this.#history }, signal);
+  }
+}
