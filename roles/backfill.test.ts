@@ -1,0 +1,188 @@
+/** Backfills step by step, over a store that falls back. Values are compared where whole engines are (`distributed/`, `test/`). */
+import { beforeEach, expect, test } from 'vitest';
+import { NOON_MS, payment, payments, testRepo } from '../embedded/testing/test-repo.ts';
+import { ManualClock } from '../engine/clock.ts';
+import type { CompiledView } from '../engine/definitions/compiled.ts';
+import type { EventRow } from '../engine/definitions/types.ts';
+import { textEventId } from '../engine/event-id.ts';
+import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
+import { randomTokens } from '../engine/store/random-tokens.ts';
+import { StateBuilder } from '../engine/tiles/state-builder.ts';
+import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
+import { DEFAULT_PACING } from '../engine/tiles/state-update.ts';
+import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
+import { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
+import { PartitionConsumer } from '../ingest/partition-consumer.ts';
+import { LogReplacedError } from '../ingest/partition-stopped.ts';
+import { shardOf } from '../ingest/view-writer.ts';
+import { Backfill, type BackfilledState, BackfillLostError, type HistoryPosition } from './backfill.ts';
+import { LogTooShortError } from './log-reach.ts';
+import { ViewBindings } from './view-bindings.ts';
+import { abortRebuild, OtherRebuildError, ViewRebuild } from './view-rebuild.ts';
+
+const SHARDS = 2;
+const newToken = randomTokens();
+const source = testRepo.sources.get(payments.name)!;
+const view = testRepo.views.get('spend')!;
+
+let clock: ManualClock;
+let log: MemoryEventLog;
+let store: MemoryTileStore;
+let bindings: ViewBindings;
+
+beforeEach(async () => {
+  clock = new ManualClock(NOON_MS);
+  log = new MemoryEventLog({ source: 'payments', partitions: 2, random: newToken, segmentRecords: 1 });
+  store = new MemoryTileStore({ random: newToken });
+  bindings = new ViewBindings({ views: source.views, store, clock, newToken: () => newToken() });
+  for (let i = 0; i < 12; i++) {
+    const value = Buffer.from(JSON.stringify(payment({ id: `e${i}` })));
+    await log.append([{ partition: i % 2, appendedMs: NOON_MS, stamp: null, value, eventTimeMs: NOON_MS }]);
+  }
+});
+
+const writing = () => ({
+  ...{ store, clock, shards: SHARDS, newToken },
+  ...{ shape: DEFAULT_TILE_SHAPE, pacing: DEFAULT_PACING, rules: PROTOCOL },
+});
+const rebuilding = (acceptGap = false) => ({
+  ...{ source, view, bindings, writing: writing(), log, acceptGap },
+  ...{ nowMs: () => clock.nowMs(), graceMs: 1_000 },
+});
+/** Retention takes everything below from a partition. */
+const truncate = async (partition: number, beforeOffset: number): Promise<void> => {
+  const all = Number.POSITIVE_INFINITY;
+  const limits = { keepEventTimeMs: all, keepAppendedMs: all, maxBytes: all };
+  await log.truncate({ partition, beforeOffset, ...limits });
+};
+const upTo = (nextOffset: number, more: Partial<HistoryPosition> = {}): HistoryPosition => ({
+  ...{ nextOffset, logIdentity: null, gaps: [] },
+  ...more,
+});
+const begin = (positions: readonly HistoryPosition[] | null, acceptGap = false): Promise<Backfill> =>
+  Backfill.begin({ ...rebuilding(acceptGap), positions });
+const stateOf = (key: string): BackfilledState => {
+  const builder = new StateBuilder(view);
+  const event = payment({ id: 'old', card: key, points: null, refused: null }) as EventRow;
+  const id = textEventId('old');
+  builder.add(
+    [{ appendedMs: NOON_MS, timeMs: NOON_MS, id, dedupeId: id, values: view.project(event)! }],
+    NOON_MS,
+  );
+  return { key, ...builder.finish(NOON_MS)! };
+};
+const KEYS = ['c1', 'c2', 'c3', 'c4', 'c5', 'c6'];
+const watermarksOf = async (bound: CompiledView, shard: number): Promise<(number | null)[]> => {
+  const names = [0, 1].map((partition) => ({ namespace: bound.namespace, source: 'payments', partition }));
+  return (await store.readWatermarks(shard, names)).map((mark) => mark?.nextOffset ?? null);
+};
+const applyAll = async (bound: CompiledView): Promise<void> => {
+  for (const partition of [0, 1]) {
+    const consumer = new PartitionConsumer({
+      ...{ source, views: [bound], partition, log, writing: writing() },
+      deadLetters: { write: async () => {} },
+      observer: { chunkApplied: () => {}, caughtUp: () => {}, positioned: () => {}, gap: () => {} },
+    });
+    while ((await consumer.step()) > 0);
+  }
+};
+
+test('states are written once, then the log is applied from the cut on, and the view is read from the new namespace', async () => {
+  await applyAll(view);
+  await truncate(0, 3);
+  const backfill = await begin([upTo(4), upTo(0)]);
+  expect(backfill.cut).toEqual([4, 0]);
+  const { rebuild } = backfill;
+  expect((await rebuild.look()).state).toBe('backfilling');
+  await backfill.start();
+  expect(await backfill.write(KEYS.slice(0, 4).map(stateOf))).toBe(4);
+  // One that goes on writes what is there again.
+  const next = await begin([upTo(6), upTo(2)]);
+  expect([next.rebuild.resumed, next.cut]).toEqual([true, [4, 0]]);
+  await next.start();
+  expect(await next.write(KEYS.map(stateOf))).toBe(2);
+  expect((await rebuild.look()).state).toBe('backfilling');
+  for (const shard of [0, 1]) expect(await watermarksOf(rebuild.building, shard)).toEqual([null, null]);
+  await next.complete(NOON_MS);
+  for (const shard of [0, 1]) expect(await watermarksOf(rebuild.building, shard)).toEqual([4, 0]);
+  // Whoever was slower does no harm.
+  await backfill.complete(NOON_MS);
+  for (const shard of [0, 1]) expect(await watermarksOf(rebuild.building, shard)).toEqual([4, 0]);
+  expect((await rebuild.look()).state).toBe('joined');
+  await applyAll(rebuild.building);
+  for (const shard of [0, 1]) expect(await watermarksOf(rebuild.building, shard)).toEqual([6, 6]);
+  await rebuild.look();
+  expect((await rebuild.look()).state).toBe('switched');
+  expect((await bindings.read([view]))[0]!.active).toBe(rebuild.building.namespace);
+});
+
+test('without offsets the history is cut where the log begins', async () => {
+  await truncate(1, 5);
+  expect((await begin(null)).cut).toEqual([0, 5]);
+});
+
+test('what neither the history nor the log has is refused, unless it is accepted', async () => {
+  await truncate(0, 3);
+  const short = [upTo(2), upTo(2)];
+  await expect(begin(short)).rejects.toThrow(LogTooShortError);
+  await expect(begin(short)).rejects.toThrow(
+    'records 2 to 2 of source payments, partition 0, are not in the',
+  );
+  // A partition that the history has nothing of.
+  await truncate(1, 1);
+  await expect(begin([upTo(3)])).rejects.toThrow('records 0 to 0 of source payments, partition 1,');
+  expect((await bindings.read([view]))[0]!.building).toBeNull();
+  expect((await begin(short, true)).cut).toEqual([2, 2]);
+});
+
+test('what the log had lost before the archive had it is refused, or kept with the watermarks', async () => {
+  const gap = { fromOffset: 1, toOffset: 3, afterMs: null, untilMs: NOON_MS };
+  const lacking = [upTo(4, { gaps: [gap] }), upTo(0)];
+  await expect(begin(lacking)).rejects.toThrow(
+    'records 1 to 2 of source payments, partition 0, were lost before',
+  );
+  const backfill = await begin(lacking, true);
+  await backfill.start();
+  await backfill.complete(-1);
+  const { namespace } = backfill.rebuild.building;
+  const [mark] = await store.readWatermarks(1, [{ namespace, source: 'payments', partition: 0 }]);
+  expect(mark!.gaps).toEqual([gap]);
+});
+
+test('a history of another log is refused', async () => {
+  await expect(begin([upTo(2, { logIdentity: 'other' }), upTo(0)])).rejects.toThrow(LogReplacedError);
+  // It has more than there is.
+  await expect(begin([upTo(7), upTo(0)])).rejects.toThrow(LogReplacedError);
+  const logIdentity = await log.identity(0);
+  expect((await begin([upTo(6, { logIdentity }), upTo(0)])).cut).toEqual([6, 0]);
+});
+
+test('a rebuild from the log that is under way is not made a backfill', async () => {
+  await ViewRebuild.begin({ ...rebuilding(), check: async () => {} });
+  await expect(begin(null)).rejects.toThrow(OtherRebuildError);
+});
+
+test('a store that falls back meanwhile gets no watermarks of what it has lost; begun again, all is written again', async () => {
+  const backfill = await begin([upTo(2), upTo(2)]);
+  await backfill.start();
+  const states = KEYS.map(stateOf);
+  const ofShard = (shard: number) => states.filter(({ key }) => shardOf(key, SHARDS) === shard).length;
+  expect([ofShard(0), ofShard(1)].every((count) => count > 0)).toBe(true);
+  await backfill.write(states);
+  for (const shard of [0, 1]) store.rollback(1, { shard });
+  await expect(backfill.complete(NOON_MS)).rejects.toThrow(BackfillLostError);
+  expect((await backfill.rebuild.look()).state).toBe('backfilling');
+  await backfill.start();
+  expect(await backfill.write(states)).toBe(2);
+  await backfill.complete(NOON_MS);
+  expect((await backfill.rebuild.look()).state).not.toBe('backfilling');
+});
+
+test('one that was given up writes nothing more', async () => {
+  const backfill = await begin([upTo(2), upTo(2)]);
+  await backfill.start();
+  await abortRebuild({ view, bindings, nowMs: () => clock.nowMs() });
+  await expect(backfill.write(KEYS.map(stateOf))).rejects.toThrow(BackfillLostError);
+  await expect(backfill.complete(NOON_MS)).rejects.toThrow(BackfillLostError);
+  expect((await backfill.rebuild.look()).state).toBe('given_up');
+});
