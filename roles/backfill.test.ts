@@ -175,6 +175,13 @@ test('a store that falls back meanwhile gets no watermarks of what it has lost; 
   await backfill.start();
   expect(await backfill.write(states)).toBe(2);
   await backfill.complete(NOON_MS);
+  // One watermark of four.
+  store.rollback(1, { shard: 1 });
+  expect((await backfill.rebuild.look()).state).toBe('backfilling');
+  await expect(backfill.complete(NOON_MS)).rejects.toThrow(BackfillLostError);
+  await backfill.start();
+  expect(await backfill.write(states)).toBe(0);
+  await backfill.complete(NOON_MS);
   expect((await backfill.rebuild.look()).state).not.toBe('backfilling');
 });
 
