@@ -1,6 +1,6 @@
 /** `millrace backfill`: a view filled from a history and then the log, beside the state that is served meanwhile. */
 import { statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { archivePositions } from '../../archive/archive-positions.ts';
 import { backfillView } from '../../distributed/backfill.ts';
 import type { CompiledView } from '../../engine/definitions/compiled.ts';
@@ -42,8 +42,10 @@ export async function backfill(config: Config, command: BackfillCommand): Promis
   const display = new BackfillDisplay(process.stderr, () => performance.now());
   const seen: { last: FillProgress | null; deadLetters: number } = { last: null, deadLetters: 0 };
   try {
-    const archived = await archivedUpTo(command.history, view);
-    const path = folderOf(command.history, view);
+    // Before the files are listed: what was committed is then among them.
+    const archive = archiveOf(command.history, view);
+    const archived = archive === null ? null : await archivedUpTo(archive, view);
+    const path = archive === null ? command.history : folderIn(archive, view);
     const state = await BackfillHistory.use({ view, path, memoryBytes }, async (history) => {
       const refused = await history.refused();
       for (const [column, count] of refused)
@@ -150,7 +152,12 @@ function dense(positions: ReadonlyMap<number, HistoryPosition>): HistoryPosition
   return Array.from({ length: count }, (_, partition) => positions.get(partition) ?? nothing);
 }
 
-function folderOf(path: string, view: CompiledView): string {
-  const folder = join(path, `source=${view.source.name}`);
-  return statSync(folder, { throwIfNoEntry: false })?.isDirectory() ? folder : path;
+const folderIn = (archive: string, view: CompiledView): string => join(archive, `source=${view.source.name}`);
+
+/** The folder with `source=NAME` in it, where the path is that or the latter; null: it is neither. */
+function archiveOf(path: string, view: CompiledView): string | null {
+  const isThere = (dir: string): boolean => statSync(dir, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  if (isThere(path) && isThere(folderIn(path, view))) return path;
+  const above = dirname(resolve(path));
+  return resolve(path) === folderIn(above, view) && isThere(path) ? above : null;
 }
