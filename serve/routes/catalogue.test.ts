@@ -92,6 +92,9 @@ describe('GET /openapi.json', () => {
       'post /v1/sources/{source}/dead-letters/discard',
       'post /v1/sources/{source}/dead-letters/replay',
       'post /v1/sources/{source}/events',
+      'post /v1/views/{view}/backfill',
+      'post /v1/views/{view}/backfill/complete',
+      'post /v1/views/{view}/backfill/states',
       'post /v1/views/{view}/rebuild',
     ]);
     const push = body.paths['/v1/sources/{source}/events'].post;

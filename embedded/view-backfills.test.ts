@@ -1,0 +1,128 @@
+/** Backfills as an embedded engine is asked for them over HTTP: `millrace backfill` does so (test/backfill.test.ts). */
+import { expect, onTestFinished, test } from 'vitest';
+import type { EventRow } from '../engine/definitions/types.ts';
+import { textEventId } from '../engine/event-id.ts';
+import { StateBuilder } from '../engine/tiles/state-builder.ts';
+import { waitUntil } from '../services/process/wait-until.ts';
+import { TestEngine } from './testing/test-engine.ts';
+import { NOON_MS, payment, testRepo } from './testing/test-repo.ts';
+
+const URL = '/v1/views/spend/backfill';
+const view = testRepo.views.get('spend')!;
+const { fingerprint } = view;
+
+async function open(): Promise<TestEngine> {
+  const engine = await TestEngine.open({ partitions: 1 });
+  onTestFinished(() => engine.close());
+  return engine;
+}
+
+/** Of one payment at noon, as JSON. */
+function stateOf(card: string, id = `history-${card}`): object {
+  const builder = new StateBuilder(view);
+  const event = payment({ id, card, points: null, refused: null }) as EventRow;
+  const eventId = textEventId(id);
+  const row = { appendedMs: NOON_MS, timeMs: NOON_MS, id: eventId, dedupeId: eventId };
+  builder.add([{ ...row, values: view.project(event)! }], NOON_MS);
+  const { head, fields, dueMs } = builder.finish(NOON_MS)!;
+  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+  return {
+    ...{ key: card, head: base64(head), due_ms: dueMs },
+    fields: Object.fromEntries([...fields].map(([name, bytes]) => [name, base64(bytes)])),
+  };
+}
+const counted = async (engine: TestEngine, card: string): Promise<number> =>
+  (await engine.read('card', { entities: { card } })).body.features.payments_ever;
+const state = async (engine: TestEngine): Promise<string> =>
+  (await engine.get('/v1/views/spend/rebuild')).body.state;
+const reached = (engine: TestEngine, what: string): Promise<void> =>
+  waitUntil(async () => (await state(engine)) === what, { what, timeoutMs: 20_000 });
+const begin = (engine: TestEngine, more: object = {}) => engine.post(URL, { fingerprint, ...more });
+
+test('states are written, the log is applied behind them, and the view is read from the new state', async () => {
+  const engine = await open();
+  await engine.push('payments', [payment({ id: 'a', card: 'c1' })]);
+  const { status, body: terms } = await begin(engine);
+  expect(status).toBe(200);
+  expect(terms).toEqual({
+    namespace: terms.namespace,
+    cut: [0],
+    now_ms: NOON_MS,
+    resumed: false,
+    open: true,
+  });
+  const { namespace } = terms;
+  const states = [stateOf('c1'), stateOf('c2')];
+  expect((await engine.post(`${URL}/states`, { namespace, states })).body).toEqual({ written: 2 });
+  expect((await engine.post(`${URL}/states`, { namespace, states })).body).toEqual({ written: 0 });
+  await reached(engine, 'backfilling');
+  // Answers are those of before.
+  expect([await counted(engine, 'c1'), await counted(engine, 'c2')]).toEqual([1, 0]);
+  const metrics = (await engine.get('/metrics')).body as string;
+  expect(metrics).toContain('millrace_rebuild_state{view="spend",state="backfilling"} 1');
+
+  // What was begun before a restart goes on only where it is begun again.
+  await engine.restart();
+  await reached(engine, 'backfilling');
+  const lost = await engine.post(`${URL}/complete`, { namespace, newest_ms: NOON_MS });
+  expect([lost.status, lost.body.error.code]).toEqual([409, 'backfill_lost']);
+  expect((await begin(engine)).body).toMatchObject({ namespace, resumed: true, open: true });
+  expect((await engine.post(`${URL}/complete`, { namespace, newest_ms: NOON_MS })).status).toBe(200);
+  await reached(engine, 'switched');
+  expect([await counted(engine, 'c1'), await counted(engine, 'c2')]).toEqual([2, 1]);
+  // Told by what the history wrote.
+  await engine.push('payments', [
+    payment({ id: 'history-c2', card: 'c2' }),
+    payment({ id: 'b', card: 'c2' }),
+  ]);
+  expect(await counted(engine, 'c2')).toBe(2);
+  await engine.restart();
+  expect([await counted(engine, 'c1'), await counted(engine, 'c2')]).toEqual([2, 2]);
+});
+
+test('one that is given up takes nothing more', async () => {
+  const engine = await open();
+  const { namespace } = (await begin(engine)).body;
+  await engine.engine.app.inject({ method: 'DELETE', url: '/v1/views/spend/rebuild' });
+  const late = await engine.post(`${URL}/states`, { namespace, states: [stateOf('c1')] });
+  expect([late.status, late.body.error.code]).toEqual([409, 'backfill_lost']);
+});
+
+test('is refused where it cannot be right', async () => {
+  const engine = await open();
+  await engine.push('payments', [payment({ id: 'a' })]);
+  const codeOf = async (more: object) => (await begin(engine, more)).body.error.code;
+  const position = { nextOffset: 0, logIdentity: null, gaps: [] };
+  expect(await codeOf({ positions: [{ ...position, nextOffset: 9 }] })).toBe('history_of_other_log');
+  expect(await codeOf({ positions: [{ ...position, logIdentity: 'other' }] })).toBe('history_of_other_log');
+  const gap = { fromOffset: 0, toOffset: 1, afterMs: null, untilMs: NOON_MS };
+  const lacking = { positions: [{ ...position, nextOffset: 1, gaps: [gap] }] };
+  expect(await codeOf(lacking)).toBe('log_too_short');
+  expect(await codeOf({ fingerprint: 'another' })).toBe('invalid_body');
+  for (const positions of [[{}], 'all', [{ ...position, nextOffset: -1 }]])
+    expect(await codeOf({ positions })).toBe('invalid_body');
+  expect(await codeOf({ position })).toBe('unknown_field');
+  expect((await engine.post('/v1/views/none/backfill', { fingerprint })).body.error.code).toBe(
+    'unknown_view',
+  );
+  expect(await state(engine)).toBe('none');
+
+  const { namespace } = (await begin(engine, { ...lacking, accept_gap: true })).body;
+  const send = async (states: unknown) =>
+    (await engine.post(`${URL}/states`, { namespace, states })).body.error.code;
+  for (const states of [
+    {},
+    [{ ...stateOf('c1'), head: 'no base64!' }],
+    [{ ...stateOf('c1'), fields: { '…': '' } }],
+  ])
+    expect(await send(states)).toBe('invalid_body');
+  expect((await engine.post(`${URL}/states`, { namespace: 'x', states: [] })).body.error.code).toBe(
+    'invalid_body',
+  );
+  await engine.engine.app.inject({ method: 'DELETE', url: '/v1/views/spend/rebuild' });
+
+  await engine.post('/v1/views/spend/rebuild', '');
+  const during = await begin(engine);
+  // A rebuild takes two looks at least, 200 ms apart.
+  expect([during.status, during.body.error?.code]).toEqual([409, 'other_rebuild']);
+});
