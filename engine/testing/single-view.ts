@@ -12,7 +12,7 @@ import { ReadFields } from '../store/read-fields.ts';
 import type { TileStore, Token } from '../store/tile-store.ts';
 
 import { allocateRows, setValue } from '../tiles/row-block.ts';
-import { StateBuilder } from '../tiles/state-builder.ts';
+import { type BuiltState, StateBuilder } from '../tiles/state-builder.ts';
 import { PROTOCOL } from '../tiles/state-protocol.ts';
 import type { IncomingRow } from '../tiles/state-update.ts';
 
@@ -93,7 +93,7 @@ export class SingleView {
 
   /** Writes the states of a history at once, `batch` rows of a key at a time. Of keys that are not there yet. */
   async fill(rows: readonly EventRow[], batch = rows.length): Promise<void> {
-    const { shape, pacing, store, newToken } = this.#writing;
+    const { shape, pacing } = this.#writing;
     const builder = new StateBuilder(this.view, { shape, pacing });
     const ofHistory = this.#byKey(rows);
     // The log that follows begins where it likes: states say nothing of offsets.
@@ -102,16 +102,20 @@ export class SingleView {
       for (let i = 0; i < ofKey.length; i += batch)
         builder.add(ofKey.slice(i, i + batch), this.clock.nowMs());
       const built = builder.finish(this.clock.nowMs());
-      if (built === null) continue;
-      const { head, fields, dueMs } = built;
-      const [won] = await store.compareAndSet([
-        {
-          address: { namespace: this.view.namespace, key, shard: SHARD },
-          ...{ expected: null, next: { token: newToken(null), head }, changes: fields, dueMs },
-        },
-      ]);
-      if (!won) throw new Error('there is a state of the key');
+      if (built !== null) await this.write({ key, ...built });
     }
+  }
+
+  /** Writes a state that was made elsewhere. Of a key that is not there yet. */
+  async write({ key, head, fields, dueMs }: BuiltState & { readonly key: string }): Promise<void> {
+    const { store, newToken } = this.#writing;
+    const [won] = await store.compareAndSet([
+      {
+        address: { namespace: this.view.namespace, key, shard: SHARD },
+        ...{ expected: null, next: { token: newToken(null), head }, changes: fields, dueMs },
+      },
+    ]);
+    if (!won) throw new Error('there is a state of the key');
   }
 
   /** Applies a batch as one chunk of the log and moves the watermark. */
