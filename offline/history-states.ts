@@ -47,9 +47,10 @@ export interface HistoryStatesArgs {
   readonly nowMs: number;
 }
 
-const STATES_MAX = 256;
+/** Of a call: an embedded store keeps its thread for as long as it takes, and readers wait. */
+const STATES_MAX = 32;
 /** Of a call; one state alone may be larger. */
-const BYTES_MAX = 512 * 1024;
+const BYTES_MAX = 64 * 1024;
 /** Of a key, handed over at once: bounds memory, whatever a key's history is. */
 const ROWS_MAX = 2_000;
 
