@@ -378,7 +378,11 @@ class Runtime implements Embedded {
     const gaps = gapWarnings(this.#gaps.list(this.clock.nowMs()));
     const archive = this.#archived.flatMap(({ failing }) => failing ?? []);
     const decisions = this.#decisions?.warnings ?? [];
-    const warnings = [...gaps, ...this.#reach.warnings, ...this.push.warnings, ...decisions, ...archive];
+    const filling = this.#rebuilds?.warnings ?? [];
+    const warnings = [
+      ...[...gaps, ...this.#reach.warnings, ...this.push.warnings],
+      ...[...decisions, ...archive, ...filling],
+    ];
     return { ready: reasons.length === 0, reasons, warnings, lag: this.#progress.lags() };
   }
 

@@ -61,6 +61,10 @@ test('states are written, the log is applied behind them, and the view is read f
   const metrics = (await engine.get('/metrics')).body as string;
   expect(metrics).toContain('millrace_rebuild_state{view="spend",state="backfilling"} 1');
 
+  expect((await engine.get('/readyz')).body.warnings).toEqual([
+    expect.stringContaining('view spend is being filled from a history, and the log is kept for it'),
+  ]);
+
   // What was begun before a restart goes on only where it is begun again.
   await engine.restart();
   await reached(engine, 'backfilling');
@@ -69,6 +73,7 @@ test('states are written, the log is applied behind them, and the view is read f
   expect((await begin(engine)).body).toMatchObject({ namespace, resumed: true, open: true });
   expect((await engine.post(`${URL}/complete`, { namespace, newest_ms: NOON_MS })).status).toBe(200);
   await reached(engine, 'switched');
+  expect((await engine.get('/readyz')).body.warnings).toEqual([]);
   expect([await counted(engine, 'c1'), await counted(engine, 'c2')]).toEqual([2, 1]);
   // Told by what the history wrote.
   await engine.push('payments', [

@@ -141,9 +141,21 @@ export class ViewRebuilds implements ViewRebuildsApi {
       const driven = this.#driven.get(view);
       // Nobody has looked yet: it may need all there is.
       const isSeen = driven !== undefined && driven.namespace === building.namespace;
-      from = Math.min(from, isSeen ? Math.max(0, driven.look.nextOffsets[partition] ?? 0) : 0);
+      const applied = isSeen ? (driven.look.nextOffsets[partition] ?? 0) : 0;
+      from = Math.min(from, Math.max(0, applied, building.cut?.[partition] ?? 0));
     }
     return from;
+  }
+
+  /** Those that wait for somebody: they keep the log from being shortened. A sentence each. */
+  get warnings(): string[] {
+    return [...this.#driven]
+      .filter(([, { look, isOver }]) => look.state === 'backfilling' && !isOver)
+      .map(
+        ([{ name }]) =>
+          `view ${name} is being filled from a history, and the log is kept for it: millrace backfill goes on with it, ` +
+          'millrace rebuild --abort gives it up',
+      );
   }
 
   /** Resolves when none is under way in this process. */

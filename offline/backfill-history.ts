@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import { DuckDb, isOutOfMemory, isOutOfRoom, quoted } from './duckdb.ts';
-import { EventHistory, INVALID, OFFSET, PARTITION } from './event-history.ts';
+import { EventHistory, OFFSET, PARTITION } from './event-history.ts';
 import { type FillProgress, fillFromHistory, type StateSink } from './fill-from-history.ts';
 import { InputError } from './input-error.ts';
 import { MEMORY_DEFAULT_BYTES } from './memory-limits.ts';
@@ -75,15 +75,6 @@ export class BackfillHistory {
        FROM (${this.#history.select([this.#view.source.eventTime])}) GROUP BY 1`,
     );
     return new Map(rows.map(({ partition, next }) => [Number(partition), Number(next)]));
-  }
-
-  /** Rows that break the source's schema, by column: they do not count. */
-  async refused(): Promise<ReadonlyMap<string, number>> {
-    const rows = await this.#db.rows(
-      `SELECT ${quoted(INVALID)} AS name, count(*) AS n FROM (${this.#history.select(Object.keys(this.#view.source.columns))})
-       WHERE ${quoted(INVALID)} IS NOT NULL GROUP BY 1`,
-    );
-    return new Map(rows.map(({ name, n }) => [String(name), Number(n)]));
   }
 
   /** See `fillFromHistory`. */

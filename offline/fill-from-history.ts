@@ -21,6 +21,8 @@ export interface FillProgress {
   readonly written: number;
   /** Events that do not count, as the filter or a projection fails. */
   readonly refused: number;
+  /** Rows that break the source's schema, by the column: they do not count. */
+  readonly broken: ReadonlyMap<string, number>;
 }
 
 export interface FillArgs {
@@ -40,16 +42,16 @@ export interface FillArgs {
 /** Resolves when all is written and completed; with null where the signal aborted before. */
 export async function fillFromHistory(args: FillArgs, signal: AbortSignal): Promise<FillProgress | null> {
   const { sink, load, onProgress = () => {} } = args;
-  const { events: totalEvents, newestMs } = await surveyStates(args);
-  let progress: FillProgress = { events: 0, totalEvents, states: 0, written: 0, refused: 0 };
+  const { events: totalEvents, newestMs, broken, use } = await surveyStates(args);
+  let progress: FillProgress = { events: 0, totalEvents, states: 0, written: 0, refused: 0, broken };
   onProgress(progress);
-  for await (const { states, events, refused } of historyStates(args)) {
+  for await (const { states, events, refused } of historyStates(args, use)) {
     if (signal.aborted) return null;
     const beganMs = performance.now();
     const written = states.length === 0 ? 0 : await sink.write(states);
     const tookMs = performance.now() - beganMs;
     progress = {
-      ...{ events, totalEvents, refused },
+      ...{ events, totalEvents, refused, broken },
       states: progress.states + states.length,
       written: progress.written + written,
     };

@@ -7,7 +7,7 @@ import { browsing, NOON_MS, testRepo } from '../embedded/testing/test-repo.ts';
 import { SingleView } from '../engine/testing/single-view.ts';
 import { DuckDb, text } from './duckdb.ts';
 import { EventHistory } from './event-history.ts';
-import { historyStates } from './history-states.ts';
+import { historyStates, surveyStates } from './history-states.ts';
 import { tableFiles } from './table-files.ts';
 
 test('a repeated stamp counts once, a copy in the place of its original, and a copy of what is there not at all', async () => {
@@ -40,7 +40,10 @@ test('a repeated stamp counts once, a copy in the place of its original, and a c
   const view = testRepo.views.get('browsing')!;
   const history = await EventHistory.open(db, view.source, await tableFiles(file), dir);
   const online = new SingleView(browsing, { startMs: NOON_MS });
-  for await (const { states } of historyStates({ db, view, history, cut: [10], nowMs: NOON_MS })) {
+  const args = { db, view, history, cut: [10], nowMs: NOON_MS };
+  const { use, ...survey } = await surveyStates(args);
+  expect(survey).toEqual({ events: rows.length, newestMs: NOON_MS, broken: new Map() });
+  for await (const { states } of historyStates(args, use)) {
     for (const state of states) await online.write(state);
   }
   // All of one millisecond: the place in the log decides which is the last.

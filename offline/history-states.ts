@@ -54,21 +54,42 @@ const BYTES_MAX = 64 * 1024;
 /** Of a key, handed over at once: bounds memory, whatever a key's history is. */
 const ROWS_MAX = 2_000;
 
-/** How many events there are to go through, and the event time of the newest, ms; −1: there is none. */
-export async function surveyStates(
-  args: HistoryStatesArgs,
-): Promise<{ readonly events: number; readonly newestMs: number }> {
-  const { db, view } = args;
-  const { events, newest } = await db.row(
-    `SELECT count(*) AS events, max(${quoted(view.source.eventTime)}) AS newest FROM (${args.history.select(keyAndTime(view))}) e
-     WHERE ${conditions(args, null)}`,
-  );
-  return { events: Number(events), newestMs: newest === null ? -1 : Number(newest) };
+export interface StatesSurvey {
+  /** To go through. */
+  readonly events: number;
+  /** Event time of the newest, also of those that the view's filter leaves out, ms; −1: there is none. */
+  readonly newestMs: number;
+  /** Rows that break the source's schema, by the column; they do not count. Only columns that are needed are looked at. */
+  readonly broken: ReadonlyMap<string, number>;
+  readonly use: ColumnUse;
 }
 
-/** Yields states in the order of their keys; of a key all at once. */
-export async function* historyStates(args: HistoryStatesArgs): AsyncGenerator<HistoryStates> {
-  let use = await columnUse(args.db, args.view, args.history);
+/** One scan of what is needed. */
+export async function surveyStates(args: HistoryStatesArgs): Promise<StatesSurvey> {
+  const { db, view, history } = args;
+  const use = await columnUse(db, view, history);
+  const rows = await db.rows(
+    `SELECT ${quoted(INVALID)} AS broken, count(*) AS rows, count(*) FILTER (${conditions(args, use.filter)}) AS events,
+       max(${quoted(view.source.eventTime)}) FILTER (${conditions(args, null)}) AS newest
+     FROM (${history.select(neededColumns(view, use))}) e GROUP BY 1`,
+  );
+  const broken = new Map<string, number>();
+  let events = 0;
+  let newestMs = -1;
+  for (const row of rows) {
+    if (row.broken !== null) broken.set(String(row.broken), Number(row.rows));
+    events += Number(row.events);
+    if (row.newest !== null) newestMs = Number(row.newest);
+  }
+  return { events, newestMs, broken, use };
+}
+
+/** Yields states in the order of their keys; of a key all at once. @param given which columns are read: of the survey */
+export async function* historyStates(
+  args: HistoryStatesArgs,
+  given: ColumnUse,
+): AsyncGenerator<HistoryStates> {
+  let use = given;
   for (;;) {
     try {
       // Those that were yielded before a column was found lacking are right: they are yielded again.
@@ -81,9 +102,10 @@ export async function* historyStates(args: HistoryStatesArgs): AsyncGenerator<Hi
   }
 }
 
-const keyAndTime = (view: CompiledView): string[] => [
-  ...new Set([view.source.eventTime, view.definition.keyColumn]),
-];
+function neededColumns({ source, definition }: CompiledView, { fetched }: ColumnUse): string[] {
+  const { eventTime, eventId } = source;
+  return [...new Set([eventTime, definition.keyColumn, ...(eventId === null ? [] : [eventId]), ...fetched])];
+}
 
 function conditions({ view, history, cut, nowMs }: HistoryStatesArgs, filter: string | null): string {
   const lowMs = view.keepsForever ? 0 : retentionLowMs(view, nowMs);
@@ -107,7 +129,6 @@ async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerato
   const { columns, eventId } = source;
   const fetched = [...new Set([...use.fetched, definition.keyColumn])];
   const idKind: ColumnType | null = eventId === null ? null : columns[eventId]!.type;
-  const needed = [...new Set([source.eventTime, ...(eventId === null ? [] : [eventId]), ...fetched])];
   const number = (name: string): string => `coalesce(CAST(e.${quoted(name)} AS DOUBLE), 'NaN'::DOUBLE)`;
   const selected = [
     ...[source.eventTime, ARRIVAL, PARTITION, OFFSET, APPENDED, ORIGIN].map(number),
@@ -119,7 +140,7 @@ async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerato
     idKind !== null && isNumberColumn(idKind),
     ...fetched.map((name) => isNumberColumn(columns[name]!.type)),
   ];
-  const sql = `SELECT ${selected.map((one, c) => `${one} AS c${c}`).join(', ')} FROM (${history.select(needed)}) e
+  const sql = `SELECT ${selected.map((one, c) => `${one} AS c${c}`).join(', ')} FROM (${history.select(neededColumns(view, use))}) e
     WHERE ${conditions(args, use.filter)} ORDER BY e.${quoted(definition.keyColumn)}, e.${quoted(ARRIVAL)}`;
 
   const row = new FetchedRow(view, fetched);

@@ -47,11 +47,6 @@ export async function backfill(config: Config, command: BackfillCommand): Promis
     const archived = archive === null ? null : await archivedUpTo(archive, view);
     const path = archive === null ? command.history : folderIn(archive, view);
     const state = await BackfillHistory.use({ view, path, memoryBytes }, async (history) => {
-      const refused = await history.refused();
-      for (const [column, count] of refused)
-        display.note(
-          `${formatCount(count)} events do not count: '${column}' is missing or not what it must be`,
-        );
       const positions = archived ?? (history.hasOffsets ? positionsOf(await history.endOffsets()) : null);
       if (positions === null && view.source.eventId === null) {
         throw new CliError(
@@ -61,6 +56,12 @@ export async function backfill(config: Config, command: BackfillCommand): Promis
       }
       const fill: BackfillFill = async ({ cut, nowMs, ...sink }, signal) => {
         const onProgress = (progress: FillProgress): void => {
+          if (seen.last === null) {
+            for (const [column, count] of progress.broken)
+              display.note(
+                `${formatCount(count)} events do not count: '${column}' is missing or not what it must be`,
+              );
+          }
           seen.last = progress;
           display.fill(progress);
         };
