@@ -33,6 +33,11 @@ export function dataFileName(partition: number, firstOffset: number, lastOffset:
 /** Where a data file lies until its commit is published. Must not look like one to a reader. */
 export const stagedFileName = (day: string): string => `${day}.staged`;
 
+/** Where a snapshot of a source says up to where it goes. */
+export function snapshotPath(root: string, source: string): string {
+  return join(root, COMMITS_ROOT, source, 'snapshot.json');
+}
+
 export function commitsDirectory(root: string, source: string, partition: number): string {
   return join(root, COMMITS_ROOT, source, padded(partition, PARTITION_DIGITS), 'commits');
 }

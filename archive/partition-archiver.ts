@@ -8,6 +8,7 @@ import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource } from '../engine/definitions/compiled.ts';
 import { type LogGap, withGap } from '../engine/store/log-gap.ts';
 import { knownAppendTime } from '../ingest/append-time.ts';
+import type { DeadLetterReason } from '../ingest/dead-letter.ts';
 import type { RecordDecoder } from '../ingest/decoding/record-decoder.ts';
 import { type LastRecord, lastRecordOf, UNKNOWN_RECORD } from '../ingest/last-record.ts';
 import type { LogEnds, LogReader, LogRecord } from '../ingest/log/event-log.ts';
@@ -34,6 +35,8 @@ export interface ArchiveObserver {
    * @param isFirst the archive begins behind them: nobody had asked for them
    */
   gap(gap: LogGap, isFirst: boolean): void;
+  /** A record was taken that is no event of its source. Said again where it is read again before it was committed. */
+  refused?(reason: DeadLetterReason): void;
   /** A step failed; it is tried again unless `final`. */
   failed(error: unknown, final: boolean): void;
   /** A step went well after a failure. */
@@ -292,7 +295,10 @@ export class PartitionArchiver {
     let bytes = 0;
     for (const record of taken === records.length ? records : records.slice(0, taken)) {
       const event = this.#reader.read(record);
-      if (!event.ok) continue;
+      if (!event.ok) {
+        this.#options.observer.refused?.(event.reason);
+        continue;
+      }
       const { offset, appendedMs, stamp, originOffset } = record;
       rows.push({
         offset,
