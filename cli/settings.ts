@@ -225,7 +225,7 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: `\`${DEFAULTS.dataDir}\``,
     expected: 'the path of a directory',
     description: 'where the embedded log and store are kept; created if missing, one process at a time',
-    commands: ALONE,
+    commands: [...ALONE, 'training-set'],
   },
   {
     key: 'clock',

@@ -51,7 +51,7 @@ export function addTrainingSetCommand(
     .addOption(
       new Option(
         '--history <path>',
-        "the source's events: a file, a folder or a pattern; SOURCE=PATH once for each where there are several",
+        "the source's events: a file, a folder or a pattern, or kafka, or log (the embedded one); SOURCE=PATH once for each where there are several",
       )
         .argParser(collectHistory)
         .makeOptionMandatory(),
