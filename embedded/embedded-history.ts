@@ -40,7 +40,9 @@ async function openLogs(dataDir: string): Promise<LogAccess> {
     ]);
   const path = join(dataDir, 'log');
   if (!existsSync(join(path, 'data.mdb'))) {
-    throw new LogHistoryError(`there is no embedded log in ${dataDir}: name the data directory of an engine`);
+    throw new LogHistoryError(
+      `there is no embedded log in ${dataDir}: name the data directory of an engine (--data-dir)`,
+    );
   }
   const close: (() => Promise<void>)[] = [];
   const closeAll = async (): Promise<void> => {
