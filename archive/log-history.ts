@@ -8,6 +8,7 @@ import type { RecordDecoder } from '../ingest/decoding/record-decoder.ts';
 import type { LogInfo, LogReader } from '../ingest/log/event-log.ts';
 import { Archive, type ArchiveLimits } from './archive.ts';
 import { ArchiveColumnsError } from './archive-columns.ts';
+import type { RefusedRecords } from './commit-record.ts';
 import { SourceSnapshot } from './source-snapshot.ts';
 
 /** A log cannot be a history; the message says what to do. */
@@ -53,7 +54,7 @@ export interface LoggedHistory {
   readonly offsets: readonly { readonly startOffset: number; readonly endOffset: number }[];
   /** Offsets that the log did not hold any more: the history lacks their events. */
   readonly gone: number;
-  /** Records that are no events of the source; only those that this call has read. */
+  /** Records that are no events of the source. */
   readonly refused: ReadonlyMap<DeadLetterReason, number>;
 }
 
@@ -112,9 +113,12 @@ export class LogHistory {
       }
       const histories = new Map<string, LoggedHistory>();
       for (const snapshot of snapshots) {
-        const refused = snapshot.isComplete ? new Map() : await this.#take(snapshot, snapshots, access!);
+        if (!snapshot.isComplete) await this.#take(snapshot, snapshots, access!);
         const { partitions, source } = snapshot;
         const gone = partitions.reduce((sum, partition) => sum + partition.gone, 0);
+        const refused = new Map<DeadLetterReason, number>();
+        for (const [reason, count] of partitions.flatMap((partition) => countsOf(partition.refused)))
+          refused.set(reason, (refused.get(reason) ?? 0) + count);
         const offsets = partitions.map(({ startOffset, endOffset }) => ({ startOffset, endOffset }));
         histories.set(source.name, { offsets, gone, refused });
       }
@@ -129,11 +133,7 @@ export class LogHistory {
     }
   }
 
-  async #take(
-    snapshot: SourceSnapshot,
-    all: readonly SourceSnapshot[],
-    access: LogAccess,
-  ): Promise<ReadonlyMap<DeadLetterReason, number>> {
+  async #take(snapshot: SourceSnapshot, all: readonly SourceSnapshot[], access: LogAccess): Promise<void> {
     const { onProgress = () => {}, onTrouble, signal } = this.#options;
     const { source } = snapshot;
     const failed = new AbortController();
@@ -144,7 +144,7 @@ export class LogHistory {
     told();
     const { log, decoder, close } = await access.open(source, (error) => failed.abort(error), either);
     try {
-      return await snapshot.take({
+      await snapshot.take({
         ...{ log, decoder, signal: either, onProgress: told },
         ...(onTrouble === undefined ? {} : { onTrouble }),
       });
@@ -153,3 +153,6 @@ export class LogHistory {
     }
   }
 }
+
+const countsOf = (refused: RefusedRecords): [DeadLetterReason, number][] =>
+  Object.entries(refused) as [DeadLetterReason, number][];

@@ -8,7 +8,6 @@ import type { Clock } from '../engine/clock.ts';
 import type { CompiledSource } from '../engine/definitions/compiled.ts';
 import { type LogGap, withGap } from '../engine/store/log-gap.ts';
 import { knownAppendTime } from '../ingest/append-time.ts';
-import type { DeadLetterReason } from '../ingest/dead-letter.ts';
 import type { RecordDecoder } from '../ingest/decoding/record-decoder.ts';
 import { type LastRecord, lastRecordOf, UNKNOWN_RECORD } from '../ingest/last-record.ts';
 import type { LogEnds, LogReader, LogRecord } from '../ingest/log/event-log.ts';
@@ -19,7 +18,7 @@ import { recordFrom } from '../ingest/single-record.ts';
 import type { Archive } from './archive.ts';
 import { type ArchiveColumn, archiveColumns, columnsFingerprint } from './archive-columns.ts';
 import { dataFileName } from './archive-layout.ts';
-import type { CommitRecord, CommittedFile } from './commit-record.ts';
+import type { CommitRecord, CommittedFile, RefusedRecords } from './commit-record.ts';
 import { PartitionCommits } from './partition-commits.ts';
 import { checkArchivedLog } from './replaced-archive-log.ts';
 import { type ArchiveRow, RowTable } from './row-table.ts';
@@ -35,8 +34,6 @@ export interface ArchiveObserver {
    * @param isFirst the archive begins behind them: nobody had asked for them
    */
   gap(gap: LogGap, isFirst: boolean): void;
-  /** A record was taken that is no event of its source. Said again where it is read again before it was committed. */
-  refused?(reason: DeadLetterReason): void;
   /** A step failed; it is tried again unless `final`. */
   failed(error: unknown, final: boolean): void;
   /** A step went well after a failure. */
@@ -75,6 +72,7 @@ interface Position {
   /** The last record below `nextOffset`, as far as it is known. */
   last: LastRecord;
   gaps: readonly LogGap[];
+  refused: RefusedRecords;
   readonly logIdentity: string;
 }
 
@@ -233,8 +231,8 @@ export class PartitionArchiver {
       }
       observer.positioned(fromOffset);
       const logIdentity = commit?.logIdentity ?? (await log.identity(partition));
-      const { last = UNKNOWN_RECORD, gaps = [] } = commit ?? {};
-      return { fromOffset, nextOffset: fromOffset, last, gaps, logIdentity };
+      const { last = UNKNOWN_RECORD, gaps = [], refused = {} } = commit ?? {};
+      return { fromOffset, nextOffset: fromOffset, last, gaps, refused, logIdentity };
     }
   }
 
@@ -268,6 +266,7 @@ export class PartitionArchiver {
       last: UNKNOWN_RECORD,
       files: [],
       gaps: withGap(commit?.gaps ?? [], gap),
+      refused: commit?.refused ?? {},
     };
     await this.#commits.seal(passing);
     await this.#commits.commit(passing);
@@ -296,7 +295,7 @@ export class PartitionArchiver {
     for (const record of taken === records.length ? records : records.slice(0, taken)) {
       const event = this.#reader.read(record);
       if (!event.ok) {
-        this.#options.observer.refused?.(event.reason);
+        at.refused = { ...at.refused, [event.reason]: (at.refused[event.reason] ?? 0) + 1 };
         continue;
       }
       const { offset, appendedMs, stamp, originOffset } = record;
@@ -326,7 +325,7 @@ export class PartitionArchiver {
   /** Writes all that waits to files of an attempt, and down what they are. */
   async #seal(at: Position): Promise<CommitRecord> {
     const { archive, source, partition } = this.#options;
-    const { fromOffset, nextOffset: toOffset, last, gaps, logIdentity } = at;
+    const { fromOffset, nextOffset: toOffset, last, gaps, refused, logIdentity } = at;
     const attempt = await this.#commits.begin(fromOffset);
     try {
       const files: CommittedFile[] = [];
@@ -346,7 +345,8 @@ export class PartitionArchiver {
           bytes: await archive.files.flush(path),
         });
       }
-      const record = { ...attempt, source: source.name, partition, toOffset, logIdentity, last, files, gaps };
+      const place = { source: source.name, partition, toOffset, logIdentity };
+      const record = { ...attempt, ...place, last, files, gaps, refused };
       await this.#commits.seal(record);
       return record;
     } catch (error) {
@@ -369,6 +369,8 @@ export class PartitionArchiver {
     }
     at.fromOffset = commit.toOffset;
     at.gaps = commit.gaps;
+    // Which of its own were before the other's end is not known.
+    at.refused = commit.refused;
     await this.#passed(at);
   }
 

@@ -6,14 +6,14 @@
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import { type Clock, WallClock } from '../engine/clock.ts';
 import type { CompiledSource } from '../engine/definitions/compiled.ts';
-import type { DeadLetterReason } from '../ingest/dead-letter.ts';
 import { MissingSchemaError } from '../ingest/decoding/missing-schema-error.ts';
 import type { RecordDecoder } from '../ingest/decoding/record-decoder.ts';
 import type { LogInfo, LogReader } from '../ingest/log/event-log.ts';
-import { LogClosedError } from '../ingest/log/log-errors.ts';
+import { InvalidRecordError, LogClosedError } from '../ingest/log/log-errors.ts';
 import { PartitionStoppedError } from '../ingest/partition-stopped.ts';
 import type { Archive } from './archive.ts';
 import { BoundedLog } from './bounded-log.ts';
+import type { RefusedRecords } from './commit-record.ts';
 import { PartitionArchiver } from './partition-archiver.ts';
 import { PartitionCommits } from './partition-commits.ts';
 import { readSnapshotEnds, SnapshotError, writeSnapshotEnds } from './snapshot-ends.ts';
@@ -37,6 +37,8 @@ export interface SnapshotPartition {
   readonly nextOffset: number;
   /** Offsets that the log did not hold any more when they were to be read. */
   readonly gone: number;
+  /** Records that are no events of the source. */
+  readonly refused: RefusedRecords;
 }
 
 export interface TakeOptions {
@@ -52,9 +54,6 @@ export interface TakeOptions {
   /** How long a partition may stand still before that is final, ms. @default 60 s */
   readonly patienceMs?: number;
 }
-
-/** By reason: records that are no events of the source. Of one call. */
-export type RefusedRecords = ReadonlyMap<DeadLetterReason, number>;
 
 /** Read side by side: while one is written, others are read. */
 const PARTITIONS_AT_ONCE = 4;
@@ -73,12 +72,10 @@ interface Part {
   /** Read up to here. */
   readTo: number;
   gone: number;
+  refused: RefusedRecords;
 }
 
-type Run = Omit<TakeOptions, 'signal'> & {
-  readonly signal: AbortSignal;
-  readonly refused: Map<DeadLetterReason, number>;
-};
+type Run = TakeOptions & { readonly signal: AbortSignal };
 
 export class SourceSnapshot {
   readonly source: CompiledSource;
@@ -95,7 +92,7 @@ export class SourceSnapshot {
     const ends = await readSnapshotEnds(options.archive, options.source.definition);
     if (ends === null) return null;
     const parts = ends.map(({ startOffset, endOffset }, partition) => {
-      return { partition, startOffset, endOffset, nextOffset: 0, readTo: startOffset, gone: 0 };
+      return { partition, startOffset, endOffset, nextOffset: 0, readTo: startOffset, gone: 0, refused: {} };
     });
     const snapshot = new SourceSnapshot(options, parts);
     for (const part of parts) await snapshot.#look(part);
@@ -148,8 +145,7 @@ export class SourceSnapshot {
    * @throws {SnapshotError} where the log is not the one any more that the snapshot was begun of, or does not go on
    * @throws what log, decoder and disk fail with, where that does not pass; the signal's reason
    */
-  async take(options: TakeOptions): Promise<RefusedRecords> {
-    const refused = new Map<DeadLetterReason, number>();
+  async take(options: TakeOptions): Promise<void> {
     const failed = new AbortController();
     const signal = AbortSignal.any([
       failed.signal,
@@ -158,15 +154,12 @@ export class SourceSnapshot {
     const waiting = this.#parts.filter((part) => !isComplete(part));
     const lane = async (): Promise<void> => {
       for (let part = waiting.shift(); part !== undefined && !signal.aborted; part = waiting.shift()) {
-        await this.#take(part, { ...options, signal, refused }).catch((error: unknown) =>
-          failed.abort(error),
-        );
+        await this.#take(part, { ...options, signal }).catch((error: unknown) => failed.abort(error));
       }
     };
     // All have committed what they had before anybody hears of one that failed.
     await Promise.all(Array.from({ length: PARTITIONS_AT_ONCE }, lane));
     signal.throwIfAborted();
-    return refused;
   }
 
   async #take(part: Part, run: Run): Promise<void> {
@@ -209,14 +202,14 @@ export class SourceSnapshot {
       if (signal.aborted && failures === 0) await archiver.commit().catch(() => {});
       await this.#look(part);
     } catch (error) {
-      throw error instanceof PartitionStoppedError ? this.#replaced(part, error) : error;
+      throw isOfAnotherLog(error) ? this.#replaced(part, error) : error;
     } finally {
       leave();
       archiver.close();
     }
   }
 
-  #archiver(part: Part, { log, decoder, refused }: Run): PartitionArchiver {
+  #archiver(part: Part, { log, decoder }: Run): PartitionArchiver {
     return new PartitionArchiver({
       archive: this.#archive,
       source: this.source,
@@ -231,7 +224,6 @@ export class SourceSnapshot {
         positioned: (nextOffset) => {
           part.nextOffset = nextOffset;
         },
-        refused: (reason) => refused.set(reason, (refused.get(reason) ?? 0) + 1),
         committed: () => {},
         gap: () => {},
         failed: () => {},
@@ -252,6 +244,7 @@ export class SourceSnapshot {
     const last = await commits.last();
     part.nextOffset = last?.toOffset ?? 0;
     part.readTo = Math.max(part.startOffset, part.nextOffset);
+    part.refused = last?.refused ?? {};
     part.gone = (last?.gaps ?? []).reduce((sum, gap) => sum + gap.toOffset - gap.fromOffset, 0);
   }
 
@@ -272,9 +265,13 @@ export class SourceSnapshot {
 
 const isComplete = ({ nextOffset, endOffset }: Part): boolean => nextOffset >= endOffset;
 
+/** Also one that has fewer partitions. */
+const isOfAnotherLog = (error: unknown): boolean =>
+  error instanceof PartitionStoppedError || error instanceof InvalidRecordError;
+
 /** What does not pass by itself within moments. */
 function isFinal(error: unknown): boolean {
-  if (error instanceof PartitionStoppedError || error instanceof MissingSchemaError) return true;
+  if (isOfAnotherLog(error) || error instanceof MissingSchemaError) return true;
   if (error instanceof LogClosedError) return true;
   const { code } = error as NodeJS.ErrnoException;
   if (['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR'].includes(String(code))) return true;

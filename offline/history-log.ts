@@ -14,7 +14,7 @@ export interface LoggedHistory {
   readonly offsets: readonly { readonly startOffset: number; readonly endOffset: number }[];
   /** Records that the log did not hold any more: features lack their events. */
   readonly gone: number;
-  /** Records that are no events of the source, by reason; only those that this run has read. */
+  /** Records that are no events of the source, by reason. */
   readonly refused: ReadonlyMap<string, number>;
 }
 

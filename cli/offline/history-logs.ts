@@ -4,6 +4,7 @@ import { SnapshotError } from '../../archive/snapshot-ends.ts';
 import { kafkaHistory } from '../../distributed/kafka-history.ts';
 import { embeddedHistory } from '../../embedded/embedded-history.ts';
 import { MissingSchemaError } from '../../ingest/decoding/missing-schema-error.ts';
+import { PartitionNotAssignedError } from '../../ingest/log/kafka/kafka-errors.ts';
 import { reasonOf } from '../../roles/reason-of.ts';
 import { CliError } from '../cli-error.ts';
 import { kafkaSettings } from '../kafka-settings.ts';
@@ -23,13 +24,19 @@ const LOGS = ['kafka', 'log'] as const;
 export class HistoryLogs {
   readonly #config: Config;
   readonly #stream: NodeJS.WriteStream;
-  readonly #stop = new AbortController();
+  readonly #stop: AbortSignal;
   readonly #opened = new Map<string, HistoryLog>();
   #reading: LogReading | null = null;
 
-  constructor(config: Config, stream: NodeJS.WriteStream) {
+  /** @param stop ends the reading of a log, which keeps what it has */
+  constructor(config: Config, stream: NodeJS.WriteStream, stop: AbortSignal) {
     this.#config = config;
     this.#stream = stream;
+    this.#stop = stop;
+  }
+
+  get isReading(): boolean {
+    return this.#reading !== null;
   }
 
   /** @throws CliError where settings are missing */
@@ -42,16 +49,9 @@ export class HistoryLogs {
     return log;
   }
 
-  /** Ends the reading, which keeps what it has. @returns false where no log is being read */
-  stop(): boolean {
-    if (this.#reading === null) return false;
-    this.#stop.abort(new StoppedError());
-    return true;
-  }
-
   #open(name: (typeof LOGS)[number]): HistoryLog {
     const options = {
-      signal: this.#stop.signal,
+      signal: this.#stop,
       onProgress: (progress: LogHistoryProgress) => this.#reading?.update(progress),
       onTrouble: (error: unknown) => this.#reading?.trouble(error),
     };
@@ -81,17 +81,13 @@ export class HistoryLogs {
   }
 }
 
-/** A signal has ended the reading of a log; what was read is kept. */
-export class StoppedError extends Error {
-  override readonly name = 'StoppedError';
-}
-
 /** What a log could not be read for, as its owner can mend it; null: something else. */
 export async function explainLog(error: unknown): Promise<CliError | null> {
   if (
     error instanceof LogHistoryError ||
     error instanceof SnapshotError ||
-    error instanceof MissingSchemaError
+    error instanceof MissingSchemaError ||
+    error instanceof PartitionNotAssignedError
   ) {
     return new CliError(error.message, { cause: error });
   }

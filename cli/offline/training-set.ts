@@ -9,7 +9,7 @@ import { formatCount, formatDurationShort, progressDisplay } from '../replay/pro
 import type { Config } from '../settings.ts';
 import { shutdownOnSignals } from '../shutdown.ts';
 import { textTable } from '../text-table.ts';
-import { explainLog, HistoryLogs, StoppedError } from './history-logs.ts';
+import { explainLog, HistoryLogs } from './history-logs.ts';
 
 export interface TrainingSetCommand {
   readonly service: string;
@@ -31,7 +31,15 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
   const repo = await loadFeatureRepo(config.features);
   const startedMs = performance.now();
   const display = new TrainingDisplay(process.stderr);
-  const logs = new HistoryLogs(config, process.stderr);
+  const shutdown = shutdownOnSignals((signal) => {
+    process.exitCode = signal === 'SIGINT' ? 130 : 143;
+    // What was read of a log is written down first.
+    if (logs.isReading) return;
+    display.stop();
+    process.stderr.write(STOPPED);
+    process.exit();
+  });
+  const logs = new HistoryLogs(config, process.stderr, shutdown.signal);
   const { time, eventId, eventSource, work } = command;
   const history = new Map([...command.history].map(([source, path]) => [source, logs.historyOf(path)]));
   const ofOne = history.get('');
@@ -49,14 +57,6 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
     },
     onProgress: (progress) => display.update(progress),
   };
-  const shutdown = shutdownOnSignals((signal) => {
-    process.exitCode = signal === 'SIGINT' ? 130 : 143;
-    // What was read of a log is written down first.
-    if (logs.stop()) return;
-    display.stop();
-    process.stderr.write(STOPPED);
-    process.exit();
-  });
   try {
     const summary = await trainingSetFile(options);
     display.stop();
@@ -64,7 +64,7 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
     process.stdout.write(`${describeTrainingSet(command.out, summary, elapsedMs)}\n`);
   } catch (error) {
     display.stop();
-    if (error instanceof StoppedError) {
+    if (shutdown.signal.aborted) {
       process.stderr.write(STOPPED);
       return;
     }
