@@ -14,7 +14,7 @@ import { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
 import type { Archive, ArchiveLimits } from './archive.ts';
 import { ArchiveColumnsError } from './archive-columns.ts';
 import { SnapshotError } from './snapshot-ends.ts';
-import { SourceSnapshot, type TakeOptions } from './source-snapshot.ts';
+import { type SnapshotPartition, SourceSnapshot, type TakeOptions } from './source-snapshot.ts';
 import { ArchiveQuery } from './testing/archive-query.ts';
 import { ArchivedLog, compiledSource } from './testing/archived-log.ts';
 
@@ -28,6 +28,9 @@ const taps = streamSource({
   eventTime: 'at',
   eventId: 'id',
 });
+
+/** Whatever their times. */
+const ALL = { keepEventTimeMs: 0, keepAppendedMs: 0, maxBytes: 0 };
 
 let query: ArchiveQuery;
 beforeAll(async () => {
@@ -189,7 +192,8 @@ test('what the log does not hold any more is told, also where retention overtake
   const fixture = await Fixture.make();
   for (let partition = 0; partition < 2; partition++) await fixture.append(partition, 100);
   const truncate = (partition: number, beforeOffset: number): Promise<number> =>
-    fixture.log.truncate({ partition, keepEventTimeMs: 0, keepAppendedMs: 0, maxBytes: 0, beforeOffset });
+    fixture.log.truncate({ ...ALL, partition, beforeOffset });
+  await fixture.archived.appendLetters(0, ['no JSON']);
   await truncate(0, 30);
   const snapshot = await fixture.begin();
   let reads = 0;
@@ -201,20 +205,32 @@ test('what the log does not hold any more is told, also where retention overtake
   expect(snapshot.partitions.map(({ gone }) => gone)).toEqual([30, 60, 0]);
   expect(troubles).toHaveLength(1);
   expect(await fixture.found()).toHaveLength(70 + 40);
+  expect(snapshot.partitions[0]!.refused).toEqual({ undecodable: 1 });
   expect((await SourceSnapshot.find(fixture.options()))!.partitions.map(({ gone }) => gone)).toEqual([
     30, 60, 0,
   ]);
+  // A gap between two runs: what was counted before it stays.
+  const between = await Fixture.make();
+  await between.archived.appendLetters(0, ['no JSON']);
+  await between.append(0, 1_800);
+  const begun = await between.begin();
+  const stop = new AbortController();
+  const stopping = reading(between.log, ({ fromOffset }) => {
+    if (fromOffset > 0) stop.abort(new Error('stopped'));
+  });
+  await expect(between.take(begun, { log: stopping, signal: stop.signal })).rejects.toThrow('stopped');
+  const [{ nextOffset }] = begun.partitions as [SnapshotPartition];
+  expect(nextOffset).toBeGreaterThan(1);
+  expect(nextOffset).toBeLessThan(1_801);
+  await between.log.truncate({ ...ALL, partition: 0, beforeOffset: nextOffset + 1 });
+  const goneOn = await between.begin();
+  await between.take(goneOn);
+  expect(goneOn.partitions[0]).toMatchObject({ gone: 1, refused: { undecodable: 1 } });
   // All that was there when it was begun.
   const other = await Fixture.make();
   await other.append(2, 10);
   const emptied = await other.begin();
-  await other.log.truncate({
-    partition: 2,
-    keepEventTimeMs: 0,
-    keepAppendedMs: 0,
-    maxBytes: 0,
-    beforeOffset: 10,
-  });
+  await other.log.truncate({ ...ALL, partition: 2, beforeOffset: 10 });
   await other.append(2, 10);
   await other.take(emptied);
   expect(emptied.partitions[2]).toMatchObject({ startOffset: 0, endOffset: 10, nextOffset: 10, gone: 10 });

@@ -41,8 +41,17 @@ export function kafkaHistory(options: KafkaHistoryOptions): HistoryLog {
 }
 
 async function openTopics(options: KafkaHistoryOptions): Promise<LogAccess> {
-  const [{ KafkaConnection }, { openSchemaRegistry }, { recordDecoder }, { pino }] = await Promise.all([
+  const [
+    { LogHistoryError },
+    { KafkaConnection },
+    { TopicMissingError },
+    { openSchemaRegistry },
+    { recordDecoder },
+    { pino },
+  ] = await Promise.all([
+    import('../archive/log-history.ts'),
     import('../ingest/log/kafka/kafka-log.ts'),
+    import('../ingest/log/kafka/kafka-errors.ts'),
     import('../ingest/decoding/schema-registry.ts'),
     import('../ingest/decoding/registry-record-decoder.ts'),
     import('pino'),
@@ -52,7 +61,20 @@ async function openTopics(options: KafkaHistoryOptions): Promise<LogAccess> {
   try {
     const registry = registryOptions === null ? null : await openSchemaRegistry(registryOptions);
     return {
-      info: async (source) => connection.info(topicOf(source)),
+      info: async (source) => {
+        const info = connection.info(topicOf(source));
+        try {
+          await info.partitions();
+          return info;
+        } catch (error) {
+          if (!(error instanceof TopicMissingError)) throw error;
+          // What the roles advise, to make one, is of no use here.
+          throw new LogHistoryError(
+            `there is no topic ${info.topic} of source ${source.name} at ${options.kafka.brokers.join(', ')} (--kafka)`,
+            { cause: error },
+          );
+        }
+      },
       open: async (source, fail, signal) => {
         const lone = await connection.loneReader(topicOf(source), {
           ...{ group, purpose: 'history', signal },
