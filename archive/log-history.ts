@@ -46,6 +46,8 @@ export interface LogHistoryOptions {
   readonly onProgress?: (progress: LogHistoryProgress) => void;
   /** Something failed and is tried again. */
   readonly onTrouble?: (error: unknown) => void;
+  /** How long a log may stand still before that is final, ms. @default 2 min */
+  readonly patienceMs?: number;
 }
 
 /** What was read of a source's log. */
@@ -134,7 +136,7 @@ export class LogHistory {
   }
 
   async #take(snapshot: SourceSnapshot, all: readonly SourceSnapshot[], access: LogAccess): Promise<void> {
-    const { onProgress = () => {}, onTrouble, signal } = this.#options;
+    const { onProgress = () => {}, onTrouble, patienceMs, signal } = this.#options;
     const { source } = snapshot;
     const failed = new AbortController();
     const either = AbortSignal.any([failed.signal, ...(signal === undefined ? [] : [signal])]);
@@ -147,6 +149,7 @@ export class LogHistory {
       await snapshot.take({
         ...{ log, decoder, signal: either, onProgress: told },
         ...(onTrouble === undefined ? {} : { onTrouble }),
+        ...(patienceMs === undefined ? {} : { patienceMs }),
       });
     } finally {
       await close();

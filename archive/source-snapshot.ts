@@ -51,13 +51,14 @@ export interface TakeOptions {
   readonly onProgress?: (passed: number) => void;
   /** Something failed and is tried again. */
   readonly onTrouble?: (error: unknown) => void;
-  /** How long a partition may stand still before that is final, ms. @default 60 s */
+  /** How long a partition may stand still that is final, ms. @default 2 min */
   readonly patienceMs?: number;
 }
 
 /** Read side by side: while one is written, others are read. */
 const PARTITIONS_AT_ONCE = 4;
-const PATIENCE_MS = 60_000;
+/** A consumer gives its brokers up after 40 s, and is made again. */
+const PATIENCE_MS = 120_000;
 const FIRST_BACKOFF_MS = 100;
 const LAST_BACKOFF_MS = 5_000;
 /** Where a log had nothing it is asked again after so long. */

@@ -5,6 +5,7 @@
 import type { HistoryLog, LogAccess, LogHistoryOptions } from '../archive/log-history.ts';
 import type { CompiledSource } from '../engine/definitions/compiled.ts';
 import type { RegistryOptions } from '../ingest/decoding/schema-registry.ts';
+import type { LogReader } from '../ingest/log/event-log.ts';
 import type { KafkaSettings } from '../ingest/log/kafka/kafka-client.ts';
 
 export interface KafkaHistoryOptions extends LogHistoryOptions {
@@ -19,7 +20,7 @@ export interface KafkaHistoryOptions extends LogHistoryOptions {
 
 /** Bytes that wait before they are decoded: some chunks of the partitions that are read side by side. */
 const QUEUED_BYTES = { partition: 4 * 1024 * 1024, total: 32 * 1024 * 1024 };
-const STALL_MS = 60_000;
+const STALL_MS = 120_000;
 
 /**
  * For `trainingSet({ history })`: the events that the sources' topics hold when it is asked for.
@@ -44,7 +45,7 @@ async function openTopics(options: KafkaHistoryOptions): Promise<LogAccess> {
   const [
     { LogHistoryError },
     { KafkaConnection },
-    { TopicMissingError },
+    { KafkaUnreachableError, PartitionNotAssignedError, TopicMissingError },
     { openSchemaRegistry },
     { recordDecoder },
     { pino },
@@ -81,7 +82,25 @@ async function openTopics(options: KafkaHistoryOptions): Promise<LogAccess> {
           ...{ maxQueuedBytes: QUEUED_BYTES, onStalled: fail, stallMs: STALL_MS },
         });
         const decoder = recordDecoder({ source: source.definition, registry, onLostSchema });
-        return { log: lone.reader, decoder, close: () => lone.close() };
+        const { reader } = lone;
+        const log: LogReader = {
+          source: source.name,
+          partitions: () => reader.partitions(),
+          identity: (partition) => reader.identity(partition),
+          ends: (partition) => reader.ends(partition),
+          waitFor: (partition, offset, aborted) => reader.waitFor(partition, offset, aborted),
+          read: (args) =>
+            reader.read(args).catch((error: unknown) => {
+              // There is no other member: it has lost its brokers.
+              if (!(error instanceof PartitionNotAssignedError)) throw error;
+              const { state, reason = 'it does not say why' } = reader.status();
+              throw new KafkaUnreachableError(
+                `topic ${source.definition.topic} cannot be read from Kafka: the consumer is ${state} (${reason})`,
+                { cause: error },
+              );
+            }),
+        };
+        return { log, decoder, close: () => lone.close() };
       },
       close: async () => {
         registry?.close();

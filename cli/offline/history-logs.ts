@@ -4,7 +4,6 @@ import { SnapshotError } from '../../archive/snapshot-ends.ts';
 import { kafkaHistory } from '../../distributed/kafka-history.ts';
 import { embeddedHistory } from '../../embedded/embedded-history.ts';
 import { MissingSchemaError } from '../../ingest/decoding/missing-schema-error.ts';
-import { PartitionNotAssignedError } from '../../ingest/log/kafka/kafka-errors.ts';
 import { reasonOf } from '../../roles/reason-of.ts';
 import { CliError } from '../cli-error.ts';
 import { kafkaSettings } from '../kafka-settings.ts';
@@ -86,8 +85,7 @@ export async function explainLog(error: unknown): Promise<CliError | null> {
   if (
     error instanceof LogHistoryError ||
     error instanceof SnapshotError ||
-    error instanceof MissingSchemaError ||
-    error instanceof PartitionNotAssignedError
+    error instanceof MissingSchemaError
   ) {
     return new CliError(error.message, { cause: error });
   }
