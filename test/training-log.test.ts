@@ -87,7 +87,7 @@ async function fillLog(dataDir: string, trades: readonly Trade[]): Promise<void>
 }
 
 describe('millrace training-set --history log', () => {
-  it('is what was pushed; while the engine runs it is refused', async () => {
+  it('is what was pushed; while the engine runs it is refused', { timeout: 120_000 }, async () => {
     const trades = tradesFrom(0, 500);
     const { dir, file, args } = folderOf(trades);
     const data = join(dir, 'data');
