@@ -1,4 +1,7 @@
 /** The public API of millrace: what a feature repo imports. */
+export type { HistoryLog, LoggedHistory, LogHistoryProgress } from './archive/log-history.ts';
+export { type KafkaHistoryOptions, kafkaHistory } from './distributed/kafka-history.ts';
+export { type EmbeddedHistoryOptions, embeddedHistory } from './embedded/embedded-history.ts';
 export type {
   ColumnType,
   ColumnValue,
@@ -107,6 +110,7 @@ export {
 export { InputError } from './offline/input-error.ts';
 export {
   type TrainingFileOptions,
+  type TrainingHistory,
   type TrainingInput,
   type TrainingSetOptions,
   trainingSet,

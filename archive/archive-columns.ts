@@ -35,6 +35,11 @@ export interface ArchiveColumn {
 /** A source cannot be archived: its columns have names that readers of the archive would take for something else. */
 export class ArchiveColumnsError extends Error {
   override readonly name = 'ArchiveColumnsError';
+
+  /** @param problem without advice */
+  constructor(readonly problem: string) {
+    super(`${problem}. Rename it, or do without --archive`);
+  }
 }
 
 /**
@@ -52,8 +57,7 @@ export function archiveColumns({ name: source, columns }: StreamSource): readonl
     const other = taken.get(name.toLowerCase());
     if (other !== undefined) {
       throw new ArchiveColumnsError(
-        `source ${source} cannot be archived: its column '${name}' has the name of ${other}. Rename it, or do without ` +
-          '--archive',
+        `source ${source} cannot be archived: its column '${name}' has the name of ${other}`,
       );
     }
     taken.set(name.toLowerCase(), `its column '${name}' but for the case`);

@@ -38,6 +38,11 @@ export function archivedPartitions(root: string, source: string): string {
   return join(root, COMMITS_ROOT, source);
 }
 
+/** Where a snapshot of a source says up to where it goes. */
+export function snapshotPath(root: string, source: string): string {
+  return join(root, COMMITS_ROOT, source, 'snapshot.json');
+}
+
 export function commitsDirectory(root: string, source: string, partition: number): string {
   return join(root, COMMITS_ROOT, source, padded(partition, PARTITION_DIGITS), 'commits');
 }

@@ -19,6 +19,7 @@ export async function archivePositions(
   const positions = new Map<number, CommitRecord>();
   for (const name of await ARCHIVE_FILES.list(archivedPartitions(root, source))) {
     const partition = Number(name);
+    if (!Number.isInteger(partition)) continue;
     const commits = new PartitionCommits({ files: ARCHIVE_FILES, root, source, partition, kept: KEPT });
     const last = await commits.last();
     if (last !== null) positions.set(partition, last);

@@ -1,6 +1,7 @@
 /** What a commit of the archive says, as JSON: which offsets it covers, in which files, and where the archive goes on. */
 import { z } from 'zod';
 import type { LogGap } from '../engine/store/log-gap.ts';
+import { DEAD_LETTER_REASONS, type DeadLetterReason } from '../ingest/dead-letter.ts';
 import type { LastRecord } from '../ingest/last-record.ts';
 
 export interface CommittedFile {
@@ -28,9 +29,15 @@ export interface CommitRecord {
   readonly files: readonly CommittedFile[];
   /** What the log had lost before it was archived, of all commits up to this one. */
   readonly gaps: readonly LogGap[];
+  /** Records that are no events of the source, by reason, of all commits up to this one. Of two owners at once, not all. */
+  readonly refused: RefusedRecords;
 }
 
+/** Records by why they are no events. Reasons that none has are left out. */
+export type RefusedRecords = Readonly<Partial<Record<DeadLetterReason, number>>>;
+
 const FORMAT = 1;
+const REASONS = DEAD_LETTER_REASONS.map(({ reason }) => reason);
 const offset = z.int().min(0);
 
 const SCHEMA = z.object({
@@ -53,6 +60,8 @@ const SCHEMA = z.object({
   gaps: z.array(
     z.object({ fromOffset: offset, toOffset: offset, afterMs: z.number().nullable(), untilMs: z.number() }),
   ),
+  // Commits from before they were counted have none.
+  refused: z.partialRecord(z.enum(REASONS), z.int().min(1)).default({}),
 });
 
 export function commitText(record: CommitRecord): string {

@@ -18,7 +18,7 @@ import { recordFrom } from '../ingest/single-record.ts';
 import type { Archive } from './archive.ts';
 import { type ArchiveColumn, archiveColumns, columnsFingerprint } from './archive-columns.ts';
 import { dataFileName } from './archive-layout.ts';
-import type { CommitRecord, CommittedFile } from './commit-record.ts';
+import type { CommitRecord, CommittedFile, RefusedRecords } from './commit-record.ts';
 import { PartitionCommits } from './partition-commits.ts';
 import { checkArchivedLog } from './replaced-archive-log.ts';
 import { type ArchiveRow, RowTable } from './row-table.ts';
@@ -72,6 +72,7 @@ interface Position {
   /** The last record below `nextOffset`, as far as it is known. */
   last: LastRecord;
   gaps: readonly LogGap[];
+  refused: RefusedRecords;
   readonly logIdentity: string;
 }
 
@@ -230,8 +231,8 @@ export class PartitionArchiver {
       }
       observer.positioned(fromOffset);
       const logIdentity = commit?.logIdentity ?? (await log.identity(partition));
-      const { last = UNKNOWN_RECORD, gaps = [] } = commit ?? {};
-      return { fromOffset, nextOffset: fromOffset, last, gaps, logIdentity };
+      const { last = UNKNOWN_RECORD, gaps = [], refused = {} } = commit ?? {};
+      return { fromOffset, nextOffset: fromOffset, last, gaps, refused, logIdentity };
     }
   }
 
@@ -265,6 +266,7 @@ export class PartitionArchiver {
       last: UNKNOWN_RECORD,
       files: [],
       gaps: withGap(commit?.gaps ?? [], gap),
+      refused: commit?.refused ?? {},
     };
     await this.#commits.seal(passing);
     await this.#commits.commit(passing);
@@ -292,7 +294,10 @@ export class PartitionArchiver {
     let bytes = 0;
     for (const record of taken === records.length ? records : records.slice(0, taken)) {
       const event = this.#reader.read(record);
-      if (!event.ok) continue;
+      if (!event.ok) {
+        at.refused = { ...at.refused, [event.reason]: (at.refused[event.reason] ?? 0) + 1 };
+        continue;
+      }
       const { offset, appendedMs, stamp, originOffset } = record;
       rows.push({
         offset,
@@ -320,7 +325,7 @@ export class PartitionArchiver {
   /** Writes all that waits to files of an attempt, and down what they are. */
   async #seal(at: Position): Promise<CommitRecord> {
     const { archive, source, partition } = this.#options;
-    const { fromOffset, nextOffset: toOffset, last, gaps, logIdentity } = at;
+    const { fromOffset, nextOffset: toOffset, last, gaps, refused, logIdentity } = at;
     const attempt = await this.#commits.begin(fromOffset);
     try {
       const files: CommittedFile[] = [];
@@ -340,7 +345,8 @@ export class PartitionArchiver {
           bytes: await archive.files.flush(path),
         });
       }
-      const record = { ...attempt, source: source.name, partition, toOffset, logIdentity, last, files, gaps };
+      const place = { source: source.name, partition, toOffset, logIdentity };
+      const record = { ...attempt, ...place, last, files, gaps, refused };
       await this.#commits.seal(record);
       return record;
     } catch (error) {
@@ -363,6 +369,8 @@ export class PartitionArchiver {
     }
     at.fromOffset = commit.toOffset;
     at.gaps = commit.gaps;
+    // Which of its own were before the other's end is not known.
+    at.refused = commit.refused;
     await this.#passed(at);
   }
 

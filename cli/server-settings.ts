@@ -142,12 +142,12 @@ export const SERVER_DEFAULTS = {
 } as const satisfies ServersConfig;
 
 const ROLES: readonly Command[] = ['up', 'ingest', 'serve', 'compact', 'rebuild', 'backfill'];
-const KAFKA: readonly Command[] = [...ROLES, 'dlq'];
-const GROUP: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill', 'dlq'];
+const KAFKA: readonly Command[] = [...ROLES, 'dlq', 'training-set'];
+const GROUP: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill', 'dlq', 'training-set'];
 const INGEST: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill'];
 /** A rebuild reads topics that are there. */
 const CREATING: readonly Command[] = ['up', 'ingest', 'serve', 'compact'];
-const REGISTRY: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill', 'schemas'];
+const REGISTRY: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill', 'schemas', 'training-set'];
 
 export const SERVER_SETTINGS: readonly Setting[] = [
   {
@@ -451,6 +451,6 @@ export const SERVER_SETTINGS: readonly Setting[] = [
     description:
       'where the registry does not have the schema of a record, or there is none: `stop` its partition until it has, or ' +
       '`continue`: the record is a dead letter',
-    commands: INGEST,
+    commands: [...INGEST, 'training-set'],
   },
 ];

@@ -225,8 +225,9 @@ export const SETTINGS: readonly Setting[] = [
     env: 'MILLRACE_DATA_DIR',
     defaultText: `\`${DEFAULTS.dataDir}\``,
     expected: 'the path of a directory',
-    description: 'where the embedded log and store are kept; created if missing, one process at a time',
-    commands: ALONE,
+    description:
+      'where the embedded log and store are kept, one process at a time; created if missing, but not by `training-set`',
+    commands: [...ALONE, 'training-set'],
   },
   {
     key: 'clock',

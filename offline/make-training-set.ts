@@ -5,12 +5,13 @@ import { access, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type * as Arrow from 'apache-arrow';
-import type { CompiledRepo, CompiledService } from '../engine/definitions/compiled.ts';
+import type { CompiledRepo, CompiledService, CompiledSource } from '../engine/definitions/compiled.ts';
 import { nearestName } from '../engine/definitions/nearest-name.ts';
 import { arrowTable } from './arrow-output.ts';
 import { DuckDb, FileInUseError, isOutOfMemory, isOutOfRoom } from './duckdb.ts';
 import { evaluationHere, evaluationThreads } from './evaluation-pool.ts';
 import type { EvaluationThreadModule } from './evaluation-thread.ts';
+import { type HistoryLog, isHistoryLog, type LoggedHistory, readHistoryLogs } from './history-log.ts';
 import { InputError } from './input-error.ts';
 import { MEMORY_DEFAULT_BYTES, MEMORY_MIN_BYTES } from './memory-limits.ts';
 import type { SpineOptions } from './spine.ts';
@@ -31,12 +32,15 @@ import {
 /** A file, a folder or a pattern (see `tableFiles`), or a table in memory. */
 export type TrainingInput = string | Arrow.Table;
 
+/** As an input; or a log, see `kafkaHistory` and `embeddedHistory`. */
+export type TrainingHistory = TrainingInput | HistoryLog;
+
 export interface TrainingSetOptions extends SpineOptions {
   readonly repo: CompiledRepo;
   readonly service: string;
   readonly spine: TrainingInput;
   /** Where the events of each source are. One alone is that of the service's only source. */
-  readonly history: TrainingInput | Readonly<Record<string, TrainingInput>>;
+  readonly history: TrainingHistory | Readonly<Record<string, TrainingHistory>>;
   /** Before the names of features. @default none */
   readonly prefix?: string;
   /**
@@ -147,7 +151,7 @@ function withoutRoom(error: unknown, workDir: string, file: string): unknown {
 interface Inputs {
   readonly service: CompiledService;
   readonly spine: TableInput;
-  readonly history: ReadonlyMap<string, TableInput>;
+  readonly history: ReadonlyMap<string, TableInput | HistoryLog>;
 }
 
 async function inputsOf({ repo, service: name, spine, history }: TrainingSetOptions): Promise<Inputs> {
@@ -171,6 +175,8 @@ async function withTrainingTable<T>(
     throw new InputError(`memoryBytes must be ${MEMORY_MIN_BYTES} at least: DuckDB cannot sort with less`);
   const db = await openDb(work, Math.floor((memoryBytes * 2) / 3), threads);
   try {
+    // With the database open, no other process is at work in the folder.
+    const { history, logged } = await readLogs(repo, inputs.history, work.dir);
     // Threads take half a second to start: meanwhile the spine and the history are read.
     const pool =
       threadModule === undefined
@@ -180,7 +186,7 @@ async function withTrainingTable<T>(
     let prepared: Awaited<ReturnType<typeof prepareTrainingSet>>;
     try {
       prepared = await prepareTrainingSet({
-        ...{ ...inputs, db, pool },
+        ...{ ...inputs, history, logged, db, pool },
         spineOptions: options,
         workDir: work.dir,
         prefix: options.prefix ?? '',
@@ -197,6 +203,20 @@ async function withTrainingTable<T>(
   } finally {
     db.close();
   }
+}
+
+async function readLogs(
+  repo: CompiledRepo,
+  given: Inputs['history'],
+  workDir: string,
+): Promise<{ history: Map<string, TableInput>; logged: Map<string, LoggedHistory> }> {
+  const logs = [...given].flatMap(([name, log]) =>
+    isHistoryLog(log) ? [{ source: repo.sources.get(name)!, log }] : [],
+  );
+  const read = await readHistoryLogs(workDir, logs);
+  const history = new Map<string, TableInput>();
+  for (const [name, input] of given) history.set(name, isHistoryLog(input) ? read.get(name)!.files : input);
+  return { history, logged: new Map([...read].map(([name, found]) => [name, found.logged])) };
 }
 
 async function openDb({ dir, file }: WorkDirectory, memoryBytes: number, threads: number): Promise<DuckDb> {
@@ -239,6 +259,9 @@ async function inputOf(input: TrainingInput): Promise<TableInput> {
   return typeof input === 'string' ? tableFiles(input) : { path: 'the table given', table: input };
 }
 
+const historyInputOf = async (input: TrainingHistory): Promise<TableInput | HistoryLog> =>
+  isHistoryLog(input) ? input : inputOf(input);
+
 const isTable = (input: object): input is Arrow.Table => 'schema' in input && 'batches' in input;
 
 /** Folders of the sources, where the path is that of an archive or is laid out like one: `source=NAME`. */
@@ -252,8 +275,9 @@ function archivedSources(path: string, sources: readonly string[]): Map<string, 
 async function historyOf(
   service: CompiledService,
   given: TrainingSetOptions['history'],
-): Promise<Map<string, TableInput>> {
+): Promise<Map<string, TableInput | HistoryLog>> {
   const sources = [...new Set(service.views.map(({ view }) => view.source.name))];
+  if (isHistoryLog(given)) return new Map(sources.map((source) => [source, given]));
   if (typeof given === 'string' || isTable(given)) {
     const archived = typeof given === 'string' ? archivedSources(given, sources) : null;
     if (archived !== null) {
@@ -268,17 +292,20 @@ async function historyOf(
     }
     return new Map([[sources[0]!, await inputOf(given as TrainingInput)]]);
   }
-  const inputs = new Map<string, TableInput>();
+  const inputs = new Map<string, TableInput | HistoryLog>();
   for (const [source, input] of Object.entries(given)) {
     if (!sources.includes(source)) {
       throw new InputError(
         `the service '${service.name}' reads no source '${source}' (it reads ${sources.join(', ')})`,
       );
     }
-    inputs.set(source, await inputOf(input as TrainingInput));
+    inputs.set(source, await historyInputOf(input as TrainingHistory));
   }
   return inputs;
 }
+
+/** What the files depend on that are made of its log. */
+const loggedIdentity = ({ definition: { topic, columns } }: CompiledSource): object => ({ topic, columns });
 
 /** What makes a training set another one. */
 async function identityOf(
@@ -290,7 +317,12 @@ async function identityOf(
     // A table in memory is not known again: such a run is never gone on with.
     'files' in input ? Promise.all(input.files.map(fileIdentity)) : randomUUID();
   const histories = await Promise.all(
-    [...history].map(async ([source, input]) => [source, await identities(input)]),
+    [...history].map(async ([source, input]) => [
+      source,
+      isHistoryLog(input)
+        ? { ...loggedIdentity(options.repo.sources.get(source)!), log: input.identity }
+        : await identities(input),
+    ]),
   );
   return {
     service: service.name,

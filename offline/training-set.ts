@@ -15,6 +15,7 @@ import { type EvaluationPool, inOrder } from './evaluation-pool.ts';
 import { EventHistory, type HistorySurvey } from './event-history.ts';
 import { transportOf } from './feature-transport.ts';
 import { ColumnNotFetchedError } from './fetched-row.ts';
+import type { LoggedHistory } from './history-log.ts';
 import { InputError } from './input-error.ts';
 import { onDemandValues, type ViewValues } from './on-demand-values.ts';
 import { repeatedEvents } from './repeated-events.ts';
@@ -39,6 +40,8 @@ export interface TrainingSetArgs {
   readonly spineOptions: SpineOptions;
   /** By source: where its events are. */
   readonly history: ReadonlyMap<string, TableInput>;
+  /** Of these, what was read of logs. */
+  readonly logged: ReadonlyMap<string, LoggedHistory>;
   /** May still be starting. */
   readonly pool: Promise<EvaluationPool>;
   /** For what is staged. */
@@ -65,6 +68,8 @@ export interface TrainingSummary {
   readonly rows: number;
   readonly withoutKey: ReadonlyMap<string, number>;
   readonly histories: ReadonlyMap<string, HistorySurvey>;
+  /** Of histories that are logs. */
+  readonly logged: ReadonlyMap<string, LoggedHistory>;
   readonly views: readonly ViewSummary[];
   /** Rows for which an on-demand feature failed: its value is null. */
   readonly errors: ReadonlyMap<string, number>;
@@ -103,7 +108,7 @@ export async function prepareTrainingSet(
     onDemand = found.table;
     for (const [name, count] of found.errors) errors.set(name, count);
   }
-  const metadata = metadataOf(service, spine, surveys);
+  const metadata = metadataOf(service, spine, surveys, args.logged);
   const table = await trainingTable({
     db,
     service,
@@ -113,7 +118,8 @@ export async function prepareTrainingSet(
     prefix,
     metadata,
   });
-  const summary = { rows: spine.rows, withoutKey: spine.withoutKey, histories: surveys, views, errors };
+  const { rows, withoutKey } = spine;
+  const summary = { rows, withoutKey, histories: surveys, logged: args.logged, views, errors };
   return { table, summary };
 }
 
@@ -247,6 +253,7 @@ function metadataOf(
   service: CompiledService,
   spine: Spine,
   surveys: ReadonlyMap<string, HistorySurvey>,
+  logged: ReadonlyMap<string, LoggedHistory>,
 ): Map<string, string> {
   const views = service.views.map(({ view }) => [
     view.name,
@@ -260,7 +267,10 @@ function metadataOf(
   ]);
   const histories = [...surveys].map(([name, { events, refused, firstMs, lastMs }]) => [
     name,
-    { events, refused: Object.fromEntries(refused), first_ms: firstMs, last_ms: lastMs },
+    {
+      ...{ events, refused: Object.fromEntries(refused), first_ms: firstMs, last_ms: lastMs },
+      ...(logged.has(name) ? { log: logMetadata(logged.get(name)!) } : {}),
+    },
   ]);
   return new Map([
     ['millrace.service', service.name],
@@ -276,3 +286,9 @@ function metadataOf(
     ],
   ]);
 }
+
+/** Which part of the log it was made from, and what the log had lost. */
+const logMetadata = ({ offsets, gone }: LoggedHistory): object => ({
+  offsets: offsets.map(({ startOffset, endOffset }) => [startOffset, endOffset]),
+  gone,
+});

@@ -34,7 +34,7 @@ const INPUTS = 'training-set.json';
 const DATABASE = 'work.duckdb';
 /** Folder of what does not fit memory. */
 export const SPILLED = 'spilled';
-const OWN = /^(training-set\.json(\.part)?|work\.duckdb(\.wal.*)?|history-.*\.parquet|spilled)$/;
+const OWN = /^(training-set\.json(\.part)?|work\.duckdb(\.wal.*)?|history-.*\.parquet|history-log|spilled)$/;
 
 /**
  * Folders in use by this process. DuckDB keeps other processes away by a lock on its file, which does not hold within a

@@ -41,7 +41,7 @@ export function addTrainingSetCommand(
 ): void {
   withSettings(program.command('training-set'))
     .description(
-      'the features of a service for each row of a spine, as of its time, from a history of events: Parquet, CSV, NDJSON and Arrow files in and out',
+      'the features of a service for each row of a spine, as of its time, from a history of events: Parquet, CSV, NDJSON and Arrow files in and out; also from the topics (--history kafka) or the embedded log',
     )
     .requiredOption('--service <name>', 'the feature service')
     .requiredOption(
@@ -51,7 +51,7 @@ export function addTrainingSetCommand(
     .addOption(
       new Option(
         '--history <path>',
-        "the source's events: a file, a folder or a pattern; SOURCE=PATH once for each where there are several",
+        "the source's events: a file, a folder or a pattern, or kafka, or log (the embedded one); SOURCE=PATH once for each where there are several",
       )
         .argParser(collectHistory)
         .makeOptionMandatory(),

@@ -1,4 +1,5 @@
 /** `millrace training-set`: makes one, shows how far it is, and says what was seen on the way. */
+import type { LoggedHistory } from '../../offline/history-log.ts';
 import { InputError } from '../../offline/input-error.ts';
 import { type TrainingFileOptions, trainingSetFile } from '../../offline/make-training-set.ts';
 import type { TrainingProgress, TrainingSummary } from '../../offline/training-set.ts';
@@ -6,7 +7,9 @@ import { CliError } from '../cli-error.ts';
 import { loadFeatureRepo } from '../load-features.ts';
 import { formatCount, formatDurationShort, progressDisplay } from '../replay/progress-display.ts';
 import type { Config } from '../settings.ts';
+import { shutdownOnSignals } from '../shutdown.ts';
 import { textTable } from '../text-table.ts';
+import { explainLog, HistoryLogs } from './history-logs.ts';
 
 export interface TrainingSetCommand {
   readonly service: string;
@@ -27,8 +30,18 @@ export interface TrainingSetCommand {
 export async function makeTrainingSet(config: Config, command: TrainingSetCommand): Promise<void> {
   const repo = await loadFeatureRepo(config.features);
   const startedMs = performance.now();
-  const display = new TrainingDisplay(process.stderr, startedMs);
-  const { time, eventId, eventSource, work, history } = command;
+  const display = new TrainingDisplay(process.stderr);
+  const shutdown = shutdownOnSignals((signal) => {
+    process.exitCode = signal === 'SIGINT' ? 130 : 143;
+    // What was read of a log is written down first.
+    if (logs.isReading) return;
+    display.stop();
+    process.stderr.write(STOPPED);
+    process.exit();
+  });
+  const logs = new HistoryLogs(config, process.stderr, shutdown.signal);
+  const { time, eventId, eventSource, work } = command;
+  const history = new Map([...command.history].map(([source, path]) => [source, logs.historyOf(path)]));
   const ofOne = history.get('');
   const options: TrainingFileOptions = {
     ...{ repo, service: command.service, spine: command.spine, out: command.out, prefix: command.prefix },
@@ -44,13 +57,6 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
     },
     onProgress: (progress) => display.update(progress),
   };
-  const stopped = (signal: NodeJS.Signals): void => {
-    display.stop();
-    process.stderr.write('stopped; the same command goes on from here\n');
-    process.exit(signal === 'SIGINT' ? 130 : 143);
-  };
-  process.once('SIGINT', stopped);
-  process.once('SIGTERM', stopped);
   try {
     const summary = await trainingSetFile(options);
     display.stop();
@@ -58,24 +64,34 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
     process.stdout.write(`${describeTrainingSet(command.out, summary, elapsedMs)}\n`);
   } catch (error) {
     display.stop();
+    if (shutdown.signal.aborted) {
+      process.stderr.write(STOPPED);
+      return;
+    }
     if (error instanceof InputError) throw new CliError(error.message, { cause: error });
-    throw error;
+    throw (await explainLog(error)) ?? error;
   } finally {
-    process.off('SIGINT', stopped);
-    process.off('SIGTERM', stopped);
+    shutdown.dispose();
   }
 }
 
-class TrainingDisplay {
-  readonly #startedMs: number;
-  readonly #display: ReturnType<typeof progressDisplay>;
+const STOPPED = 'stopped; the same command goes on from here\n';
 
-  constructor(stream: NodeJS.WriteStream, startedMs: number) {
-    this.#startedMs = startedMs;
-    this.#display = progressDisplay(stream, 'rows');
+class TrainingDisplay {
+  readonly #stream: NodeJS.WriteStream;
+  #startedMs = 0;
+  #display: ReturnType<typeof progressDisplay> | null = null;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
   }
 
+  /** Begins to count with the first call: before it logs may have been read, which have a display of their own. */
   update({ phase, share, rows }: TrainingProgress): void {
+    if (this.#display === null) {
+      this.#startedMs = performance.now();
+      this.#display = progressDisplay(this.#stream, 'rows');
+    }
     const elapsedMs = performance.now() - this.#startedMs;
     this.#display.update({
       percent: Math.floor(share * 100),
@@ -88,17 +104,26 @@ class TrainingDisplay {
   }
 
   stop(): void {
-    this.#display.stop();
+    this.#display?.stop();
   }
 }
 
 /** What was made of what, and what did not count. */
 export function describeTrainingSet(
   out: string,
-  { rows, resumed, histories, views, withoutKey, errors }: TrainingSummary & { readonly resumed: boolean },
+  {
+    rows,
+    resumed,
+    histories,
+    logged,
+    views,
+    withoutKey,
+    errors,
+  }: TrainingSummary & { readonly resumed: boolean },
   elapsedMs: number,
 ): string {
   const notes: string[] = [];
+  for (const [source, log] of logged) notes.push(...logNotes(source, log, histories.get(source)!.events));
   for (const [source, { events, refused }] of histories) {
     for (const [column, count] of refused)
       notes.push(
@@ -127,4 +152,19 @@ export function describeTrainingSet(
     table,
     ...notes,
   ].join('\n');
+}
+
+function logNotes(source: string, { gone, refused }: LoggedHistory, events: number): string[] {
+  const notes: string[] = [];
+  if (events === 0) notes.push(`the log of ${source} has no events`);
+  if (gone > 0) {
+    notes.push(
+      `the log of ${source} did not hold ${formatCount(gone)} records any more: features may lack their events`,
+    );
+  }
+  for (const [reason, count] of refused)
+    notes.push(
+      `${formatCount(count)} records of the log of ${source} are no events of it and do not count (${reason})`,
+    );
+  return notes;
 }

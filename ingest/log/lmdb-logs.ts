@@ -151,6 +151,16 @@ export class LmdbLogs {
     return log;
   }
 
+  /** The log of a source with the partitions it has; null: there is none, and none is made. */
+  async existingLog(source: string): Promise<LmdbEventLog | null> {
+    checkText('source', source, MAX_SOURCE_BYTES);
+    this.assertOpen();
+    const opened = this.#openLog(source, this.#logs.get(source));
+    this.#logs.set(source, opened);
+    const log = await opened;
+    return (await log.partitions()) === 0 ? null : log;
+  }
+
   /** One open object per source: offsets are assigned in it. */
   async #openLog(source: string, former: Promise<LmdbEventLog> | undefined): Promise<LmdbEventLog> {
     const log = await former?.catch(() => undefined);

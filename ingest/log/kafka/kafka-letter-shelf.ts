@@ -2,11 +2,8 @@
  * Dead letters in a topic of their own. What was replayed or discarded is marked among them, in the partition where the letters
  * of that record are: see letter-record.ts.
  *
- * Topics are read through consumer groups of their own, that are not there before and deleted afterwards: kafkajs has no
- * other way. Nothing is committed in them.
+ * Topics are read by lone readers, which nobody else hears of.
  */
-import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Kafka } from 'kafkajs';
 import type {
   LetterEnd,
@@ -21,12 +18,12 @@ import type { LogRecord, RecordHeaders } from '../event-log.ts';
 import { GroupedProducer, type ProducedRecord, recordBytes } from './grouped-producer.ts';
 import type { KafkaLogger } from './kafka-client.ts';
 import { KafkaUnreachableError } from './kafka-errors.ts';
-import { KafkaLogReader, type KafkaLogReaderOptions } from './kafka-log-reader.ts';
+import type { KafkaLogReader, KafkaLogReaderOptions } from './kafka-log-reader.ts';
 import { markHeaders, shelfEntryOf } from './letter-record.ts';
+import { LoneReader } from './lone-reader.ts';
 import { ORIGIN_HEADER, originHeader } from './record-origin.ts';
 import type { KafkaLogInfo } from './topic-offsets.ts';
 import { STAMP_HEADER } from './topic-writer.ts';
-import { settledWithin } from './within.ts';
 
 export interface KafkaLetterShelfOptions {
   /** For requests, and for consumers. */
@@ -39,15 +36,14 @@ export interface KafkaLetterShelfOptions {
   readonly timings?: KafkaLogReaderOptions['timings'];
 }
 
-const JOIN_TIMEOUT_MS = 60_000;
-const POLL_MS = 20;
+const READ_TIMEOUT_MS = 60_000;
 
 export class KafkaLetterShelf implements LetterShelf {
   readonly source: string;
   readonly #options: KafkaLetterShelfOptions;
   readonly #copies: GroupedProducer;
   readonly #marks: GroupedProducer;
-  readonly #readers = new Map<KafkaLogInfo, Promise<KafkaLogReader>>();
+  readonly #readers = new Map<KafkaLogInfo, Promise<LoneReader>>();
 
   constructor(options: KafkaLetterShelfOptions) {
     const { kafka, logger, source, letters } = options;
@@ -73,7 +69,7 @@ export class KafkaLetterShelf implements LetterShelf {
     const { startOffset, endOffset } = await source.ends(partition);
     if (offset < startOffset || offset >= endOffset) return null;
     const reader = await this.#reader(source);
-    const deadlineMs = performance.now() + JOIN_TIMEOUT_MS;
+    const deadlineMs = performance.now() + READ_TIMEOUT_MS;
     while (performance.now() < deadlineMs) {
       const args = { partition, fromOffset: offset, maxRecords: 1, maxBytes: 1 };
       const { records, nextOffset } = await reader.read(args);
@@ -124,63 +120,24 @@ export class KafkaLetterShelf implements LetterShelf {
 
   async close(): Promise<void> {
     const readers = await Promise.allSettled(this.#readers.values());
-    const groups: string[] = [];
-    for (const reader of readers) {
-      if (reader.status === 'rejected') continue;
-      groups.push(reader.value.groupId);
-      await reader.value.close();
-    }
-    await Promise.all([this.#copies.close(), this.#marks.close()]);
-    if (groups.length > 0) await settledWithin(5_000, this.#deleteGroups(groups));
+    const closing = readers.map((reader) =>
+      reader.status === 'fulfilled' ? reader.value.close() : undefined,
+    );
+    await Promise.all([...closing, this.#copies.close(), this.#marks.close()]);
   }
 
-  /** Without it they are gone when the brokers next look for empty ones. */
-  async #deleteGroups(groups: string[]): Promise<void> {
-    const admin = this.#options.kafka.client.admin();
-    await admin.connect();
-    try {
-      await admin.deleteGroups(groups);
-    } finally {
-      await admin.disconnect();
+  async #reader(info: KafkaLogInfo): Promise<KafkaLogReader> {
+    let opened = this.#readers.get(info);
+    if (opened === undefined) {
+      const { kafka, logger, group, timings } = this.#options;
+      const purpose = 'dlq';
+      opened = LoneReader.open({
+        ...{ kafka, info, logger, group, purpose },
+        ...(timings === undefined ? {} : { timings }),
+      });
+      this.#readers.set(info, opened);
     }
-  }
-
-  #reader(info: KafkaLogInfo): Promise<KafkaLogReader> {
-    const known = this.#readers.get(info);
-    if (known !== undefined) return known;
-    const { kafka, logger, group, timings } = this.#options;
-    const reader = new KafkaLogReader({
-      kafka: kafka.consumer,
-      info,
-      logger,
-      groupId: `${group}.${info.source}.dlq-${randomUUID()}`,
-      ...(timings === undefined ? {} : { timings }),
-    });
-    const joined = this.#join(reader, info);
-    this.#readers.set(info, joined);
-    return joined;
-  }
-
-  async #join(reader: KafkaLogReader, info: KafkaLogInfo): Promise<KafkaLogReader> {
-    try {
-      await reader.start();
-      const partitions = await info.partitions();
-      const deadlineMs = performance.now() + JOIN_TIMEOUT_MS;
-      while (reader.status().assigned.length < partitions) {
-        if (performance.now() > deadlineMs) {
-          const { state, reason = 'it does not say why' } = reader.status();
-          throw new KafkaUnreachableError(
-            `topic ${info.topic} could not be read from Kafka: the group ${reader.groupId} is ${state} (${reason})`,
-          );
-        }
-        await delay(POLL_MS);
-      }
-      return reader;
-    } catch (error) {
-      // Nobody else has it: it would stay in its group.
-      await reader.close();
-      throw error;
-    }
+    return (await opened).reader;
   }
 }
 

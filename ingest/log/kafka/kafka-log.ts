@@ -16,6 +16,7 @@ import {
 import { deadLetterTopic, KafkaDeadLetters } from './kafka-dead-letters.ts';
 import { KafkaLetterShelf, type KafkaLetterShelfOptions } from './kafka-letter-shelf.ts';
 import { KafkaLogReader, type KafkaLogReaderOptions } from './kafka-log-reader.ts';
+import { LoneReader, type LoneReaderOptions } from './lone-reader.ts';
 import { KafkaLogInfo } from './topic-offsets.ts';
 import { KafkaLogWriter } from './topic-writer.ts';
 import { settledWithin, within } from './within.ts';
@@ -108,6 +109,15 @@ export class KafkaConnection {
     const kafka = { client: this.#kafka, consumer: this.#consumerKafka };
     const shelf = { kafka, source: this.info(of), letters, logger: this.#logger, ...options };
     return this.#own(new KafkaLetterShelf(shelf));
+  }
+
+  /** Has all partitions of the topic when it returns, beside all who read it in groups. @throws as `LoneReader.open` */
+  async loneReader(
+    of: TopicOf,
+    options: Omit<LoneReaderOptions, 'kafka' | 'info' | 'logger'>,
+  ): Promise<LoneReader> {
+    const kafka = { client: this.#kafka, consumer: this.#consumerKafka };
+    return this.#own(await LoneReader.open({ kafka, info: this.info(of), logger: this.#logger, ...options }));
   }
 
   /** Closes all that was opened: readers leave their groups, writers finish what was accepted. Never rejects. */
