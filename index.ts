@@ -51,6 +51,7 @@ export {
   varPop,
   varSamp,
 } from './engine/definitions/aggregation.ts';
+export { type BatchSourceOptions, batchSource } from './engine/definitions/batch-source.ts';
 export {
   boolean,
   double,
@@ -88,6 +89,7 @@ export {
   streamSource,
 } from './engine/definitions/stream-source.ts';
 export type {
+  BatchTable,
   Column,
   Columns,
   Entity,

@@ -3,7 +3,12 @@
  * ingest are not disturbed, and several such processes share the partitions.
  */
 import { type Clock, WallClock } from '../engine/clock.ts';
-import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import {
+  type CompiledRepo,
+  type CompiledSource,
+  type CompiledView,
+  sourcesOf,
+} from '../engine/definitions/compiled.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { DEFAULT_REDIS_PREFIX } from '../engine/store/redis/redis-keys.ts';
 import { StoreUnusedError } from '../engine/store/store-errors.ts';
@@ -165,6 +170,7 @@ export async function abortViewRebuild(options: RebuildOptions): Promise<boolean
 }
 
 interface Parts {
+  readonly repo: CompiledRepo;
   readonly source: CompiledSource;
   readonly view: CompiledView;
   readonly backend: Backend;
@@ -190,7 +196,7 @@ async function withBackend<T>(options: RebuildOptions, work: (parts: Parts) => P
       clock: wallClock,
       newToken: randomTokens(),
     });
-    return await work({ source, view, backend, store, bindings, wallClock });
+    return await work({ repo, source, view, backend, store, bindings, wallClock });
   } finally {
     await backend.close();
   }
@@ -198,10 +204,10 @@ async function withBackend<T>(options: RebuildOptions, work: (parts: Parts) => P
 
 /** Now, as those who ingest have it: rows are dropped as too old by it. */
 async function eventClockOf(
-  { source, backend, store, bindings, wallClock }: Parts,
+  { repo, source, backend, store, bindings, wallClock }: Parts,
   log: LogInfo,
 ): Promise<Clock> {
-  const eventClock = new EventClock();
+  const eventClock = new EventClock(sourcesOf(repo));
   const positions = new LogPositions({
     sources: [{ source, log, ingest: () => null }],
     store,

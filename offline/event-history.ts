@@ -84,7 +84,7 @@ export class EventHistory {
     for (const [name, column] of Object.entries(this.source.columns)) {
       const kind = columns.get(name);
       if (kind === undefined) {
-        if (!column.nullable) missing.push(name);
+        if (!column.nullable && !this.#isGiven(name)) missing.push(name);
       } else if (typedColumn(column, quoted(name), kind) === null) {
         const { type } = kind as { type: string };
         throw new InputError(
@@ -98,13 +98,23 @@ export class EventHistory {
     );
   }
 
+  /** Facts get an id when they are loaded. In their table, where none has one, the order of its rows stands for it. */
+  #isGiven(name: string): boolean {
+    return (
+      this.source.batch !== undefined && name === this.source.eventId && !this.#relation.columns.has(name)
+    );
+  }
+
   /**
    * A query of the events: the columns asked for, `ARRIVAL`, `POSITION`, `REPEAT_ID` and `INVALID`.
    * @param names columns of the source that are needed; files that lie in columns are looked at for these only
    */
   select(names: readonly string[]): string {
     if (this.#staged !== null) {
-      return `SELECT ${names.map(quoted).join(', ')}, file_row_number AS ${quoted(ARRIVAL)}, file_row_number AS ${quoted(POSITION)},
+      const values = names.map((name) =>
+        this.#isGiven(name) ? `file_row_number AS ${quoted(name)}` : quoted(name),
+      );
+      return `SELECT ${values.join(', ')}, file_row_number AS ${quoted(ARRIVAL)}, file_row_number AS ${quoted(POSITION)},
         CAST(NULL AS VARCHAR) AS ${quoted(REPEAT_ID)}, ${quoted(INVALID)} FROM ${this.#staged}`;
     }
     const { columns, arrival } = this.#relation;
@@ -138,7 +148,8 @@ export class EventHistory {
       const column = this.source.columns[name]!;
       const kind = columns.get(name);
       const typed = kind === undefined ? null : typedColumn(column, quoted(name), kind)!;
-      const value = typed === null ? `CAST(NULL AS ${SQL_TYPES[column.type]})` : typed.value;
+      const missing = this.#isGiven(name) && arrival !== null ? arrival : 'NULL';
+      const value = typed === null ? `CAST(${missing} AS ${SQL_TYPES[column.type]})` : typed.value;
       selected.push(`${value} AS ${quoted(name)}`);
       if (typed !== null) refusals.push(`WHEN ${typed.invalid} THEN ${text(name)}`);
     }

@@ -47,7 +47,8 @@ export function checkView(view: Loose, problems: ProblemList): void {
   const report = problems.at(place);
   checkName(view.name, 'view name', report);
   checkCommon(view, report);
-  if (kindOf(view.source) !== 'stream_source') report('source must be made with streamSource()');
+  if (kindOf(view.source) !== 'stream_source')
+    report('source must be made with streamSource() or batchSource()');
   if (kindOf(view.entity) !== 'entity') report('entity must be made with entity()');
   if (view.filter !== null && typeof view.filter !== 'function') report('filter must be a function or null');
   checkKeyColumn(view, report);

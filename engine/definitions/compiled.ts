@@ -128,3 +128,6 @@ export interface CompiledRepo {
   readonly views: ReadonlyMap<string, CompiledView>;
   readonly services: ReadonlyMap<string, CompiledService>;
 }
+
+export const sourcesOf = ({ sources }: CompiledRepo): StreamSource[] =>
+  [...sources.values()].map(({ definition }) => definition);

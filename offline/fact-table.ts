@@ -1,0 +1,54 @@
+/** The table of a batch source, as it is now: its rows with their declared types, and which of them cannot be used. */
+import { join, resolve } from 'node:path';
+import type { BatchTable, StreamSource } from '../engine/definitions/types.ts';
+import { type DuckDb, readError, text } from './duckdb.ts';
+import { EventHistory } from './event-history.ts';
+import { type TableFiles, tableFiles } from './table-files.ts';
+
+/** A source whose rows come from a table. */
+export type BatchSource = StreamSource & { readonly batch: BatchTable };
+
+export const isBatchSource = (source: StreamSource): source is BatchSource => source.batch !== undefined;
+
+export interface FactTableOptions {
+  /** Where relative paths begin. */
+  readonly baseDir: string;
+  /** For what is read once and not kept. */
+  readonly workDir: string;
+}
+
+/**
+ * @returns its columns, as of `EventHistory.select`
+ * @throws InputError where the table cannot be read, or lacks a column, or has one of another kind
+ */
+export async function factTable(
+  db: DuckDb,
+  source: BatchSource,
+  { baseDir, workDir }: FactTableOptions,
+): Promise<EventHistory> {
+  const { from, columns } = source.batch;
+  const own = Object.fromEntries(columns.map((name) => [name, source.columns[name]!]));
+  const files =
+    'sql' in from
+      ? await queried(db, source, { ...from, baseDir, workDir })
+      : await tableFiles(resolve(baseDir, from.path));
+  return EventHistory.open(db, { ...source, columns: own, eventId: null }, files, workDir);
+}
+
+/** The rows of a query, written down once: it is asked once, and its rows have an order. */
+async function queried(
+  db: DuckDb,
+  { name }: BatchSource,
+  from: { readonly sql: string; readonly setup?: string } & FactTableOptions,
+): Promise<TableFiles> {
+  const what = `the query of source ${name}`;
+  const file = join(from.workDir, `table-${name}.parquet`);
+  try {
+    await db.run(`SET file_search_path = ${text(from.baseDir)}`);
+    if (from.setup !== undefined) await db.run(from.setup);
+    await db.run(`COPY (${from.sql.trim().replace(/;\s*$/, '')}\n) TO ${text(file)} (FORMAT parquet)`);
+  } catch (error) {
+    throw readError(what, error);
+  }
+  return { path: what, format: 'parquet', files: [file] };
+}
