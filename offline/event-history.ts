@@ -84,7 +84,7 @@ export class EventHistory {
     for (const [name, column] of Object.entries(this.source.columns)) {
       const kind = columns.get(name);
       if (kind === undefined) {
-        if (!column.nullable && !this.#isGiven(name)) missing.push(name);
+        if (!column.nullable && !this.#isFactId(name)) missing.push(name);
       } else if (typedColumn(column, quoted(name), kind) === null) {
         const { type } = kind as { type: string };
         throw new InputError(
@@ -98,11 +98,9 @@ export class EventHistory {
     );
   }
 
-  /** Facts get an id when they are loaded. In their table, where none has one, the order of its rows stands for it. */
-  #isGiven(name: string): boolean {
-    return (
-      this.source.batch !== undefined && name === this.source.eventId && !this.#relation.columns.has(name)
-    );
+  /** Facts get an id when they are loaded. In their table, where they have none, the order of its rows stands for it. */
+  #isFactId(name: string): boolean {
+    return this.source.batch !== undefined && name === this.source.eventId;
   }
 
   /**
@@ -112,7 +110,7 @@ export class EventHistory {
   select(names: readonly string[]): string {
     if (this.#staged !== null) {
       const values = names.map((name) =>
-        this.#isGiven(name) ? `file_row_number AS ${quoted(name)}` : quoted(name),
+        this.#isFactId(name) ? `coalesce(${quoted(name)}, file_row_number) AS ${quoted(name)}` : quoted(name),
       );
       return `SELECT ${values.join(', ')}, file_row_number AS ${quoted(ARRIVAL)}, file_row_number AS ${quoted(POSITION)},
         CAST(NULL AS VARCHAR) AS ${quoted(REPEAT_ID)}, ${quoted(INVALID)} FROM ${this.#staged}`;
@@ -145,11 +143,13 @@ export class EventHistory {
     const selected: string[] = [];
     const refusals: string[] = [];
     for (const name of names) {
-      const column = this.source.columns[name]!;
+      const isFactId = this.#isFactId(name);
+      const { type, nullable } = this.source.columns[name]!;
       const kind = columns.get(name);
+      const column = { type, nullable: nullable || isFactId };
       const typed = kind === undefined ? null : typedColumn(column, quoted(name), kind)!;
-      const missing = this.#isGiven(name) && arrival !== null ? arrival : 'NULL';
-      const value = typed === null ? `CAST(${missing} AS ${SQL_TYPES[column.type]})` : typed.value;
+      const there = typed === null ? `CAST(NULL AS ${SQL_TYPES[type]})` : typed.value;
+      const value = isFactId && arrival !== null ? `coalesce(${there}, ${arrival})` : there;
       selected.push(`${value} AS ${quoted(name)}`);
       if (typed !== null) refusals.push(`WHEN ${typed.invalid} THEN ${text(name)}`);
     }
