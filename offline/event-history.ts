@@ -77,6 +77,11 @@ export class EventHistory {
     this.#staged = `read_parquet(${text(file)}, file_row_number = true)`;
   }
 
+  /** Columns of the source that no file has, but of JSON, which does not say. */
+  get absent(): string[] {
+    return Object.keys(this.source.columns).filter((name) => !this.#relation.columns.has(name));
+  }
+
   /** Names and kinds must be such that values can stand for what the source declares. */
   #check(): void {
     const { path, columns } = this.#relation;

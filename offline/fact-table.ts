@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import type { BatchTable, StreamSource } from '../engine/definitions/types.ts';
 import { type DuckDb, readError, text } from './duckdb.ts';
 import { EventHistory } from './event-history.ts';
+import { InputError } from './input-error.ts';
 import { type TableFiles, tableFiles } from './table-files.ts';
 
 /** A source whose rows come from a table. */
@@ -32,7 +33,14 @@ export async function factTable(
     'sql' in from
       ? await queried(db, source, { ...from, baseDir, workDir })
       : await tableFiles(resolve(baseDir, from.path));
-  return EventHistory.open(db, { ...source, columns: own, eventId: null }, files, workDir);
+  const table = await EventHistory.open(db, { ...source, columns: own, eventId: null }, files, workDir);
+  // A column that was renamed is not one whose values have all become unknown.
+  if (table.absent.length > 0) {
+    throw new InputError(
+      `${files.path}: there is no column ${table.absent.map((name) => `'${name}'`).join(', ')}, which the source '${source.name}' takes from the table`,
+    );
+  }
+  return table;
 }
 
 /** The rows of a query, written down once: it is asked once, and its rows have an order. */
