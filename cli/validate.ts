@@ -20,7 +20,9 @@ const describeType = ({ type, nullable }: Column): string => (nullable ? `${type
 
 function describeFeature(view: CompiledView, feature: CompiledFeature): string[] {
   const definition = view.definition.features[feature.name]!;
-  return [feature.name, describeAggregation(feature, definition), describeWindow(feature.window)];
+  const stale =
+    definition.maxAgeMs === undefined ? '' : `, stale after ${formatDuration(definition.maxAgeMs)}`;
+  return [feature.name, describeAggregation(feature, definition), describeWindow(feature.window) + stale];
 }
 
 /** Each column once, with what of it is kept. */

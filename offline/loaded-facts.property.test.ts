@@ -62,7 +62,8 @@ function definitionsOf(timed: boolean, from: string) {
     source: source as never,
     entity: customer as never,
     features: {
-      segment: last('segment').lifetime(),
+      // A training set has no statuses: the value is the same.
+      segment: last('segment').lifetime({ maxAge: '2d' }),
       limit: last('limit').lifetime(),
       versions: count().lifetime(),
     } as never,

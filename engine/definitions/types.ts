@@ -118,6 +118,8 @@ export interface Feature<Col extends string | null = string | null, V = unknown>
   readonly window: Window;
   /** Answer of an empty window instead of the operation's own; undefined: the operation's own. */
   readonly default?: FeatureValue;
+  /** The value has the status `stale` where its newest event is older than this at the as-of time, ms. Left out: never. */
+  readonly maxAgeMs?: number;
   /** Phantom: the inferred type of the value. Never set. */
   readonly __value?: V;
 }
