@@ -56,7 +56,15 @@ async function queried(
     if (from.setup !== undefined) await db.run(from.setup);
     await db.run(`COPY (${from.sql.trim().replace(/;\s*$/, '')}\n) TO ${text(file)} (FORMAT parquet)`);
   } catch (error) {
-    throw readError(what, error);
+    throw readError(what, withoutValues(error));
   }
   return { path: what, format: 'parquet', files: [file] };
+}
+
+/** What went wrong with a value says which one it was. */
+function withoutValues(error: unknown): unknown {
+  const message = error instanceof Error ? error.message : String(error);
+  if (!/^(Conversion|Invalid Input|Out of Range|Constraint) Error/.test(message)) return error;
+  const said = message.split('\n')[0]!.replaceAll(/'[^']*'|"[^"]*"|\(.*\)/g, '…');
+  return new Error(said, { cause: error });
 }

@@ -11,6 +11,7 @@ import { DuckDb, text } from '../offline/duckdb.ts';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
 import {
+  checkout,
   fixture,
   MillraceProcess,
   millrace,
@@ -287,6 +288,34 @@ describe('millrace load, embedded', () => {
       { env: tables.env },
     );
     expect(refused.stderr).toContain("the source 'zips' requires 'loaded_at'");
+  });
+
+  it('loads the example', async () => {
+    const dir = temporaryDirectory();
+    const features = join(checkout, 'examples/customer-profile');
+    const server = await up(['--features', features, '--data-dir', join(dir, 'data')]);
+    const args = ['load', '--features', features, '--url', server.url, '--state', join(dir, 'state')];
+    const { code, stdout } = await millrace([...args, '--once']);
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: expect.stringContaining(
+        'customers: 5 rows, 5 new or changed; accepted 5, duplicates 0, rejected 0 in ',
+      ),
+    });
+    let answer: unknown;
+    await until('it is applied', async () => {
+      answer = (
+        await postJson(`${server.url}/v1/services/customer_profile/features`, {
+          entities: { customer_id: 7 },
+          features: ['segment', 'zip'],
+        })
+      ).body;
+      return (answer as { features: { segment: unknown } }).features.segment === 'gold';
+    });
+    expect(answer).toMatchObject({
+      features: { segment: 'gold', zip: '01067' },
+      metadata: { features: { zip: { status: 'stale' } } },
+    });
   });
 
   it('killed in the middle, it goes on, and each fact counts once', async () => {
