@@ -215,15 +215,15 @@ export class LoadedFacts {
 
   #progressOf(name: string): Pick<PendingFacts, 'done' | 'refused'> {
     const nothing = { done: 0, refused: [] };
-    let progress: { name?: unknown; done?: unknown; refused?: unknown };
+    let progress: { name?: unknown; done?: unknown; refused?: unknown } | null;
     try {
       progress = JSON.parse(readFileSync(this.#progressFile, 'utf8')) as typeof progress;
     } catch {
       // Not there, or torn by a power loss: what was sent is sent again, and known by its ids.
       return nothing;
     }
-    const { done, refused } = progress;
-    if (progress.name !== name || !Number.isSafeInteger(done) || !Array.isArray(refused)) return nothing;
+    const { done, refused } = progress ?? {};
+    if (progress?.name !== name || !Number.isSafeInteger(done) || !Array.isArray(refused)) return nothing;
     return { done: done as number, refused: refused as number[] };
   }
 
