@@ -18,7 +18,7 @@ import type { ColumnValue } from '../engine/aggregators/partial-aggregate.ts';
 import { FACT_ID, LOADED_AT } from '../engine/definitions/batch-source.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
 import { flushDirectory, flushFile, makeDirectory } from '../engine/store/durable-directory.ts';
-import { type DuckDb, quoted, text } from './duckdb.ts';
+import { type DuckDb, quoted, readError, text } from './duckdb.ts';
 import { ARRIVAL, EventHistory, INVALID } from './event-history.ts';
 import type { BatchSource } from './fact-table.ts';
 import { FILE_ROWS, ROW_NUMBER } from './table-relation.ts';
@@ -99,41 +99,29 @@ export class LoadedFacts {
    */
   async findNew(db: DuckDb, table: EventHistory, nowMs: number): Promise<TableSurvey> {
     const { batch, maxFutureMs } = this.#source;
-    const { effectiveTime, key, columns } = batch;
+    const { effectiveTime, columns } = batch;
     const limitMs = nowMs + maxFutureMs - CLOCK_ROOM_MS;
     const inTime = effectiveTime === null ? 'true' : `${quoted(effectiveTime)} <= ${limitMs}`;
-    const rows = `(${table.select(columns)})`;
     const usable = `${quoted(INVALID)} IS NULL`;
-    const names = [...key, ...(effectiveTime === null ? [] : [effectiveTime])].map(quoted).join(', ');
-    const current = `SELECT * FROM ${rows} WHERE ${usable} AND ${inTime}
-      QUALIFY row_number() OVER (PARTITION BY ${names} ORDER BY ${quoted(ARRIVAL)} DESC) = 1`;
-    // Written once, as it is looked at three times and a query of the user's may be dear.
+    // One pass over the table, which others may write meanwhile; from here on everything is narrow, or can go to disk.
+    const rows = await this.#written(db, 'rows', table.select(columns)).catch((error: unknown) => {
+      throw readError(`the table of source ${this.#source.name}`, error);
+    });
+    const current = `SELECT max(${quoted(ARRIVAL)}) AS last FROM ${rows} WHERE ${usable} AND ${inTime} GROUP BY ${this.#keys}`;
     await db.run(`CREATE OR REPLACE TEMP TABLE current AS ${current}`);
     const last = await this.#lastLoad(db);
-    const loadMs = Math.max(nowMs, last === null ? 0 : last.loadedMs + 1);
-    const firstId =
-      last === null || BigInt(loadMs) * IDS_PER_MS > last.id ? BigInt(loadMs) * IDS_PER_MS : last.id + 1n;
     const loaded = last === null ? null : await this.#newestLoaded(db);
     const isSame = columns
       .map((name) => `c.${quoted(name)} IS NOT DISTINCT FROM l.${quoted(name)}`)
       .join(' AND ');
-    const selected = columns.map(
-      (name) => `${stored(this.#source, name, `c.${quoted(name)}`)} AS ${quoted(name)}`,
+    const changed = await this.#written(
+      db,
+      'changed',
+      `SELECT ${columns.map((name) => `c.${quoted(name)}`).join(', ')} FROM ${rows} c SEMI JOIN current ON c.${quoted(ARRIVAL)} = current.last
+       ${loaded === null ? '' : `ANTI JOIN (${loaded}) l ON ${isSame}`} ORDER BY c.${quoted(ARRIVAL)}`,
     );
-    if (effectiveTime === null) selected.push(`${moment(String(loadMs))} AS ${quoted(LOADED_AT)}`);
-    const name = new Date(loadMs).toISOString().replaceAll(/[:.]/g, '-');
-    const file = join(this.dir, `pending-${name}.parquet`);
-    const { facts } = await db.row(
-      `SELECT count(*) AS facts FROM current c ${loaded === null ? '' : `ANTI JOIN (${loaded}) l ON ${isSame}`}`,
-    );
-    if (Number(facts) > 0) {
-      await db.run(
-        `COPY (SELECT ${selected.join(', ')}, ${firstId} + row_number() OVER (ORDER BY c.${quoted(ARRIVAL)}) - 1 AS ${quoted(FACT_ID)}
-           FROM current c ${loaded === null ? '' : `ANTI JOIN (${loaded}) l ON ${isSame}`} ORDER BY c.${quoted(ARRIVAL)})
-         TO ${text(`${file}.part`)} (FORMAT parquet)`,
-      );
-      publish(`${file}.part`, file);
-    }
+    await this.#publishPending(db, changed, nowMs, last);
+
     const seen = await db.row(
       `SELECT count(*) AS rows, count(*) FILTER (NOT (${usable})) AS bad, count(*) FILTER (${usable} AND NOT (${inTime})) AS early,
          (SELECT count(*) FROM current) AS kept FROM ${rows}`,
@@ -141,25 +129,57 @@ export class LoadedFacts {
     const bad = await db.rows(
       `SELECT ${quoted(ARRIVAL)} AS arrival, ${quoted(INVALID)} AS invalid FROM ${rows} WHERE NOT (${usable}) ORDER BY 1 LIMIT ${BAD_ROWS_SHOWN}`,
     );
-    const [all, unusable, tooEarly, kept] = ['rows', 'bad', 'early', 'kept'].map((n) => Number(seen[n])) as [
-      number,
-      number,
-      number,
-      number,
-    ];
     await db.run('DROP TABLE current');
+    const count = (name: string): number => Number(seen[name]);
     return {
-      rows: all,
+      rows: count('rows'),
       bad: {
-        count: unusable,
+        count: count('bad'),
         first: bad.map(({ arrival, invalid }) => ({
           row: rowNumber(Number(arrival)),
           column: String(invalid),
         })),
       },
-      tooEarly,
-      replaced: all - unusable - tooEarly - kept,
+      tooEarly: count('early'),
+      replaced: count('rows') - count('bad') - count('early') - count('kept'),
     };
+  }
+
+  /** The facts, with their ids, as the load that is under way; none: there is no load. */
+  async #publishPending(
+    db: DuckDb,
+    changed: string,
+    nowMs: number,
+    last: { readonly id: bigint; readonly loadedMs: number } | null,
+  ): Promise<void> {
+    const { facts } = await db.row(`SELECT count(*) AS facts FROM ${changed}`);
+    if (Number(facts) === 0) return;
+    const { effectiveTime, columns } = this.#source.batch;
+    const loadMs = Math.max(nowMs, last === null ? 0 : last.loadedMs + 1);
+    const ofTime = BigInt(loadMs) * IDS_PER_MS;
+    const firstId = last === null || ofTime > last.id ? ofTime : last.id + 1n;
+    const selected = columns.map((name) => `${stored(this.#source, name, quoted(name))} AS ${quoted(name)}`);
+    if (effectiveTime === null) selected.push(`${moment(String(loadMs))} AS ${quoted(LOADED_AT)}`);
+    selected.push(`${firstId} + ${ROW_NUMBER} AS ${quoted(FACT_ID)}`);
+    const name = new Date(loadMs).toISOString().replaceAll(/[:.]/g, '-');
+    const file = join(this.dir, `pending-${name}.parquet`);
+    await db.run(
+      `COPY (SELECT ${selected.join(', ')} FROM ${changed}) TO ${text(`${file}.part`)} (FORMAT parquet)`,
+    );
+    publish(`${file}.part`, file);
+  }
+
+  /** Rows of a query, on disk; with their numbers. */
+  async #written(db: DuckDb, name: string, query: string): Promise<string> {
+    const file = join(this.workDir, `${name}.parquet`);
+    await db.run(`COPY (${query}) TO ${text(file)} (FORMAT parquet)`);
+    return `read_parquet(${text(file)}, ${ROW_NUMBER} = true)`;
+  }
+
+  /** What names one fact. */
+  get #keys(): string {
+    const { effectiveTime, key } = this.#source.batch;
+    return [...key, ...(effectiveTime === null ? [] : [effectiveTime])].map(quoted).join(', ');
   }
 
   /** The history as events; columns that it had not from the start are null there. */
@@ -187,11 +207,12 @@ export class LoadedFacts {
 
   /** Of each key (and time) what was loaded last. */
   async #newestLoaded(db: DuckDb): Promise<string> {
-    const { effectiveTime, key, columns } = this.#source.batch;
-    const history = await this.#history(db);
-    const names = [...key, ...(effectiveTime === null ? [] : [effectiveTime])].map(quoted).join(', ');
-    return `SELECT ${columns.map(quoted).join(', ')} FROM (${history.select([...columns, FACT_ID])})
-      QUALIFY row_number() OVER (PARTITION BY ${names} ORDER BY ${quoted(FACT_ID)} DESC) = 1`;
+    const { columns } = this.#source.batch;
+    const history = `(${(await this.#history(db)).select([...columns, FACT_ID])})`;
+    await db.run(
+      `CREATE OR REPLACE TEMP TABLE newest AS SELECT max(${quoted(FACT_ID)}) AS id FROM ${history} GROUP BY ${this.#keys}`,
+    );
+    return `SELECT ${columns.map((name) => `h.${quoted(name)}`).join(', ')} FROM ${history} h SEMI JOIN newest ON h.${quoted(FACT_ID)} = newest.id`;
   }
 
   /** The load that is under way; null: none is. */

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { lockDirectory } from '../engine/store/directory-lock.ts';
 import { DuckDb, text } from '../offline/duckdb.ts';
 import { describeWithServices, type RedisServer, sharedServices, startRedis } from '../services/index.ts';
@@ -23,7 +23,9 @@ import {
   up,
 } from './millrace-process.ts';
 
-const WAIT_MS = 60_000;
+/** Bounds waits and tests; ends only what hangs. */
+const WAIT_MS = 120_000;
+vi.setConfig({ testTimeout: 2 * WAIT_MS });
 const DAY_MS = 86_400_000;
 const NOW_MS = Date.now();
 /** Nothing listens there. */
