@@ -223,7 +223,9 @@ describe('millrace load, embedded', () => {
       ['b', NOW_MS - 10 * DAY_MS],
       ['a', NOW_MS + 2 * DAY_MS],
     ] as const;
-    writeFileSync(spine, `customer,at\n${rows.map(([name, at]) => `${name},${iso(at)}\n`).join('')}`);
+    // The time is that of purchases; that the spine has one of facts, too, does not matter.
+    const lines = rows.map(([name, at]) => `${name},${iso(at)},${iso(0)}\n`);
+    writeFileSync(spine, `customer,at,valid_from\n${lines.join('')}`);
     writeFileSync(join(tables.dir, 'purchases.csv'), 'id,at,customer,amount\n');
     const out = join(tables.dir, 'out.csv');
     const trained = await millrace(
@@ -239,13 +241,7 @@ describe('millrace load, embedded', () => {
           '--out',
           out,
         ],
-        ...[
-          '--history',
-          `customers=${join(tables.state, 'customers/history')}`,
-          '--time',
-          'at',
-          '--no-event-id',
-        ],
+        ...['--history', `customers=${join(tables.state, 'customers/history')}`],
         ...['--history', `zips=${join(tables.state, 'zips/history')}`],
         ...['--history', `purchases=${join(tables.dir, 'purchases.csv')}`],
       ],
