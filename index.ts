@@ -54,6 +54,7 @@ export {
   varPop,
   varSamp,
 } from './engine/definitions/aggregation.ts';
+export { type BatchSourceOptions, batchSource } from './engine/definitions/batch-source.ts';
 export {
   boolean,
   double,
@@ -91,6 +92,7 @@ export {
   streamSource,
 } from './engine/definitions/stream-source.ts';
 export type {
+  BatchTable,
   Column,
   Columns,
   Entity,

@@ -6,6 +6,7 @@ import { CliError } from './cli-error.ts';
 import { loadConfig } from './config.ts';
 import { addDlqCommand } from './dead-letters/dlq-command.ts';
 import { addGapsCommand } from './gaps/gaps-command.ts';
+import { addLoadCommand } from './load/load-command.ts';
 import { addBackfillCommand } from './offline/backfill-command.ts';
 import { addTrainingSetCommand } from './offline/training-set-command.ts';
 import { packageVersion } from './package-root.ts';
@@ -205,6 +206,7 @@ export function buildProgram(): Command {
       await validate(config, options.rate.length === 0 ? DEFAULT_RATES : options.rate);
     });
 
+  addLoadCommand(program, (command) => withSettings(command, 'load'), configOf);
   addDlqCommand(program, (command) => withSettings(command, 'dlq'), configOf);
   addGapsCommand(program, (command) => withSettings(command, 'gaps'), configOf);
   addSchemasCommand(program, (command) => withSettings(command, 'schemas'), configOf);

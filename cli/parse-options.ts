@@ -60,6 +60,20 @@ export function collectRate(text: string, earlier: readonly number[]): readonly 
   return [...earlier, rate];
 }
 
+const EVERY_MIN_MS = 1_000;
+const EVERY_MAX_MS = 366 * 86_400_000;
+
+/** How often something is done: a duration of [1 s, 366 d], ms. */
+export function parseEveryMs(text: string): number {
+  try {
+    const everyMs = parseDurationMs(text);
+    if (everyMs >= EVERY_MIN_MS && everyMs <= EVERY_MAX_MS) return everyMs;
+  } catch (error) {
+    if (!(error instanceof DurationError)) throw error;
+  }
+  throw new InvalidArgumentError('It must be a duration from 1s to 366d, such as 10m, 1h or 1d.');
+}
+
 const GRACE_MIN_MS = 10_000;
 const GRACE_MAX_MS = 30 * 86_400_000;
 

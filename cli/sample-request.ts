@@ -77,7 +77,10 @@ export function sampleRequests(args: {
   const { repo, url, nowMs, like } = args;
   const sources = [...repo.sources.values()];
   // A source with event ids first: its sample may be pushed twice and counts once.
-  sources.sort((a, b) => Number(a.definition.eventId === null) - Number(b.definition.eventId === null));
+  // Facts last: they come from tables.
+  const rank = ({ definition }: CompiledSource): number =>
+    definition.batch !== undefined ? 2 : definition.eventId === null ? 1 : 0;
+  sources.sort((a, b) => rank(a) - rank(b));
   const source =
     repo.sources.get(like?.source ?? '') ?? sources.find((each) => serviceOf(repo, each)) ?? sources[0];
   if (source === undefined) return null;

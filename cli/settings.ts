@@ -34,7 +34,8 @@ export type Command =
   | 'validate'
   | 'dlq'
   | 'gaps'
-  | 'training-set';
+  | 'training-set'
+  | 'load';
 
 export interface Setting {
   /** Key in the configuration file and in `Config`. */
@@ -90,7 +91,7 @@ export interface Config extends ServersConfig, DecisionLogConfig {
   readonly nice: number | null;
   readonly realtime: boolean;
   readonly logLevel: LogLevel;
-  /** Of the server that `replay`, `get`, `dlq` and `gaps` talk to. */
+  /** Of the server that `replay`, `load`, `get`, `dlq` and `gaps` talk to. */
   readonly url: string;
 }
 
@@ -177,7 +178,7 @@ const ALONE: readonly Command[] = ['up'];
 const SERVING: readonly Command[] = ['up', 'serve'];
 const INGEST: readonly Command[] = ['up', 'ingest'];
 const INGEST_OR_SERVE: readonly Command[] = ['up', 'ingest', 'serve'];
-const CLIENT: readonly Command[] = ['replay', 'get', 'dlq', 'gaps'];
+const CLIENT: readonly Command[] = ['replay', 'load', 'get', 'dlq', 'gaps'];
 
 export const SETTINGS: readonly Setting[] = [
   {
@@ -187,7 +188,17 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: '`examples/card-fraud` of the package',
     expected: 'the path of a directory with a features.ts',
     description: 'the feature repo: a directory with a features.ts',
-    commands: [...SERVER, 'rebuild', 'backfill', 'schemas', 'replay', 'validate', 'dlq', 'training-set'],
+    commands: [
+      ...SERVER,
+      'rebuild',
+      'backfill',
+      'schemas',
+      'replay',
+      'validate',
+      'dlq',
+      'training-set',
+      'load',
+    ],
   },
   {
     key: 'host',
@@ -399,7 +410,7 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: '`http://127.0.0.1:8787`; with other `host` and `port` in variables or the file, those',
     expected: 'an http or https URL',
     description:
-      'the running server that `replay`, `get`, `dlq` and `gaps` talk to, and `rebuild` and `backfill` without `kafka` and `redis`',
+      'the running server that `replay`, `load`, `get`, `dlq` and `gaps` talk to, and `rebuild` and `backfill` without `kafka` and `redis`',
     commands: [...CLIENT, 'rebuild', 'backfill'],
   },
   ...DECISION_LOG_SETTINGS,

@@ -1,6 +1,6 @@
 /** `millrace validate`: what a feature repo defines, or everything that is wrong with it. */
 import type { CompiledFeature, CompiledRepo, CompiledView } from '../engine/definitions/compiled.ts';
-import type { Column } from '../engine/definitions/types.ts';
+import type { Column, StreamSource } from '../engine/definitions/types.ts';
 import { formatDuration } from '../engine/windows/duration.ts';
 import { formatByteSize } from './byte-size.ts';
 import { describeAggregation } from './describe-aggregation.ts';
@@ -20,7 +20,9 @@ const describeType = ({ type, nullable }: Column): string => (nullable ? `${type
 
 function describeFeature(view: CompiledView, feature: CompiledFeature): string[] {
   const definition = view.definition.features[feature.name]!;
-  return [feature.name, describeAggregation(feature, definition), describeWindow(feature.window)];
+  const stale =
+    definition.maxAgeMs === undefined ? '' : `, stale after ${formatDuration(definition.maxAgeMs)}`;
+  return [feature.name, describeAggregation(feature, definition), describeWindow(feature.window) + stale];
 }
 
 /** Each column once, with what of it is kept. */
@@ -59,6 +61,17 @@ function describeView(view: CompiledView, rates: readonly number[]): string {
   return lines.join('\n');
 }
 
+/** Where facts come from. */
+function describeTable({ batch, eventTime }: StreamSource): string[] {
+  if (batch === undefined) return [];
+  const { from, key, effectiveTime, everyMs } = batch;
+  return [
+    `  facts: ${'sql' in from ? `of a query, ${from.sql.replaceAll(/\s+/g, ' ').trim()}` : `from ${from.path}`}; one for each ${key.join(', ')} and ${eventTime}, ` +
+      `${effectiveTime === null ? 'which is when it was loaded' : 'from which on it holds'}; ` +
+      `${everyMs === null ? 'loaded when asked to' : `loaded every ${formatDuration(everyMs)}`}`,
+  ];
+}
+
 /** The repo as text: sources, views with their state's identity, services with what a request must give. */
 export function describeRepo(repo: CompiledRepo, rates: readonly number[]): string {
   const sources = [...repo.sources.values()].map(({ name, definition }) => {
@@ -70,6 +83,7 @@ export function describeRepo(repo: CompiledRepo, rates: readonly number[]): stri
         `${formatDuration(definition.dedupeHorizonMs)}, max future ${formatDuration(definition.maxFutureMs)}, ` +
         `lateness ${formatDuration(definition.latenessMs)}`,
       `  columns: ${columns.join(', ')}`,
+      ...describeTable(definition),
     ].join('\n');
   });
   const services = [...repo.services.values()].map((service) => {

@@ -3,7 +3,12 @@
  * ingest are not disturbed, and several such processes share the partitions.
  */
 import { type Clock, WallClock } from '../engine/clock.ts';
-import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import {
+  type CompiledRepo,
+  type CompiledSource,
+  type CompiledView,
+  sourcesOf,
+} from '../engine/definitions/compiled.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { DEFAULT_REDIS_PREFIX } from '../engine/store/redis/redis-keys.ts';
 import { StoreUnusedError } from '../engine/store/store-errors.ts';
@@ -188,6 +193,7 @@ export async function abortViewRebuild(options: RebuildOptions): Promise<boolean
 
 /** What a rebuild works with. */
 export interface RebuildParts {
+  readonly repo: CompiledRepo;
   readonly source: CompiledSource;
   readonly view: CompiledView;
   readonly backend: Backend;
@@ -216,7 +222,7 @@ export async function withBackend<T>(
       clock: wallClock,
       newToken: randomTokens(),
     });
-    return await work({ source, view, backend, store, bindings, wallClock });
+    return await work({ repo, source, view, backend, store, bindings, wallClock });
   } finally {
     await backend.close();
   }
@@ -224,10 +230,10 @@ export async function withBackend<T>(
 
 /** Now, as those who ingest have it: rows are dropped as too old by it. */
 async function eventClockOf(
-  { source, backend, store, bindings, wallClock }: RebuildParts,
+  { repo, source, backend, store, bindings, wallClock }: RebuildParts,
   log: LogInfo,
 ): Promise<Clock> {
-  const eventClock = new EventClock();
+  const eventClock = new EventClock(sourcesOf(repo));
   const positions = new LogPositions({
     sources: [{ source, log, ingest: () => null }],
     store,

@@ -13,7 +13,7 @@ import type { FastifyInstance } from 'fastify';
 import { Archive, type ArchiveSettings } from '../archive/archive.ts';
 import { logCompleteness } from '../compaction/completeness.ts';
 import { type Clock, WallClock } from '../engine/clock.ts';
-import type { CompiledRepo, CompiledSource } from '../engine/definitions/compiled.ts';
+import { type CompiledRepo, type CompiledSource, sourcesOf } from '../engine/definitions/compiled.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { StoreFormatError } from '../engine/store/store-errors.ts';
 import type { TileStore } from '../engine/store/tile-store.ts';
@@ -180,7 +180,7 @@ class Runtime implements Distributed {
     this.#archive =
       options.archive === undefined || !options.roles.has('ingest') ? null : new Archive(options.archive);
     this.#wallClock = options.wallClock ?? new WallClock();
-    const eventClock = options.clock === 'event' ? new EventClock() : null;
+    const eventClock = options.clock === 'event' ? new EventClock(sourcesOf(options.repo)) : null;
     this.clock = eventClock ?? this.#wallClock;
     this.metrics = new Metrics({ process: options.processMetrics ?? true });
     const { lagBoundMs, lookEveryMs } = this.#options;

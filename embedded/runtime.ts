@@ -11,7 +11,12 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { Archive, type ArchiveSettings } from '../archive/archive.ts';
 import { logCompleteness } from '../compaction/completeness.ts';
 import { type Clock, type ClockKind, WallClock } from '../engine/clock.ts';
-import type { CompiledRepo, CompiledSource, CompiledView } from '../engine/definitions/compiled.ts';
+import {
+  type CompiledRepo,
+  type CompiledSource,
+  type CompiledView,
+  sourcesOf,
+} from '../engine/definitions/compiled.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { type CompactionPacing, DEFAULT_PACING } from '../engine/tiles/state-update.ts';
@@ -254,7 +259,7 @@ class Runtime implements Embedded {
     setMaxListeners(0, this.#archiving.signal);
     this.#archive = options.archive === undefined ? null : new Archive(options.archive);
     this.#wallClock = options.wallClock ?? new WallClock();
-    this.#eventClock = options.clock === 'event' ? new EventClock() : null;
+    this.#eventClock = options.clock === 'event' ? new EventClock(sourcesOf(options.repo)) : null;
     this.clock = this.#eventClock ?? this.#wallClock;
     this.metrics = new Metrics({ process: options.processMetrics ?? false });
     this.#progress = new IngestProgress({ clock: this.#wallClock, lagBoundMs: this.#options.lagBoundMs });

@@ -6,6 +6,7 @@ import { compileRepo } from '../engine/definitions/compile.ts';
 import { decodeCsvRecord, missingCsvColumns } from '../engine/definitions/decode-csv.ts';
 import type { Feature } from '../engine/definitions/types.ts';
 import * as cardFraud from './card-fraud/features.ts';
+import * as customerProfile from './customer-profile/features.ts';
 import * as loginVelocity from './login-velocity/features.ts';
 import * as retail from './retail/features.ts';
 
@@ -62,7 +63,7 @@ describe('the example feature repos', () => {
   });
 
   it('describe everything, with an owner and tags', () => {
-    for (const module of [cardFraud, loginVelocity, retail]) {
+    for (const module of [cardFraud, customerProfile, loginVelocity, retail]) {
       for (const definition of Object.values(module)) {
         expect(definition.description, definition.name).toMatch(/\.$/);
         expect(definition.owner, definition.name).toBeTruthy();

@@ -87,6 +87,11 @@ export class EventHistory {
     this.#staged = `read_parquet(${text(file)}, file_row_number = true)`;
   }
 
+  /** Columns of the source that no file has, but of JSON, which does not say. */
+  get absent(): string[] {
+    return Object.keys(this.source.columns).filter((name) => !this.#relation.columns.has(name));
+  }
+
   /** Names and kinds must be such that values can stand for what the source declares. */
   #check(): void {
     const { path, columns } = this.#relation;
@@ -94,7 +99,7 @@ export class EventHistory {
     for (const [name, column] of Object.entries(this.source.columns)) {
       const kind = columns.get(name);
       if (kind === undefined) {
-        if (!column.nullable) missing.push(name);
+        if (!column.nullable && !this.#isFactId(name)) missing.push(name);
       } else if (typedColumn(column, quoted(name), kind) === null) {
         const { type } = kind as { type: string };
         throw new InputError(
@@ -108,13 +113,21 @@ export class EventHistory {
     );
   }
 
+  /** Facts get an id when they are loaded. In their table, where they have none, the order of its rows stands for it. */
+  #isFactId(name: string): boolean {
+    return this.source.batch !== undefined && name === this.source.eventId;
+  }
+
   /**
    * A query of the events: the columns asked for, `ARRIVAL`, `POSITION`, `REPEAT_ID`, `INVALID`, and those of records.
    * @param names columns of the source that are needed; files that lie in columns are looked at for these only
    */
   select(names: readonly string[]): string {
     if (this.#staged !== null) {
-      return `SELECT ${names.map(quoted).join(', ')}, file_row_number AS ${quoted(ARRIVAL)}, file_row_number AS ${quoted(POSITION)},
+      const values = names.map((name) =>
+        this.#isFactId(name) ? `coalesce(${quoted(name)}, file_row_number) AS ${quoted(name)}` : quoted(name),
+      );
+      return `SELECT ${values.join(', ')}, file_row_number AS ${quoted(ARRIVAL)}, file_row_number AS ${quoted(POSITION)},
         CAST(NULL AS VARCHAR) AS ${quoted(REPEAT_ID)}, ${noRecords().join(', ')}, ${quoted(INVALID)} FROM ${this.#staged}`;
     }
     return this.#typed(
@@ -161,10 +174,13 @@ export class EventHistory {
     const selected: string[] = [];
     const refusals: string[] = [];
     for (const name of names) {
-      const column = this.source.columns[name]!;
+      const isFactId = this.#isFactId(name);
+      const { type, nullable } = this.source.columns[name]!;
       const kind = columns.get(name);
+      const column = { type, nullable: nullable || isFactId };
       const typed = kind === undefined ? null : typedColumn(column, quoted(name), kind)!;
-      const value = typed === null ? `CAST(NULL AS ${SQL_TYPES[column.type]})` : typed.value;
+      const there = typed === null ? `CAST(NULL AS ${SQL_TYPES[type]})` : typed.value;
+      const value = isFactId && arrival !== null ? `coalesce(${there}, ${arrival})` : there;
       selected.push(`${value} AS ${quoted(name)}`);
       if (typed !== null) refusals.push(`WHEN ${typed.invalid} THEN ${text(name)}`);
     }

@@ -85,8 +85,11 @@ export async function readSpine(
     if (name.startsWith('$')) throw new InputError(`${path}: column '${name}': a name must not begin with $`);
   }
 
-  const time = options.time ?? timeColumn(path, sources, has);
-  const eventId = eventIdOf(path, sources, options, has);
+  // Rows are about events, not about facts.
+  const streams = sources.filter(({ batch }) => batch === undefined);
+  const about = streams.length === 0 ? sources : streams;
+  const time = options.time ?? timeColumn(path, about, has);
+  const eventId = eventIdOf(path, about, options, has);
   const selected: string[] = [];
   const carried = new Map([...columns.keys()].map((name) => [name, quoted(name)]));
   const checks: { readonly column: string; readonly invalid: string }[] = [];

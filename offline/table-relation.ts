@@ -23,7 +23,7 @@ export interface TableRelation {
 export const ROW_NUMBER = 'file_row_number';
 
 /** Rows of a file that its number in the order of arrival leaves room for. */
-const FILE_ROWS = 2 ** 36;
+export const FILE_ROWS = 2 ** 36;
 
 export type TableInput = TableFiles | { readonly path: string; readonly table: Arrow.Table };
 

@@ -87,6 +87,7 @@ function aggregateOf(view: CompiledView, feature: CompiledFeature) {
       ...(declared.by === undefined ? {} : { by: declared.by }),
     },
     window: windowOf(feature.window),
+    ...(declared.maxAgeMs === undefined ? {} : { max_age_ms: declared.maxAgeMs }),
     empty: toJson(feature.empty),
     ...descriptionOf(declared, view.definition),
   };

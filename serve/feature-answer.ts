@@ -23,7 +23,7 @@ export interface FeatureAnswer {
   readonly window: { readonly fromMs: number | null; readonly toMs: number } | null;
   /** Left out: nothing is known to be missing for good. */
   readonly missing?: MissingTime;
-  /** Of a `stale` value: for how long it has been the last one known, ms. */
+  /** Of a `stale` value: for how long it has been the last one known, or how old its newest event is, ms. */
   readonly ageMs?: number;
   /** Of a series: the bounds of each of its windows, oldest first. */
   readonly windows?: readonly { readonly fromMs: number | null; readonly toMs: number }[];

@@ -309,7 +309,7 @@ export class FeatureReader {
     try {
       const bytes = new ReadFields(request, state.fields);
       const values = read.evaluate({ head: state.head, bytes, atMs: question.atMs, asked, tie });
-      for (const { feature, value, status, truncated, fromMs, toMs, elements } of values) {
+      for (const { feature, value, status, truncated, fromMs, toMs, elements, ageMs } of values) {
         const missing = gaps.length === 0 ? null : missingTime(view, gaps, fromMs);
         // No spreads: they would be most of the time this takes.
         const answer: { -readonly [Field in keyof FeatureAnswer]: FeatureAnswer[Field] } = {
@@ -320,6 +320,7 @@ export class FeatureReader {
         };
         if (missing !== null) answer.missing = missing;
         if (elements !== undefined) answer.windows = elements;
+        if (ageMs !== undefined && answer.status === 'stale') answer.ageMs = ageMs;
         answers[slots.get(feature)!] = answer;
       }
     } catch (error) {

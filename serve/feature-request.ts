@@ -97,9 +97,11 @@ export class FeatureRequestParser {
       ]),
     );
     this.#asOfRetentionMs = Math.min(...asked.views.map(({ view }) => view.asOfRetentionMs));
+    // That a price of next year is known today is no reason to ask about next year.
+    const streams = service.views.filter(({ view }) => view.source.batch === undefined);
     this.#maxFutureMs = Math.max(
-      service.views.length === 0 ? DEFAULT_MAX_FUTURE_MS : 0,
-      ...service.views.map(({ view }) => view.source.maxFutureMs),
+      streams.length === 0 ? DEFAULT_MAX_FUTURE_MS : 0,
+      ...streams.map(({ view }) => view.source.maxFutureMs),
     );
   }
 

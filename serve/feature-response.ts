@@ -13,7 +13,7 @@ interface FeatureMetadata {
   readonly status: FeatureStatus;
   /** Only where the value leaves something out for its size. */
   readonly truncated?: true;
-  /** Of a `stale` value: how old it is. */
+  /** Of a `stale` value: how old it, or its newest event, is. */
   readonly age_ms?: number;
   /** Events with after < event time ≤ until; after null: no old edge. Left out where there is no window. */
   readonly window?: WindowBounds;

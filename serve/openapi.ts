@@ -112,7 +112,10 @@ const FEATURES: Schema = object(
         type: 'object',
         additionalProperties: object({
           status: { type: 'string', enum: FEATURE_STATUSES },
-          age_ms: { type: 'integer', description: 'Of a `stale` value: how old it is.' },
+          age_ms: {
+            type: 'integer',
+            description: 'Of a `stale` value: how old it, or its newest event, is.',
+          },
           window: object({
             after: { type: ['string', 'null'], description: 'Exclusive; null: no old edge.' },
             until: { type: 'string', description: 'Inclusive.' },

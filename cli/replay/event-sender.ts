@@ -27,6 +27,10 @@ export interface EventSenderOptions {
   readonly retryForMs: number;
   readonly sleep: (durationMs: number) => Promise<void>;
   readonly nowMs: () => number;
+  /** Told of every event that was refused. */
+  readonly onRejected?: (line: number) => void;
+  /** What events are counted by. @default 'line' */
+  readonly place?: 'line' | 'fact';
 }
 
 const FIRST_PAUSE_MS = 100;
@@ -60,6 +64,7 @@ export class EventSender {
   reject(rejection: ReplayRejection): void {
     const { totals } = this;
     totals.rejected++;
+    this.#options.onRejected?.(rejection.line);
     if (totals.rejections.length < REJECTIONS_SHOWN) totals.rejections.push(rejection);
   }
 
@@ -101,7 +106,7 @@ export class EventSender {
     }
     const result = reply.body as PushReply | undefined;
     if ((reply.status !== 200 && reply.status !== 422) || !Array.isArray(result?.rejected)) {
-      throw new CliError(`${placeOf(batch)} not taken: ${describeReply(reply)}`);
+      throw new CliError(`${this.#placeOf(batch)} not taken: ${describeReply(reply)}`);
     }
     this.totals.accepted += result.accepted;
     this.totals.duplicates += result.duplicates;
@@ -126,7 +131,7 @@ export class EventSender {
         if (!(error instanceof NoReplyError)) throw error;
         if (error.maybeSent && !hasEventId) {
           throw new CliError(
-            `the connection broke (${error.message}) while ${placeOf(batch)} were sent. They may or may not be recorded, and ` +
+            `the connection broke (${error.message}) while ${this.#placeOf(batch)} were sent. They may or may not be recorded, and ` +
               `source ${this.#options.source} has no event id by which a second sending would be recognised`,
             { cause: error },
           );
@@ -135,13 +140,13 @@ export class EventSender {
       }
       const waitMs = Math.min(Math.max(pauseMs, askedMs), LONGEST_PAUSE_MS);
       if (nowMs() + waitMs > giveUpMs) {
-        throw new CliError(`${placeOf(batch)} not taken within ${retryForMs / 1000} s: ${problem}`);
+        throw new CliError(`${this.#placeOf(batch)} not taken within ${retryForMs / 1000} s: ${problem}`);
       }
       await sleep(waitMs);
     }
   }
-}
 
-function placeOf(batch: readonly ReplayEvent[]): string {
-  return `lines ${batch[0]!.line} to ${batch[batch.length - 1]!.line}`;
+  #placeOf(batch: readonly ReplayEvent[]): string {
+    return `${this.#options.place ?? 'line'}s ${batch[0]!.line} to ${batch[batch.length - 1]!.line}`;
+  }
 }

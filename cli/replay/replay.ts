@@ -92,7 +92,7 @@ export async function replay(config: Config, options: ReplayOptions): Promise<nu
 }
 
 /** Before anything is read: is it there, and does it know the source? */
-async function checkServer(client: HttpClient, source: string): Promise<void> {
+export async function checkServer(client: HttpClient, source: string): Promise<void> {
   try {
     const reply = await client.post(
       `/v1/sources/${encodeURIComponent(source)}/events?dry_run=true`,

@@ -48,6 +48,11 @@ export interface FeatureOptions<D extends FeatureValue> extends Described {
 export interface OffsetOptions<D extends FeatureValue> extends FeatureOptions<D> {
   /** The window ends this long before the as-of time. @default 0 */
   readonly offset?: Duration;
+  /**
+   * The status is `stale`, and metadata has the age, where the newest event that counts (of a column: the newest with a value) is
+   * older than this at the as-of time. The value is the same. At least 1 ms. @default of any age
+   */
+  readonly maxAge?: Duration;
 }
 
 export interface SeriesOptions<D extends FeatureValue> extends FeatureOptions<D> {
@@ -175,7 +180,7 @@ function feature<
     problems = [],
   }: Aggregation<Op, Col, FeatureExtras>,
   window: Window,
-  options: FeatureOptions<D>,
+  options: FeatureOptions<D> & Pick<OffsetOptions<D>, 'maxAge'>,
   unknown: readonly string[],
 ): FeatureOf<Op, Col, D, X> {
   return Object.freeze({
@@ -190,6 +195,7 @@ function feature<
     ...(options.default === undefined
       ? {}
       : { default: Array.isArray(options.default) ? Object.freeze([...options.default]) : options.default }),
+    ...(options.maxAge === undefined ? {} : { maxAgeMs: durationMsOrAsIs(options.maxAge) }),
     ...described(options),
     ...withProblems([...problems, ...unknown]),
   }) as FeatureOf<Op, Col, D, X>;
@@ -249,13 +255,13 @@ function aggregation<
       const options = readableOptions(given);
       const sizeMs = durationMsOrAsIs(window);
       const offsetMs = durationMsOrAsIs(options.offset ?? 0);
-      const unknown = unknownOfWindow('over', given, ['offset']);
+      const unknown = unknownOfWindow('over', given, ['offset', 'maxAge']);
       return feature(self, { kind: 'sliding', sizeMs, offsetMs }, options, unknown);
     },
     lifetime(given = {}) {
       const options = readableOptions(given);
       const offsetMs = durationMsOrAsIs(options.offset ?? 0);
-      const unknown = unknownOfWindow('lifetime', given, ['offset']);
+      const unknown = unknownOfWindow('lifetime', given, ['offset', 'maxAge']);
       return feature(self, { kind: 'lifetime', offsetMs }, options, unknown);
     },
     series(given) {

@@ -1,3 +1,4 @@
+import { unknownOptions } from './builder-problems.ts';
 import { checkColumns, checkCommon, checkDuration, checkName, isColumn, show } from './check-parts.ts';
 import type { Report } from './definition-error.ts';
 import { isObject, type Loose } from './loose.ts';
@@ -36,6 +37,39 @@ export function checkSource(source: Loose, report: Report): void {
   checkColumns(source.columns, 'column', report);
   checkEventTime(source, source.columns, report);
   checkEventId(source, source.columns, report);
+  if (source.batch !== undefined) checkBatch(source.batch as Loose, source.columns, report);
+}
+
+const EVERY_MIN_MS = 1_000;
+const SQL_OPTIONS = ['sql', 'setup'];
+
+/** What only a batch source has. */
+function checkBatch({ from, key, effectiveTime, everyMs }: Loose, columns: Loose, report: Report): void {
+  checkFrom(isObject(from) ? from : {}, report);
+  const names = Array.isArray(key) ? (key as unknown[]) : [];
+  if (names.length === 0) report('key must name the column, or columns, that say what a row is about');
+  for (const name of names) {
+    const column = typeof name === 'string' ? ownColumn(columns, name) : null;
+    if (column === null) report(`key ${show(name)} is not a column of the source`);
+    else if (!ID_TYPES.includes(column.type))
+      report(`key '${String(name)}' must be a string, integer or long, not ${show(column.type)}`);
+    else if (column.nullable === true) report(`key '${String(name)}' must not be nullable`);
+    else if (name === effectiveTime)
+      report(`key '${String(name)}' is the effective time, which is no part of it`);
+  }
+  if (everyMs !== null) checkDuration(everyMs, 'every', EVERY_MIN_MS, report);
+}
+
+function checkFrom(from: Loose, report: Report): void {
+  const isText = (value: unknown): boolean =>
+    typeof value === 'string' && value.trim() !== '' && !value.includes('\0');
+  if ('path' in from ? !isText(from.path) : !isText(from.sql)) {
+    report("from must be the path of files, 'customers.parquet', or a query, { sql: 'SELECT …' }");
+  } else if (!('path' in from)) {
+    for (const problem of unknownOptions('from', from, SQL_OPTIONS)) report(problem);
+    if (from.setup !== undefined && !isText(from.setup))
+      report('setup of from must be SQL that is run before the query');
+  }
 }
 
 function ownColumn(columns: Loose, name: string): Loose | null {
@@ -43,17 +77,20 @@ function ownColumn(columns: Loose, name: string): Loose | null {
   return isObject(column) ? column : null;
 }
 
+/** What its builder calls it. */
+const timeName = ({ batch }: Loose): string => (batch === undefined ? 'eventTime' : 'effectiveTime');
+
 function checkEventTime(source: Loose, columns: Loose, report: Report): void {
   const { eventTime } = source;
   if (typeof eventTime !== 'string' || !Object.hasOwn(columns, eventTime)) {
-    report(`eventTime ${show(eventTime)} is not a column of the source`);
+    report(`${timeName(source)} ${show(eventTime)} is not a column of the source`);
     return;
   }
   const column = ownColumn(columns, eventTime);
   if (column === null) return;
   if (column.type !== 'timestamp')
-    report(`eventTime '${eventTime}' must be a timestamp, not ${show(column.type)}`);
-  if (column.nullable === true) report(`eventTime '${eventTime}' must not be nullable`);
+    report(`${timeName(source)} '${eventTime}' must be a timestamp, not ${show(column.type)}`);
+  if (column.nullable === true) report(`${timeName(source)} '${eventTime}' must not be nullable`);
 }
 
 function checkEventId(source: Loose, columns: Loose, report: Report): void {

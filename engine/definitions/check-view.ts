@@ -47,7 +47,8 @@ export function checkView(view: Loose, problems: ProblemList): void {
   const report = problems.at(place);
   checkName(view.name, 'view name', report);
   checkCommon(view, report);
-  if (kindOf(view.source) !== 'stream_source') report('source must be made with streamSource()');
+  if (kindOf(view.source) !== 'stream_source')
+    report('source must be made with streamSource() or batchSource()');
   if (kindOf(view.entity) !== 'entity') report('entity must be made with entity()');
   if (view.filter !== null && typeof view.filter !== 'function') report('filter must be a function or null');
   checkKeyColumn(view, report);
@@ -196,6 +197,7 @@ function checkFeature(
   checkWindow(feature.window, resolutionMs, report);
   checkCondition(feature.where, columns, report);
   checkSecondaryKey(feature, columns, report);
+  checkMaxAge(feature, report);
   const operation =
     typeof feature.operation === 'string' ? operationRegistry.get(feature.operation) : undefined;
   if (operation === undefined) {
@@ -213,6 +215,14 @@ function checkFeature(
   if (feature.default !== undefined && type !== undefined) {
     checkDefault(feature.default, operation.resultType(type), report);
   }
+}
+
+function checkMaxAge({ maxAgeMs, by, window }: Loose, report: Report): void {
+  if (maxAgeMs === undefined) return;
+  if (!isObject(window) || (window.kind !== 'sliding' && window.kind !== 'lifetime'))
+    report('maxAge goes with the windows of over and lifetime only');
+  checkDuration(maxAgeMs, 'maxAge', 1, report);
+  if (by !== undefined) report('maxAge does not go with by: its groups have an age each; leave maxAge out');
 }
 
 function checkCondition(where: unknown, columns: Map<string, Column> | null, report: Report): void {

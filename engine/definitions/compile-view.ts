@@ -1,5 +1,6 @@
 /** A checked feature view → what ingest, compaction and serve run on. */
 import { operationRegistry } from '../aggregators/operation-registry.ts';
+import { ofRowsOrValues } from '../aggregators/operations/partial-request.ts';
 import type {
   ColumnNeed,
   ColumnType,
@@ -75,6 +76,8 @@ interface PlannedFeature {
   readonly operation: Operation;
   readonly params: readonly number[];
   readonly requests: readonly PartialRequest[];
+  /** Of the time of the newest row, where the value's age counts. */
+  readonly newest: PartialRequest | null;
 }
 
 const ROW_COUNT: PartialRequest = { kind: 'row_count', column: null, need: 'value', params: [] };
@@ -86,7 +89,9 @@ function plan(view: FeatureView, columns: ReadonlyMap<string, Column>): PlannedF
     const requests = operation
       .partials(feature.column, params, feature.orderBy)
       .map((request) => simplify(request, columns));
-    return { name, feature, operation, params, requests };
+    const newest =
+      feature.maxAgeMs === undefined ? null : simplify(ofRowsOrValues('last_time', feature.column), columns);
+    return { name, feature, operation, params, requests, newest };
   });
 }
 
@@ -107,7 +112,7 @@ function planPartials(features: readonly PlannedFeature[]): Map<string, PlannedP
     string,
     { readonly feature: Feature; readonly inner: Map<string, PartialRequest> }
   >();
-  for (const { feature, requests } of features) {
+  for (const { feature, requests, newest } of features) {
     const where = feature.where ?? null;
     if (feature.by !== undefined) {
       const name = groupsName(feature);
@@ -116,7 +121,8 @@ function planPartials(features: readonly PlannedFeature[]): Map<string, PlannedP
       for (const request of requests) inner.set(partialKey(request), request);
       continue;
     }
-    for (const request of where === null ? requests : [...requests, ROW_COUNT]) {
+    const further = [...(where === null ? [] : [ROW_COUNT]), ...(newest === null ? [] : [newest])];
+    for (const request of [...requests, ...further]) {
       const key = plainKey(request, where);
       planned.set(key, { key, where, of: request });
     }
@@ -248,17 +254,19 @@ const NO_GROUPS: ReadonlyMap<string, FeatureValue> = new Map<string, FeatureValu
 
 /** Where a feature finds its states. */
 function placesOf(
-  { feature, requests }: PlannedFeature,
+  { feature, requests, newest }: PlannedFeature,
   byName: ReadonlyMap<string, PlannedPartial>,
   indexes: ReadonlyMap<string, number>,
   declared: ReadonlyMap<string, Column>,
-): Pick<CompiledFeature, 'partials' | 'groups' | 'presence'> {
+): Pick<CompiledFeature, 'partials' | 'groups' | 'presence' | 'maxAge'> {
   const where = feature.where ?? null;
   if (feature.by === undefined) {
     return {
       partials: requests.map((request) => indexes.get(plainKey(request, where))!),
       groups: null,
       presence: where === null ? null : indexes.get(plainKey(ROW_COUNT, where))!,
+      maxAge:
+        newest === null ? null : { ms: feature.maxAgeMs!, partial: indexes.get(plainKey(newest, where))! },
     };
   }
   const name = groupsName(feature);
@@ -270,6 +278,7 @@ function placesOf(
       type: declared.get(feature.by.column)!.type,
     },
     presence: null,
+    maxAge: null,
   };
 }
 

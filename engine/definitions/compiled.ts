@@ -43,6 +43,8 @@ export interface CompiledFeature {
   readonly groups: { readonly inner: readonly number[]; readonly type: ColumnType } | null;
   /** Index of the partial that counts the rows that count here; null: all rows do, or groups tell. */
   readonly presence: number | null;
+  /** Past which age of the newest row that counts the value is stale, ms, and the partial that has its time; null: past none. */
+  readonly maxAge: { readonly ms: number; readonly partial: number } | null;
   /** Index into `CompiledView.newestRows` where the window is one of last events; −1 elsewhere. */
   readonly newestRows: number;
   /** Answer of an empty window. */
@@ -128,3 +130,6 @@ export interface CompiledRepo {
   readonly views: ReadonlyMap<string, CompiledView>;
   readonly services: ReadonlyMap<string, CompiledService>;
 }
+
+export const sourcesOf = ({ sources }: CompiledRepo): StreamSource[] =>
+  [...sources.values()].map(({ definition }) => definition);

@@ -43,6 +43,7 @@ import {
   topN,
   varPop,
 } from './aggregation.ts';
+import { batchSource } from './batch-source.ts';
 import { boolean, double, integer, long, type RowOf, string, timestamp } from './column.ts';
 import { entity } from './entity.ts';
 import { featureService } from './feature-service.ts';
@@ -519,3 +520,50 @@ source.name = 'x';
 source.columns.id = integer();
 // @ts-expect-error frozen
 values.features.count = n;
+
+// Facts: the columns of the table, and those they get when they are loaded.
+const factColumns = { customer: integer(), segment: string({ nullable: true }), since: timestamp() };
+const facts = batchSource({
+  name: 'facts',
+  columns: factColumns,
+  key: 'customer',
+  from: 'facts.parquet',
+  effectiveTime: 'since',
+});
+const factsView = featureView({
+  name: 'facts',
+  source: facts,
+  entity: entity('customer'),
+  features: {
+    segment: last('segment').lifetime(),
+    since: last('since').lifetime(),
+    id: last('fact_id').lifetime(),
+  },
+});
+expectType<ValueOf<typeof factsView.feature.segment>, string | null>(true);
+expectType<ValueOf<typeof factsView.feature.since>, number | null>(true);
+const found = batchSource({
+  name: 'found',
+  columns: factColumns,
+  key: ['customer', 'customer'],
+  from: { sql: 'SELECT 1' },
+});
+featureView({
+  name: 'found',
+  source: found,
+  entity: entity('customer'),
+  features: { at: last('loaded_at').lifetime() },
+});
+featureView({
+  name: 'v',
+  source: facts,
+  entity: entity('customer'),
+  // @ts-expect-error facts with a time of their own do not have that of the load
+  features: { at: last('loaded_at').lifetime() },
+});
+// @ts-expect-error a key that may be null
+batchSource({ name: 'f', columns: factColumns, key: 'segment', from: 'f.csv' });
+// @ts-expect-error a key that is no column
+batchSource({ name: 'f', columns: factColumns, key: 'custmer', from: 'f.csv' });
+// @ts-expect-error a time that is none
+batchSource({ name: 'f', columns: factColumns, key: 'customer', from: 'f.csv', effectiveTime: 'customer' });

@@ -2,7 +2,8 @@ import type { CompiledFeature, CompiledView } from './compiled.ts';
 
 /**
  * The view with only what some of its features need: partial aggregates that are there for others would be kept up for
- * nothing. Not for states in a store, whose tiles hold all of them; the rows are the same.
+ * nothing. Not for states in a store, whose tiles hold all of them; the rows are the same. Values have no age: whoever asks for
+ * them so knows no statuses.
  *
  * @param features of the view
  */
@@ -18,6 +19,7 @@ export function narrowedView(view: CompiledView, features: readonly CompiledFeat
   const own = features.map((feature) => ({
     ...feature,
     partials: feature.partials.map((index) => places.get(index)!),
+    maxAge: null,
     presence: feature.presence === null ? null : places.get(feature.presence)!,
   }));
   const ordered = partials.some((partial) => partial.ordered === true);

@@ -32,6 +32,20 @@ export type Columns = Readonly<Record<string, Column>>;
 /** An event after decoding: every declared column is present. */
 export type EventRow = Readonly<Record<string, ColumnValue>>;
 
+/** Where the rows of a batch source come from: `millrace load` reads them. No part of any view's identity. */
+export interface BatchTable {
+  /** Files, by a path that begins at the feature repo, or a query for DuckDB. */
+  readonly from: { readonly path: string } | { readonly sql: string; readonly setup?: string };
+  /** Names of the columns that say what a fact is about. */
+  readonly key: readonly string[];
+  /** Names of the table's own columns; the source has `fact_id` and maybe `loaded_at` beside them. */
+  readonly columns: readonly string[];
+  /** Column of the table; null: a row holds from when it was loaded. */
+  readonly effectiveTime: string | null;
+  /** How often it is looked at, ms; null: not by itself. */
+  readonly everyMs: number | null;
+}
+
 export interface StreamSource<C extends Columns = Columns> extends Described, Built {
   readonly kind: 'stream_source';
   readonly name: string;
@@ -48,6 +62,8 @@ export interface StreamSource<C extends Columns = Columns> extends Described, Bu
   readonly maxFutureMs: number;
   /** How long folding waits for late events. Never drops anything. Default 1 min. */
   readonly latenessMs: number;
+  /** Left out: events come as they happen. */
+  readonly batch?: BatchTable;
 }
 
 export interface Entity extends Described, Built {
@@ -102,6 +118,8 @@ export interface Feature<Col extends string | null = string | null, V = unknown>
   readonly window: Window;
   /** Answer of an empty window instead of the operation's own; undefined: the operation's own. */
   readonly default?: FeatureValue;
+  /** The value has the status `stale` where its newest event is older than this at the as-of time, ms. Left out: never. */
+  readonly maxAgeMs?: number;
   /** Phantom: the inferred type of the value. Never set. */
   readonly __value?: V;
 }

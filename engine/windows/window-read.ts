@@ -10,6 +10,7 @@
  * not windows of time: they are evaluated over rows.
  */
 import type { FeatureValue, FinishedWindow } from '../aggregators/partial-aggregate.ts';
+import type { ExtremeTimeState } from '../aggregators/partials/extreme-time.ts';
 import type { GroupedState } from '../aggregators/partials/grouped.ts';
 import type { CountState } from '../aggregators/partials/row-count.ts';
 import { toFeatureValue } from '../aggregators/stored-value.ts';
@@ -33,7 +34,7 @@ import { CalendarPeriods } from './calendar-period.ts';
 import { seriesLength } from './window-reach.ts';
 
 /** Status of a value that was computed; C9 has further ones that the serving tier gives. */
-export type ComputedStatus = 'present' | 'empty' | 'coarse';
+export type ComputedStatus = 'present' | 'empty' | 'coarse' | 'stale';
 
 export interface WindowValue {
   readonly feature: CompiledFeature;
@@ -44,6 +45,8 @@ export interface WindowValue {
   /** Bounds in force: fromMs < time ≤ toMs; fromMs is null where there is no old edge. Of a series: those of all together. */
   readonly fromMs: number | null;
   readonly toMs: number;
+  /** Of a `stale` value: how old its newest row is at the as-of time, ms. */
+  readonly ageMs?: number;
   /** Of a series: its windows, oldest first. */
   readonly elements?: readonly WindowValue[];
 }
@@ -363,7 +366,7 @@ export class WindowRead {
 
   #value(feature: CompiledFeature, rowCount: number, coarse: boolean, window: FinishedWindow): WindowValue {
     const finished = this.#finish(feature, rowCount, window);
-    return {
+    const value: { -readonly [Field in keyof WindowValue]: WindowValue[Field] } = {
       feature,
       value: finished === null ? feature.empty : finished.value,
       status: coarse ? 'coarse' : finished === null ? 'empty' : 'present',
@@ -371,6 +374,13 @@ export class WindowRead {
       fromMs: window.fromMs,
       toMs: window.toMs,
     };
+    const { maxAge } = feature;
+    if (maxAge === null || finished === null) return value;
+    const { timeMs } = this.#states[maxAge.partial] as ExtremeTimeState;
+    if (timeMs === null || window.atMs - timeMs <= maxAge.ms) return value;
+    value.status = 'stale';
+    value.ageMs = window.atMs - timeMs;
+    return value;
   }
 
   /** The value; null where no row counts. */
