@@ -104,6 +104,13 @@ export {
   type Duration,
   DurationError,
 } from './engine/windows/duration.ts';
+export {
+  type FeatureSkew,
+  featureSkew,
+  type SkewOptions,
+  type SkewReport,
+  type WorstDifference,
+} from './offline/decisions/skew.ts';
 export { InputError } from './offline/input-error.ts';
 export {
   type TrainingFileOptions,

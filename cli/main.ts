@@ -6,6 +6,7 @@ import { CliError } from './cli-error.ts';
 import { loadConfig } from './config.ts';
 import { addDlqCommand } from './dead-letters/dlq-command.ts';
 import { addGapsCommand } from './gaps/gaps-command.ts';
+import { addSkewCommand } from './offline/skew-command.ts';
 import { addTrainingSetCommand } from './offline/training-set-command.ts';
 import { packageVersion } from './package-root.ts';
 import {
@@ -208,6 +209,7 @@ export function buildProgram(): Command {
   addGapsCommand(program, (command) => withSettings(command, 'gaps'), configOf);
   addSchemasCommand(program, (command) => withSettings(command, 'schemas'), configOf);
   addTrainingSetCommand(program, (command) => withSettings(command, 'training-set'), configOf);
+  addSkewCommand(program, (command) => withSettings(command, 'skew'), configOf);
   return program;
 }
 

@@ -33,7 +33,8 @@ export type Command =
   | 'validate'
   | 'dlq'
   | 'gaps'
-  | 'training-set';
+  | 'training-set'
+  | 'skew';
 
 export interface Setting {
   /** Key in the configuration file and in `Config`. */
@@ -186,7 +187,7 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: '`examples/card-fraud` of the package',
     expected: 'the path of a directory with a features.ts',
     description: 'the feature repo: a directory with a features.ts',
-    commands: [...SERVER, 'rebuild', 'schemas', 'replay', 'validate', 'dlq', 'training-set'],
+    commands: [...SERVER, 'rebuild', 'schemas', 'replay', 'validate', 'dlq', 'training-set', 'skew'],
   },
   {
     key: 'host',

@@ -20,12 +20,16 @@ export const REPEAT_ID = '$repeat_id';
 /** The first column for which a row cannot be used; null: it can. */
 export const INVALID = '$invalid';
 
+/** When it was appended to its log, ms, where that is asked for and known. */
+const APPENDED_AT = '$appended_at';
+
 /** Of records of a log: where they stand in it decides, not the order of files. */
 const LOG_PARTITION = '_partition';
 const LOG_OFFSET = '_offset';
 /** As archives have them. A copy of a record counts in its place, and a record under its stamp. */
 const LOG_ORIGIN = '_origin_offset';
 const LOG_STAMP = '_stamp';
+const LOG_APPENDED_AT = '_appended_at';
 /** Offsets of a partition that its number leaves room for, so that both fit in 2⁵³. */
 const LOG_OFFSETS = 2 ** 41;
 
@@ -101,15 +105,31 @@ export class EventHistory {
   /**
    * A query of the events: the columns asked for, `ARRIVAL`, `POSITION`, `REPEAT_ID` and `INVALID`.
    * @param names columns of the source that are needed; files that lie in columns are looked at for these only
+   * @param appended also `appendedAt`, where the history has it
    */
-  select(names: readonly string[]): string {
+  select(names: readonly string[], appended = false): string {
     if (this.#staged !== null) {
       return `SELECT ${names.map(quoted).join(', ')}, file_row_number AS ${quoted(ARRIVAL)}, file_row_number AS ${quoted(POSITION)},
         CAST(NULL AS VARCHAR) AS ${quoted(REPEAT_ID)}, ${quoted(INVALID)} FROM ${this.#staged}`;
     }
     const { columns, arrival } = this.#relation;
     const ofLog = columns.has(LOG_PARTITION) && columns.has(LOG_OFFSET);
-    return this.#typed(names, ofLog ? `(${LOG_PARTITION} * ${LOG_OFFSETS} + ${LOG_OFFSET})` : arrival);
+    const time = appended ? this.#appendTime() : null;
+    return this.#typed(names, ofLog ? `(${LOG_PARTITION} * ${LOG_OFFSETS} + ${LOG_OFFSET})` : arrival, [
+      ...(time === null ? [] : [`${time} AS ${quoted(APPENDED_AT)}`]),
+    ]);
+  }
+
+  /** When records were appended to their log, ms, as SQL over `select(…, true)`; null: the history does not say. */
+  get appendedAt(): string | null {
+    return this.#staged === null && this.#appendTime() !== null ? quoted(APPENDED_AT) : null;
+  }
+
+  #appendTime(): string | null {
+    const kind = this.#relation.columns.get(LOG_APPENDED_AT);
+    return kind === undefined
+      ? null
+      : (typedColumn({ type: 'timestamp', nullable: true }, quoted(LOG_APPENDED_AT), kind)?.value ?? null);
   }
 
   /** `POSITION` and `REPEAT_ID`, where records of a log have them. */
@@ -130,9 +150,9 @@ export class EventHistory {
     ];
   }
 
-  #typed(names: readonly string[], arrival: string | null): string {
+  #typed(names: readonly string[], arrival: string | null, further: readonly string[] = []): string {
     const { sql, columns } = this.#relation;
-    const selected: string[] = [];
+    const selected: string[] = [...further];
     const refusals: string[] = [];
     for (const name of names) {
       const column = this.source.columns[name]!;

@@ -127,7 +127,7 @@ async function checkPlaceOf(file: string): Promise<void> {
 }
 
 /** What its owner can mend, of what DuckDB or the system says. */
-function withoutRoom(error: unknown, workDir: string, file: string): unknown {
+export function withoutRoom(error: unknown, workDir: string, file: string): unknown {
   if (error instanceof InputError) return error;
   if (isOutOfRoom(error)) {
     return new InputError(
@@ -167,8 +167,7 @@ async function withTrainingTable<T>(
     memoryBytes = MEMORY_DEFAULT_BYTES,
     threadModule,
   } = options;
-  if (!(memoryBytes >= MEMORY_MIN_BYTES))
-    throw new InputError(`memoryBytes must be ${MEMORY_MIN_BYTES} at least: DuckDB cannot sort with less`);
+  checkMemory(memoryBytes);
   const db = await openDb(work, Math.floor((memoryBytes * 2) / 3), threads);
   try {
     // Threads take half a second to start: meanwhile the spine and the history are read.
@@ -199,7 +198,16 @@ async function withTrainingTable<T>(
   }
 }
 
-async function openDb({ dir, file }: WorkDirectory, memoryBytes: number, threads: number): Promise<DuckDb> {
+export function checkMemory(memoryBytes: number): void {
+  if (!(memoryBytes >= MEMORY_MIN_BYTES))
+    throw new InputError(`memoryBytes must be ${MEMORY_MIN_BYTES} at least: DuckDB cannot sort with less`);
+}
+
+export async function openDb(
+  { dir, file }: WorkDirectory,
+  memoryBytes: number,
+  threads: number,
+): Promise<DuckDb> {
   try {
     return await DuckDb.open({
       ...(file === undefined ? {} : { file }),
@@ -226,7 +234,7 @@ async function isFree(file: string): Promise<boolean> {
   }
 }
 
-function serviceOf(repo: CompiledRepo, name: string): CompiledService {
+export function serviceOf(repo: CompiledRepo, name: string): CompiledService {
   const service = repo.services.get(name);
   if (service !== undefined) return service;
   const nearest = nearestName(name, [...repo.services.keys()]);
@@ -249,7 +257,7 @@ function archivedSources(path: string, sources: readonly string[]): Map<string, 
   return [...folders.values()].some(isThere) ? folders : null;
 }
 
-async function historyOf(
+export async function historyOf(
   service: CompiledService,
   given: TrainingSetOptions['history'],
 ): Promise<Map<string, TableInput>> {

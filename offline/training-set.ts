@@ -37,8 +37,8 @@ export interface TrainingSetArgs {
   readonly service: CompiledService;
   readonly spine: TableInput;
   readonly spineOptions: SpineOptions;
-  /** By source: where its events are. */
-  readonly history: ReadonlyMap<string, TableInput>;
+  /** By source: where its events are, or what has been opened already. */
+  readonly history: ReadonlyMap<string, TableInput | EventHistory>;
   /** May still be starting. */
   readonly pool: Promise<EvaluationPool>;
   /** For what is staged. */
@@ -117,6 +117,12 @@ export async function prepareTrainingSet(
   return { table, summary };
 }
 
+/** Takes the values out of the database, so that another spine of the service begins anew. */
+export async function forgetValues(db: DuckDb, service: CompiledService): Promise<void> {
+  for (const { view } of service.views) await db.run(`DROP TABLE IF EXISTS ${quoted(`values ${view.name}`)}`);
+  await db.run('DROP TABLE IF EXISTS "$finished"');
+}
+
 function checkNames(spine: Spine, service: CompiledService, prefix: string, path: string): void {
   const taken = new Set(spine.columns.map((name) => name.toLowerCase()));
   const both = service.output
@@ -138,7 +144,9 @@ async function openHistories({
   for (const source of new Set(service.views.map(({ view }) => view.source))) {
     const input = history.get(source.name);
     if (input === undefined) throw new InputError(`there is no history of the source '${source.name}'`);
-    histories.set(source.name, await EventHistory.open(db, source, input, workDir));
+    const opened =
+      input instanceof EventHistory ? input : await EventHistory.open(db, source, input, workDir);
+    histories.set(source.name, opened);
   }
   return histories;
 }

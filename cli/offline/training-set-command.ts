@@ -24,7 +24,7 @@ export function collectHistory(
   return new Map([...earlier, [source, path]]);
 }
 
-function parseMemory(text: string): number {
+export function parseMemory(text: string): number {
   const bytes = parseByteSize(text);
   if (bytes === null || bytes < MEMORY_MIN_BYTES)
     throw new InvalidArgumentError(

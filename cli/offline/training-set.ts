@@ -1,12 +1,14 @@
 /** `millrace training-set`: makes one, shows how far it is, and says what was seen on the way. */
 import { InputError } from '../../offline/input-error.ts';
 import { type TrainingFileOptions, trainingSetFile } from '../../offline/make-training-set.ts';
-import type { TrainingProgress, TrainingSummary } from '../../offline/training-set.ts';
+import type { TrainingSummary } from '../../offline/training-set.ts';
 import { CliError } from '../cli-error.ts';
 import { loadFeatureRepo } from '../load-features.ts';
-import { formatCount, formatDurationShort, progressDisplay } from '../replay/progress-display.ts';
+import { formatCount, formatDurationShort } from '../replay/progress-display.ts';
 import type { Config } from '../settings.ts';
 import { textTable } from '../text-table.ts';
+import { evaluationThreadModule } from './thread-module.ts';
+import { TrainingDisplay } from './training-display.ts';
 
 export interface TrainingSetCommand {
   readonly service: string;
@@ -38,10 +40,7 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
     ...(eventId === undefined ? {} : { eventId }),
     ...(eventSource === undefined ? {} : { eventSource }),
     ...(work === undefined ? {} : { work }),
-    threadModule: {
-      url: new URL(`./evaluation-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
-      data: config.features,
-    },
+    threadModule: evaluationThreadModule(config.features),
     onProgress: (progress) => display.update(progress),
   };
   const stopped = (signal: NodeJS.Signals): void => {
@@ -63,32 +62,6 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
   } finally {
     process.off('SIGINT', stopped);
     process.off('SIGTERM', stopped);
-  }
-}
-
-class TrainingDisplay {
-  readonly #startedMs: number;
-  readonly #display: ReturnType<typeof progressDisplay>;
-
-  constructor(stream: NodeJS.WriteStream, startedMs: number) {
-    this.#startedMs = startedMs;
-    this.#display = progressDisplay(stream, 'rows');
-  }
-
-  update({ phase, share, rows }: TrainingProgress): void {
-    const elapsedMs = performance.now() - this.#startedMs;
-    this.#display.update({
-      percent: Math.floor(share * 100),
-      events: formatCount(rows),
-      rate: formatCount((rows / elapsedMs) * 1000),
-      eta: formatDurationShort(share === 0 ? Number.POSITIVE_INFINITY : (elapsedMs * (1 - share)) / share),
-      note: phase,
-      elapsedMs,
-    });
-  }
-
-  stop(): void {
-    this.#display.stop();
   }
 }
 
