@@ -5,6 +5,7 @@
  *                        └──────────────── values as they were answered ─────────────┴─► differences, by feature
  */
 import { availableParallelism } from 'node:os';
+import type { FeatureValue } from '../../engine/aggregators/partial-aggregate.ts';
 import type { CompiledRepo, CompiledService } from '../../engine/definitions/compiled.ts';
 import type { FeatureReference, OnDemandFeature } from '../../engine/definitions/types.ts';
 import { KeyHash } from '../../serve/decision-log/key-hash.ts';
@@ -38,7 +39,7 @@ import {
   SKEW_SEED_DEFAULT,
   SKEW_TOLERANCE_DEFAULT,
 } from './skew-defaults.ts';
-import { isBeyond64Bits, valueDifference } from './value-difference.ts';
+import { type ValueDifference, valueDifference } from './value-difference.ts';
 
 export interface SkewOptions {
   readonly repo: CompiledRepo;
@@ -326,20 +327,17 @@ class Comparison {
     column: string,
     status: unknown,
     logged: unknown,
-    computed: Parameters<typeof valueDifference>[2],
-  ): ReturnType<typeof valueDifference> {
+    computed: FeatureValue,
+  ): ValueDifference | null {
     const counts = this.#counts[f]!;
     const type = this.#types[f]!;
-    const why = COMPARED.includes(status)
-      ? isBeyond64Bits(type, logged) && computed === null
-        ? 'beyond_64_bits'
-        : null
+    const difference = COMPARED.includes(status)
+      ? valueDifference({ type, column }, logged, computed, this.#tolerance)
       : String(status);
-    if (why !== null) {
-      counts.notCompared.set(why, (counts.notCompared.get(why) ?? 0) + 1);
+    if (typeof difference === 'string') {
+      counts.notCompared.set(difference, (counts.notCompared.get(difference) ?? 0) + 1);
       return null;
     }
-    const difference = valueDifference({ type, column }, logged, computed, this.#tolerance);
     if (difference === null) counts.equal++;
     else counts.differing++;
     return difference;

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { FeatureValue } from '../../engine/aggregators/partial-aggregate.ts';
-import { isBeyond64Bits, valueDifference } from './value-difference.ts';
+import { BEYOND_64_BITS, valueDifference } from './value-difference.ts';
 
 const differ = (type: string, logged: unknown, computed: FeatureValue, column = 'string', tolerance = 1e-9) =>
   valueDifference({ type, column }, logged, computed, tolerance);
 
+const NO_NUMBER = { absolute: null, relative: null };
 const BIG = 9_223_372_036_854_775_807n;
 
 describe('values of a log and computed ones', () => {
@@ -84,10 +85,31 @@ describe('values of a log and computed ones', () => {
   });
 
   test('sums that no training set has are told', () => {
-    expect(isBeyond64Bits('long', '9223372036854775808')).toBe(true);
-    expect(isBeyond64Bits('integer', '-9223372036854775809')).toBe(true);
-    expect(isBeyond64Bits('long', '9223372036854775807')).toBe(false);
-    expect(isBeyond64Bits('string', '9223372036854775808')).toBe(false);
-    expect(isBeyond64Bits('long', 'x')).toBe(false);
+    const max = '9223372036854775807';
+    expect(differ('long', '9223372036854775808', null)).toBe(BEYOND_64_BITS);
+    expect(differ('integer', '-9223372036854775809', null)).toBe(BEYOND_64_BITS);
+    expect(differ('long', max, null)).toEqual(NO_NUMBER);
+    expect(differ('string', '9223372036854775808', null)).toEqual(NO_NUMBER);
+    const sums = { a: '9223372036854775808', b: 1 };
+    expect(
+      differ(
+        'map<long>',
+        sums,
+        new Map([
+          ['a', null],
+          ['b', 1],
+        ]) as never,
+      ),
+    ).toBe(BEYOND_64_BITS);
+    expect(
+      differ(
+        'map<long>',
+        sums,
+        new Map([
+          ['a', null],
+          ['b', 2],
+        ]) as never,
+      ),
+    ).toEqual({ absolute: 1, relative: 0.5 });
   });
 });

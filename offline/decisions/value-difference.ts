@@ -13,6 +13,11 @@ export interface ValueDifference {
   readonly relative: number | null;
 }
 
+/** A sum of integers of more than 64 bits, perhaps in a map: it is logged, and null in a training set. */
+export const BEYOND_64_BITS = 'beyond_64_bits';
+
+type Difference = ValueDifference | typeof BEYOND_64_BITS | null;
+
 const NO_NUMBER: ValueDifference = { absolute: null, relative: null };
 
 /**
@@ -20,14 +25,15 @@ const NO_NUMBER: ValueDifference = { absolute: null, relative: null };
  * @param column type of the values of pairs
  * @param logged as `JSON.parse` gives it
  * @param tolerance relative, of doubles
- * @returns null: they are the same
+ * @returns null: they are the same; `BEYOND_64_BITS`: as far as they can be compared
  */
 export function valueDifference(
   { type, column }: { readonly type: string; readonly column: string },
   logged: unknown,
   computed: FeatureValue,
   tolerance: number,
-): ValueDifference | null {
+): Difference {
+  if (computed === null && isBeyond64Bits(type, logged)) return BEYOND_64_BITS;
   if (logged === null || computed === null) return logged === computed ? null : NO_NUMBER;
   const ofPart = (partType: string, part: unknown, other: FeatureValue) =>
     valueDifference({ type: partType, column }, part, other, tolerance);
@@ -64,8 +70,7 @@ export function valueDifference(
   }
 }
 
-/** Sums of integers beyond 64 bits are logged, and null in a training set: there is nothing to compare them with. */
-export function isBeyond64Bits(type: string, logged: unknown): boolean {
+function isBeyond64Bits(type: string, logged: unknown): boolean {
   if ((type !== 'integer' && type !== 'long') || typeof logged !== 'string') return false;
   const integer = integerOf(logged);
   return integer !== null && (integer < LONG_MIN || integer > LONG_MAX);
@@ -96,9 +101,9 @@ function integerOf(value: unknown): bigint | null {
 }
 
 /** Of the parts of a value: what differs by no number is the worst. */
-function worst(parts: readonly (ValueDifference | null)[]): ValueDifference | null {
-  const differences = parts.filter((part) => part !== null);
-  if (differences.length === 0) return null;
+function worst(parts: readonly Difference[]): Difference {
+  const differences = parts.filter((part) => part !== null && part !== BEYOND_64_BITS);
+  if (differences.length === 0) return parts.includes(BEYOND_64_BITS) ? BEYOND_64_BITS : null;
   return differences.reduce((a, b) =>
     (b.relative ?? Number.POSITIVE_INFINITY) > (a.relative ?? Number.POSITIVE_INFINITY) ? b : a,
   );
