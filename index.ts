@@ -105,6 +105,14 @@ export {
   DurationError,
 } from './engine/windows/duration.ts';
 export {
+  type DecisionTrainingFileOptions,
+  type DecisionTrainingOptions,
+  type DecisionTrainingSummary,
+  decisionTrainingSet,
+  decisionTrainingSetFile,
+} from './offline/decisions/decision-training-set.ts';
+export type { LabelOptions, LabelSummary } from './offline/decisions/labels.ts';
+export {
   type FeatureSkew,
   featureSkew,
   type SkewOptions,

@@ -14,7 +14,7 @@ import type { EvaluationThreadModule } from './evaluation-thread.ts';
 import { InputError } from './input-error.ts';
 import { MEMORY_DEFAULT_BYTES, MEMORY_MIN_BYTES } from './memory-limits.ts';
 import type { SpineOptions } from './spine.ts';
-import { formatOfName, TABLE_FORMATS, tableFiles } from './table-files.ts';
+import { formatOfName, TABLE_FORMATS, type TableFormat, tableFiles } from './table-files.ts';
 import type { TableInput } from './table-relation.ts';
 import { writeTrainingTable } from './training-file.ts';
 import { prepareTrainingSet, type TrainingProgress, type TrainingSummary } from './training-set.ts';
@@ -76,23 +76,19 @@ export async function trainingSet(options: TrainingSetOptions): Promise<Arrow.Ta
 
 /**
  * A training set as a file.
+ * @param spineIdentity what makes the spine another one, where it is not its file. @default the file
  * @throws InputError where the spine or a history cannot be used, or the file cannot be written
  */
 export async function trainingSetFile(
   options: TrainingFileOptions,
+  spineIdentity?: unknown,
 ): Promise<TrainingSummary & { readonly resumed: boolean }> {
-  const file = resolve(options.out);
-  const format = formatOfName(file);
-  if (format === null || /\.(arrows|feather)$/i.test(file)) {
-    throw new InputError(
-      `${options.out}: the format is told by the name: ${TABLE_FORMATS.map((name) => `.${name}`).join(', ')}`,
-    );
-  }
+  const { file, format } = outputOf(options.out);
   const inputs = await inputsOf(options);
   await checkPlaceOf(file);
   const work = await resumableWork(
     resolve(options.work ?? `${file}.work`),
-    await identityOf(options, inputs),
+    await identityOf(options, inputs, spineIdentity),
     isFree,
   );
   try {
@@ -110,8 +106,18 @@ export async function trainingSetFile(
   }
 }
 
+/** @throws InputError where the name does not tell a format */
+export function outputOf(out: string): { readonly file: string; readonly format: TableFormat } {
+  const file = resolve(out);
+  const format = formatOfName(file);
+  if (format !== null && !/\.(arrows|feather)$/i.test(file)) return { file, format };
+  throw new InputError(
+    `${out}: the format is told by the name: ${TABLE_FORMATS.map((name) => `.${name}`).join(', ')}`,
+  );
+}
+
 /** Before hours of work go into what cannot be written. */
-async function checkPlaceOf(file: string): Promise<void> {
+export async function checkPlaceOf(file: string): Promise<void> {
   const dir = dirname(file);
   const stats = await stat(dir).catch(() => null);
   if (!stats?.isDirectory()) throw new InputError(`there is no folder ${dir} for the training set: make it`);
@@ -243,7 +249,7 @@ export function serviceOf(repo: CompiledRepo, name: string): CompiledService {
   );
 }
 
-async function inputOf(input: TrainingInput): Promise<TableInput> {
+export async function inputOf(input: TrainingInput): Promise<TableInput> {
   return typeof input === 'string' ? tableFiles(input) : { path: 'the table given', table: input };
 }
 
@@ -292,6 +298,7 @@ export async function historyOf(
 async function identityOf(
   options: TrainingSetOptions,
   { service, spine, history }: Inputs,
+  spineIdentity: unknown,
 ): Promise<unknown> {
   const { time, eventId, eventSource } = options;
   const identities = async (input: TableInput): Promise<unknown> =>
@@ -304,7 +311,7 @@ async function identityOf(
     service: service.name,
     views: service.views.map(({ view, features }) => [view.namespace, features.map(({ name }) => name)]),
     on_demand: service.onDemand.map(({ name }) => name),
-    spine: await identities(spine),
+    spine: spineIdentity ?? (await identities(spine)),
     columns: { time, event_id: eventId, event_source: eventSource },
     history: Object.fromEntries(histories),
   };

@@ -30,6 +30,8 @@ export interface SpineOptions {
   readonly eventSource?: string;
   /** Before the names of request data, where a column of that name is something else. @default none */
   readonly requestPrefix?: string;
+  /** Columns that are not carried through. @default none */
+  readonly hidden?: readonly string[];
 }
 
 export interface Spine {
@@ -57,7 +59,7 @@ export async function readSpine(
   options: SpineOptions,
 ): Promise<Spine> {
   const { path } = input;
-  const { requestPrefix = '' } = options;
+  const { requestPrefix = '', hidden = [] } = options;
   const sources = [...new Set(service.views.map(({ view }) => view.source))];
   const eventColumns = sources.flatMap(({ eventTime, eventId }) =>
     eventId === null ? [eventTime] : [eventTime, eventId],
@@ -167,7 +169,7 @@ export async function readSpine(
   }
   return {
     rows: Number(rows),
-    columns: [...columns.keys()],
+    columns: [...columns.keys()].filter((name) => !hidden.includes(name)),
     ...{ time, eventId, withoutKey },
     firstMs: Number(first),
     lastMs: Number(last),

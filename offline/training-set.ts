@@ -123,7 +123,7 @@ export async function forgetValues(db: DuckDb, service: CompiledService): Promis
   await db.run('DROP TABLE IF EXISTS "$finished"');
 }
 
-function checkNames(spine: Spine, service: CompiledService, prefix: string, path: string): void {
+export function checkNames(spine: Spine, service: CompiledService, prefix: string, path: string): void {
   const taken = new Set(spine.columns.map((name) => name.toLowerCase()));
   const both = service.output
     .map(({ name }) => `${prefix}${name}`)
@@ -251,7 +251,7 @@ async function fillView(
   }
 }
 
-function metadataOf(
+export function metadataOf(
   service: CompiledService,
   spine: Spine,
   surveys: ReadonlyMap<string, HistorySurvey>,

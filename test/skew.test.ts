@@ -439,6 +439,84 @@ async function copyHistory(
   }
 }
 
+describe('a training set of the decisions', () => {
+  const train = (args: readonly string[], out: string) =>
+    millrace(['training-set', '--features', FEATURES, ...FRAUD, '--out', out, '--prefix', 'f_', ...args], {
+      env: { MILLRACE_DECISION_LOG_SECRET: SECRET },
+    });
+
+  it('has the labels of their payments, and the same values computed as logged', async () => {
+    const folder = temporaryDirectory();
+    const labels = join(folder, 'labels.csv');
+    const known = pushed.filter(({ transaction_id }) => transaction_id % 3 > 0);
+    const rows = known.map(
+      (own) => `${own.transaction_id},${new Date(Date.now() + 1).toISOString()},${own.tx_fraud}`,
+    );
+    writeFileSync(labels, `transaction_id,label_time,is_fraud\n${rows.join('\n')}\n`);
+    const ofLog = ['--decisions', decisions(), '--labels', labels];
+    const [computed, logged] = [join(folder, 'computed.ndjson'), join(folder, 'logged.ndjson')];
+    const one = await train([...ofLog, '--history', archive()], computed);
+    expect(one.code, one.stderr).toBe(0);
+    const other = await train([...ofLog, '--logged'], logged);
+    expect(other.code, other.stderr).toBe(0);
+    const read = (file: string): Map<number, Record<string, unknown>> => {
+      const all = readFileSync(file, 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      return new Map(all.map((row) => [row.transaction_id, row]));
+    };
+    const own = read(computed);
+    const answered = read(logged);
+    expect(own.size).toBeGreaterThan(50);
+    const fraud = new Map(known.map(({ transaction_id, tx_fraud }) => [transaction_id, tx_fraud]));
+    for (const [id, row] of own) {
+      expect([id, row.is_fraud]).toEqual([id, fraud.get(id) ?? null]);
+      const { customer_id, terminal_id } = pushed.find(({ transaction_id }) => transaction_id === id)!;
+      expect([row.customer_id, row.terminal_id]).toEqual([`${customer_id}`, `${terminal_id}`]);
+      for (const [name, value] of Object.entries(row)) {
+        const said = answered.get(id)![name];
+        if (!name.startsWith('f_') || said === null) continue;
+        expect([id, name, said]).toEqual([
+          id,
+          name,
+          typeof value === 'number' ? expect.closeTo(value, 9) : value,
+        ]);
+      }
+    }
+    const labelled = [...own.keys()].filter((id) => fraud.has(id)).length;
+    expect(one.stdout).toContain(`${labelled} labelled, ${own.size - labelled} unlabelled`);
+    expect(one.stdout).toContain('left out: of an event that was decided before');
+    expect(one.stdout).toContain('with a label and without a decision');
+    // All decisions are of today: none of them has waited 90 days.
+    const young = await train([...ofLog, '--history', archive(), '--label-window', '90d'], computed);
+    expect(young.stdout).toContain('younger than the label window, and without a label');
+    expect(read(computed).size).toBe(labelled);
+  }, 90_000);
+
+  it.each([
+    [[], /name the rows: --spine, or logged decisions, --decisions/],
+    [['--spine', 'x', '--decisions', 'y'], /two ways to name the rows/],
+    [['--spine', 'x', '--labels', 'y', '--history', 'z'], /--labels is for logged decisions/],
+    [['--spine', 'x'], /name the events: --history/],
+    [['--decisions', 'x'], /name the events: --history, or --logged/],
+    [['--decisions', 'x', '--logged', '--history', 'z'], /leave out --history/],
+    [['--decisions', 'x', '--logged', '--time', 'at'], /--time is for a spine/],
+    [['--decisions', 'x', '--logged', '--no-event-id'], /--event-id is for a spine/],
+    [['--decisions', 'x', '--logged', '--label-window', '90d'], /--label-window is for labels/],
+    [['--decisions', 'x', '--logged', '--label-window', 'long'], /must be a duration/],
+    [['--decisions', 'x', '--logged', '--label-columns', 'a,,b'], /names of columns, separated by commas/],
+  ])(
+    '%j is refused',
+    async (args, message) => {
+      const { code, stderr } = await train(args, join(temporaryDirectory(), 'out.csv'));
+      expect(code).toBe(1);
+      expect(stderr).toMatch(message);
+    },
+    30_000,
+  );
+});
+
 describe('what is written down', () => {
   it('is metrics in the text format, without keys, in the place of those before', async () => {
     const folder = temporaryDirectory();

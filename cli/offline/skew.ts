@@ -1,7 +1,6 @@
 /** `millrace skew`: compares, shows what was found, and writes it down where that is wanted. */
 import { randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
-import { LEFT_OUT } from '../../offline/decisions/decision-table.ts';
 import {
   type FeatureSkew,
   featureSkew,
@@ -15,6 +14,7 @@ import { loadFeatureRepo } from '../load-features.ts';
 import { formatCount, formatDurationShort } from '../replay/progress-display.ts';
 import type { Config } from '../settings.ts';
 import { textTable } from '../text-table.ts';
+import { countOf, leftOutNotes } from './describe-decisions.ts';
 import { evaluationThreadModule } from './thread-module.ts';
 import { TrainingDisplay } from './training-display.ts';
 
@@ -92,30 +92,20 @@ async function write(file: string, flag: string, content: string): Promise<void>
 /** For people: a line of what was compared, a row for each feature, and what they have to know of the rest. */
 export function describeSkew(report: SkewReport, elapsedMs: number): string {
   const { service, decisions, features, matchRate } = report;
-  const some = (count: number, what: string): string =>
-    `${formatCount(count)} ${what}${count === 1 ? '' : 's'}`;
-  const notes: string[] = [];
-  for (const [reason, count] of decisions.leftOut)
-    notes.push(`${some(count, 'decision')} left out: ${LEFT_OUT[reason]}${ADVICE[reason] ?? ''}`);
-  if (report.openFiles > 0)
-    notes.push(`${some(report.openFiles, 'file')} not looked at: still being written (.open)`);
-  for (const [entity, count] of report.unknownKeys)
-    notes.push(
-      `${some(count, 'decision')} with a hashed ${entity} that no event of the history has: computed as without events`,
-    );
+  const notes = leftOutNotes(decisions.leftOut, report);
   const differing = features.reduce((sum, feature) => sum + feature.differing, 0);
   const late = features.reduce((sum, feature) => sum + feature.late, 0);
   if (report.missingEvents > 0)
     notes.push(
-      `${some(report.missingEvents, 'decided event')} recorded and not in the history: is it complete?`,
+      `${countOf(report.missingEvents, 'decided event')} recorded and not in the history: is it complete?`,
     );
   if (report.afterHistory > 0 && differing > 0)
     notes.push(
-      `${some(report.afterHistory, 'decision')} later than the last event of the history: is it complete?`,
+      `${countOf(report.afterHistory, 'decision')} later than the last event of the history: is it complete?`,
     );
   if (late > 0)
     notes.push(
-      `late: ${some(late, 'value')} differing where events arrived after the answer; in no match rate`,
+      `late: ${countOf(late, 'value')} differing where events arrived after the answer; in no match rate`,
     );
   if (differing > 0 && !report.knowsArrivals)
     notes.push(
@@ -125,7 +115,7 @@ export function describeSkew(report: SkewReport, elapsedMs: number): string {
     own === null ? [] : [[feature, own] as const],
   );
   return [
-    `${service}: ${some(decisions.computed, 'decision')} of ${formatCount(decisions.ofService)} computed again in ${formatDurationShort(elapsedMs)}, ${verdict(matchRate)}`,
+    `${service}: ${countOf(decisions.computed, 'decision')} of ${formatCount(decisions.ofService)} computed again in ${formatDurationShort(elapsedMs)}, ${verdict(matchRate)}`,
     textTable([
       ['feature', 'compared', 'equal', 'match', 'late', 'not compared'],
       ...features.map(featureRow),
@@ -142,10 +132,6 @@ export function describeSkew(report: SkewReport, elapsedMs: number): string {
     ...notes,
   ].join('\n');
 }
-
-const ADVICE: Partial<Record<keyof typeof LEFT_OUT, string>> = {
-  no_secret: ' (MILLRACE_DECISION_LOG_SECRET)',
-};
 
 function verdict(matchRate: number | null): string {
   if (matchRate === null) return 'nothing to compare';

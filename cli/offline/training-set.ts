@@ -1,18 +1,21 @@
 /** `millrace training-set`: makes one, shows how far it is, and says what was seen on the way. */
+import { decisionTrainingSetFile } from '../../offline/decisions/decision-training-set.ts';
 import { InputError } from '../../offline/input-error.ts';
-import { type TrainingFileOptions, trainingSetFile } from '../../offline/make-training-set.ts';
-import type { TrainingSummary } from '../../offline/training-set.ts';
+import { trainingSetFile } from '../../offline/make-training-set.ts';
+import type { TrainingProgress, TrainingSummary } from '../../offline/training-set.ts';
 import { CliError } from '../cli-error.ts';
 import { loadFeatureRepo } from '../load-features.ts';
 import { formatCount, formatDurationShort } from '../replay/progress-display.ts';
 import type { Config } from '../settings.ts';
 import { textTable } from '../text-table.ts';
+import type { DecisionOptions } from './decision-options.ts';
+import { describeDecisions } from './describe-decisions.ts';
 import { evaluationThreadModule } from './thread-module.ts';
 import { TrainingDisplay } from './training-display.ts';
 
 export interface TrainingSetCommand {
   readonly service: string;
-  readonly spine: string;
+  readonly rows: DecisionOptions | { readonly spine: string };
   /** By source; '' alone: that of the only one. */
   readonly history: ReadonlyMap<string, string>;
   readonly out: string;
@@ -30,19 +33,16 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
   const repo = await loadFeatureRepo(config.features);
   const startedMs = performance.now();
   const display = new TrainingDisplay(process.stderr, startedMs);
-  const { time, eventId, eventSource, work, history } = command;
-  const ofOne = history.get('');
-  const options: TrainingFileOptions = {
-    ...{ repo, service: command.service, spine: command.spine, out: command.out, prefix: command.prefix },
+  const { time, eventId, eventSource, work, history, rows } = command;
+  const options = {
+    ...{ repo, service: command.service, out: command.out, prefix: command.prefix },
     ...{ memoryBytes: command.memoryBytes, threads: command.threads },
-    history: ofOne ?? Object.fromEntries(history),
-    ...(time === undefined ? {} : { time }),
-    ...(eventId === undefined ? {} : { eventId }),
     ...(eventSource === undefined ? {} : { eventSource }),
     ...(work === undefined ? {} : { work }),
     threadModule: evaluationThreadModule(config.features),
-    onProgress: (progress) => display.update(progress),
+    onProgress: (progress: TrainingProgress) => display.update(progress),
   };
+  const events = { history: history.get('') ?? Object.fromEntries(history) };
   const stopped = (signal: NodeJS.Signals): void => {
     display.stop();
     process.stderr.write('stopped; the same command goes on from here\n');
@@ -51,10 +51,30 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
   process.once('SIGINT', stopped);
   process.once('SIGTERM', stopped);
   try {
-    const summary = await trainingSetFile(options);
+    const lines: string[] = [];
+    const elapsedMs = (): number => performance.now() - startedMs;
+    if ('spine' in rows) {
+      const ofSpine = {
+        ...(time === undefined ? {} : { time }),
+        ...(eventId === undefined ? {} : { eventId }),
+      };
+      const summary = await trainingSetFile({ ...options, ...events, ...ofSpine, spine: rows.spine });
+      lines.push(describeTrainingSet(command.out, summary, elapsedMs()));
+    } else {
+      const { logged, ...ofDecisions } = rows;
+      const { decisions, training } = await decisionTrainingSetFile({
+        ...{ ...options, ...ofDecisions, secret: config.decisionLogSecret },
+        ...(logged ? {} : events),
+      });
+      lines.push(
+        training === null
+          ? `${command.out}: ${formatCount(decisions.rows)} rows in ${formatDurationShort(elapsedMs())}, with the values that were answered`
+          : describeTrainingSet(command.out, training, elapsedMs()),
+        describeDecisions(decisions),
+      );
+    }
     display.stop();
-    const elapsedMs = performance.now() - startedMs;
-    process.stdout.write(`${describeTrainingSet(command.out, summary, elapsedMs)}\n`);
+    process.stdout.write(`${lines.join('\n')}\n`);
   } catch (error) {
     display.stop();
     if (error instanceof InputError) throw new CliError(error.message, { cause: error });

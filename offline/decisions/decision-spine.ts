@@ -26,10 +26,10 @@ export function withOptionalRequest(service: CompiledService): CompiledService {
   return { ...service, request: Object.fromEntries(request) };
 }
 
-/** Marks the decisions whose request data is of other types than the service asks for. */
+/** Marks the decisions whose request data is not what the service asks for. */
 export async function checkRequestData(db: DuckDb, service: CompiledService): Promise<void> {
-  for (const [name, { type }] of Object.entries(service.request)) {
-    const { invalid } = typedColumn({ type, nullable: true }, jsonField('request_data', name, '->'), 'json')!;
+  for (const [name, column] of Object.entries(service.request)) {
+    const { invalid } = typedColumn(column, jsonField('request_data', name, '->'), 'json')!;
     await db.run(`UPDATE ${DECISIONS} SET left_out = 'request_data' WHERE left_out IS NULL AND ${invalid}`);
   }
 }

@@ -44,6 +44,8 @@ export interface DecisionTableArgs {
   readonly files: DecisionLogFiles;
   /** Of the secret that keys were hashed with; null: there is none. */
   readonly hash: KeyHash | null;
+  /** Whether the table has `features` and `statuses`, which are most of it. */
+  readonly values: boolean;
   /** Whether decisions with keys that cannot be had back are used all the same. */
   readonly keepsHashes: boolean;
   /** How many are taken, and by which seed; the same ones each time. null: all, in the order in which they were answered. */
@@ -116,7 +118,7 @@ export async function readDecisions(args: DecisionTableArgs): Promise<DecisionTa
     );
     await db.run(
       `CREATE OR REPLACE TABLE ${DECISIONS} AS SELECT row_number() OVER (ORDER BY ${order}) - 1 AS n, record, request, row, at_ms, answered_ms, event,
-         request_data, features, statuses, ${keys.map((key) => `${key}, `).join('')}
+         request_data, ${args.values ? 'features, statuses, ' : ''}${keys.map((key) => `${key}, `).join('')}
          ${hash === null ? 'false' : `secret_id IS NOT DISTINCT FROM ${text(hash.secretId)}`} AS is_hashed, CAST(NULL AS VARCHAR) AS left_out
        FROM ${records} WHERE service = ${text(service.name)} AND ${WHOLE} AND CAST(views AS VARCHAR) IN ${list(current)} ${restorable}
        ORDER BY ${order} ${sample === null ? '' : `LIMIT ${sample.rows}`}`,

@@ -5,7 +5,7 @@
  *
  * Another seed: `PROPERTY_SEED=123456`. What it does not catch: late events and archives (test/skew.test.ts).
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -24,6 +24,7 @@ import {
   timestamp,
 } from '../../index.ts';
 import { NOON_MS, randomEvent, randomService } from '../../serve/testing/random-service.ts';
+import { type DecisionTrainingFileOptions, decisionTrainingSetFile } from './decision-training-set.ts';
 import { featureSkew, type SkewReport } from './skew.ts';
 
 const SEED = Number(process.env.PROPERTY_SEED ?? 1);
@@ -107,6 +108,40 @@ function write(name: string, events: readonly object[]): string {
   return file;
 }
 
+/** Training sets of the decisions, by their ids: with values that are computed, and with those that were logged. */
+async function rowsOf(
+  options: Omit<DecisionTrainingFileOptions, 'out'>,
+  history: string,
+): Promise<[computed: Map<string, Json>, logged: Map<string, Json>]> {
+  const out = join(dir, 'rows.ndjson');
+  const read = (): Map<string, Json> => {
+    const lines = readFileSync(out, 'utf8').trimEnd().split('\n');
+    return new Map(lines.map((line) => JSON.parse(line) as Json).map((row) => [row.decision as string, row]));
+  };
+  await decisionTrainingSetFile({ ...options, history, out });
+  const computed = read();
+  await decisionTrainingSetFile({ ...options, secret: null, out });
+  const logged = read();
+  expect(computed.size).toBeGreaterThan(10);
+  expect(logged.size).toBeGreaterThanOrEqual(computed.size);
+  if (options.secret != null) {
+    // They stay hashed without a history.
+    for (const row of logged.values()) expect(row.key).toMatch(/^[0-9a-f]{64}$/);
+    for (const [decision, { key }] of computed) if (logged.has(decision)) logged.get(decision)!.key = key;
+  }
+  return [computed, logged];
+}
+
+/** Doubles may differ in their last bits. */
+function nearly(value: unknown): unknown {
+  if (typeof value === 'number' && !Number.isInteger(value)) {
+    return expect.toSatisfy((other) => Math.abs((other as number) - value) <= 1e-12 * Math.abs(value));
+  }
+  if (Array.isArray(value)) return value.map(nearly);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, own]) => [name, nearly(own)]));
+}
+
 /** Features with differences, and how often. */
 const differing = ({ features }: SkewReport): unknown =>
   features.filter((own) => own.differing > 0).map(({ feature, differing: n, worst }) => [feature, n, worst]);
@@ -164,6 +199,17 @@ describe('there is no skew', () => {
     expect(differing(report)).toEqual([]);
     expect(report.decisions).toMatchObject({ sampled: answered, computed: answered, leftOut: new Map() });
     expect(report.matchRate).toBe(1);
+    const [computed, logged] = await rowsOf({ ...options, prefix: 'f_' }, write('whole', history.things!));
+    for (const [decision, row] of computed) {
+      const own = logged.get(decision)!;
+      for (const { name } of repo.services.get('random')!.output) {
+        // What was not asked for, or could not be answered, is null there.
+        if (own[`f_${name}`] !== null)
+          expect([name, own[`f_${name}`]]).toEqual([name, nearly(row[`f_${name}`])]);
+      }
+      for (const [name, value] of Object.entries(row))
+        if (!name.startsWith('f_')) expect([name, own[name]]).toEqual([name, value]);
+    }
     for (const { feature, compared, notCompared } of report.features) {
       if (feature !== 'broken' && feature !== 'ratio') expect([feature, compared]).not.toEqual([feature, 0]);
       for (const status of notCompared.keys()) expect(['error', 'beyond_64_bits']).toContain(status);

@@ -186,7 +186,15 @@ async function skewOf(options: SkewOptions, { db, service, pool, workDir }: Tool
   const files = await decisionLogFiles(options.decisions);
   const inputs = await historyOf(service, options.history);
   onProgress({ phase: 'reading the decisions', share: 0, rows: 0 });
-  const found = await readDecisions({ db, service, files, hash, keepsHashes: false, sample: { rows, seed } });
+  const found = await readDecisions({
+    db,
+    service,
+    files,
+    hash,
+    keepsHashes: false,
+    values: true,
+    sample: { rows, seed },
+  });
   if (found.ofService === 0) {
     throw new InputError(
       `${files.path}: none of the ${found.records} records is of the service '${service.name}'`,
@@ -199,7 +207,8 @@ async function skewOf(options: SkewOptions, { db, service, pool, workDir }: Tool
   }
   const unknownKeys =
     hash === null ? new Map<string, number>() : await restoreKeys(db, service, histories, hash);
-  await checkRequestData(db, service);
+  const asked = withOptionalRequest(service);
+  await checkRequestData(db, asked);
   const missingEvents = await matchEvents(db, service, histories);
   const leftOut = await countLeftOut(db, found.leftOut);
 
@@ -207,7 +216,6 @@ async function skewOf(options: SkewOptions, { db, service, pool, workDir }: Tool
   await comparison.begin();
   let lastMs: number | null = null;
   let done = 0;
-  const asked = withOptionalRequest(service);
   for await (const { input, options: spineOptions } of decisionSpines(db, service, workDir)) {
     await forgetValues(db, service);
     const { table, summary } = await prepareTrainingSet({
