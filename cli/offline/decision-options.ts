@@ -84,8 +84,8 @@ export function decisionOptionsOf(options: Record<string, unknown>): DecisionOpt
   } else {
     if (spine !== undefined)
       refuse('--spine and --decisions are two ways to name the rows: give one of them');
-    // Commander has `true` where neither --event-id nor --no-event-id is given.
-    const own = given('time') ? '--time' : options.eventId !== true ? '--event-id' : null;
+    // Commander may have `true` where neither --event-id nor --no-event-id is given.
+    const own = given('time') ? '--time' : given('eventId') && options.eventId !== true ? '--event-id' : null;
     if (own !== null) refuse(`${own} is for a spine: decisions say it themselves`);
   }
   if (!given('labels')) {
