@@ -329,12 +329,42 @@ describe('skew', () => {
       worst: { record: changed!.record, request: changed!.request },
     });
     expect(own.worst.relative).toBeCloseTo(1e-7, 12);
+    expect(run.report.match_rate).toBe(own.equal / own.compared);
     expect(Number(own.worst.logged)).toBe(changed!.features[MEAN]);
     expect(run.stdout).toContain(changed!.record);
     // Within the tolerance, and where a share of differences is allowed, it passes.
     expect((await skew([...FRAUD, '--tolerance', '1e-6'], { secret: SECRET, log })).code).toBe(0);
     expect((await skew([...FRAUD, '--fail-below', '0.99'], { secret: SECRET, log })).code).toBe(0);
     expect((await skew([...FRAUD, '--fail-below', '0'], { secret: SECRET, log })).code).toBe(0);
+  }, 120_000);
+
+  it('is told from what may be late, and no event is late that the answer had', async () => {
+    // A payment that was decided first and pushed afterwards counted in its own answer.
+    let changed: LoggedDecision;
+    const log = changedLog((record) => {
+      if (changed !== undefined || record.service !== 'card_fraud' || record.secret_id !== null) return;
+      if (record.event === null || record.event.ingested !== null || record.row > 0) return;
+      const { id } = record.event;
+      if (!pushed.some(({ transaction_id }) => String(transaction_id) === id)) return;
+      if (record.features[COUNT] === undefined) return;
+      record.features[COUNT]++;
+      changed = record;
+    });
+    const differing = async (args: readonly string[], history?: string): Promise<unknown> => {
+      const options = { secret: SECRET, log, ...(history === undefined ? {} : { history }) };
+      const { report } = await skew([...FRAUD, ...args], options);
+      const own = report.features.find(({ feature }: { feature: string }) => feature === COUNT);
+      return [own.differing, own.late, report.match_rate < 1];
+    };
+    expect(await differing(['--lag', '0'])).toEqual([1, 0, true]);
+    expect(await differing(['--lag', '1h'])).toEqual([0, 1, false]);
+    // Nor is a repeat that comes later: it does not count.
+    const repeated = join(temporaryDirectory(), 'repeated.parquet');
+    const all = text(join(archive(), `source=${SOURCE}/**/*.parquet`));
+    await copyHistory(repeated, 'true', {
+      rows: `SELECT * REPLACE (_offset + 1000000 AS _offset, now() AS _appended_at) FROM read_parquet(${all}, hive_partitioning = false, union_by_name = true)`,
+    });
+    expect(await differing(['--lag', '0'], repeated)).toEqual([1, 0, true]);
   }, 120_000);
 
   it('is not looked for in values that are none', async () => {

@@ -236,6 +236,24 @@ describe('decisions with labels', () => {
     ]);
   });
 
+  test('are told to the millisecond', async () => {
+    const atMs = events[0]!.at;
+    decide(1);
+    decide(2);
+    const labelsAt = (ms: number): Partial<DecisionTrainingFileOptions> => ({
+      labels: file('edge.csv', `id,label_time,is_fraud\n1,${ms},1\n`),
+      labelWindowMs: 10 * DAY_MS,
+    });
+    const edge = atMs + 10 * DAY_MS;
+    expect(labels((await made({ ...labelsAt(edge), untilMs: edge })).rows)).toEqual([[1, 1]]);
+    // A millisecond too late; and known until a millisecond before.
+    expect(labels((await made({ ...labelsAt(edge + 1), untilMs: edge + 1 })).rows)).toEqual([[1, null]]);
+    await expect(made({ ...labelsAt(edge), untilMs: edge - 1 })).rejects.toThrow(
+      /can be used: younger than the label window \(2\)/,
+    );
+    expect(labels((await made({ ...labelsAt(edge + 1), untilMs: edge })).rows)).toEqual([[1, null]]);
+  });
+
   test('are one for each event: the first that was answered', async () => {
     decide(1, { record: 'later', answered_ms: START_MS + 2 * DAY_MS });
     decide(1, { record: 'first', answered_ms: START_MS + DAY_MS + 1 });
@@ -305,6 +323,7 @@ describe('logged values', () => {
   test('are those that were answered; null where nothing can be learned from them', async () => {
     for (const { id } of events) decide(id);
     decide(null, { views: { spend: 'ffffffffffffffff' } });
+    (records[0]!.statuses as Json).payments_30d = 'coarse';
     file('decisions/log.ndjson', ndjson(records));
     const out = join(dir, 'logged.ndjson');
     const { decisions, training } = await decisionTrainingSetFile({
