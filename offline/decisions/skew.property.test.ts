@@ -152,7 +152,11 @@ describe('there is no skew', () => {
     const service = featureService({ name: 'random', features: [...randomService(random).features, echo] });
     const repo = compileRepo([service]);
     const names = repo.services.get('random')!.output.map(({ name }) => name);
-    const events = Array.from({ length: 60 }, (_, i) => randomEvent(random, i) as Json);
+    // Of few different times, so that there are ties.
+    const events = Array.from({ length: 60 }, (_, i) => {
+      const event = randomEvent(random, i) as Json & { readonly at: number };
+      return { ...event, at: event.at - (event.at % 600_000) };
+    });
     const row = (nowMs: number): Json => {
       const request = {
         real: random.pick([0, -0.5, 0.1, 5e-324, 1e100, 2 ** 53, 3]),
@@ -170,8 +174,8 @@ describe('there is no skew', () => {
       return {
         ...(random.chance(0.2) ? { entities: { key } } : {}),
         ...{ request, event: { source: 'things', data: event } },
-        // As of its own time it lies too far back.
-        at: Math.max(event.at as number, nowMs - 3_000_000),
+        // As of its own time, or of another's, which it is not tied with.
+        ...(random.chance(0.4) ? { at: random.pick(events).at } : {}),
       };
     };
     const question = (n: number, nowMs: number): Asked => {
