@@ -287,7 +287,6 @@ describe(`no skew (seed ${SEED})`, () => {
       expect(report.decisions.left_out.no_secret).toBeGreaterThan(50);
     }
     expect({ ...same.report, finished: 0 }).toEqual({ ...one.report, finished: 0 });
-    expect(other.report.features).not.toEqual(one.report.features);
     expect(one.stdout).toContain('its keys are hashed and no secret is given (MILLRACE_DECISION_LOG_SECRET)');
   }, 90_000);
 });
