@@ -6,6 +6,7 @@
  *                                         ├─► spine, labels as further columns ─► training set
  *     labels ─► latest within the window ─┘                                       (or the logged values)
  */
+import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import type * as Arrow from 'apache-arrow';
@@ -156,7 +157,7 @@ async function decisionIdentity(options: DecisionTrainingFileOptions): Promise<u
   return {
     decisions: await identities((await decisionLogFiles(decisions)).files),
     // A table in memory is not known again.
-    labels: input === null ? null : 'files' in input ? await identities(input.files) : Math.random(),
+    labels: input === null ? null : 'files' in input ? await identities(input.files) : randomUUID(),
     columns: { id: labelId, time: labelTime, labels: labelColumns },
     ...{ window_ms: labelWindowMs, until_ms: untilMs },
     secret: secret == null ? null : new KeyHash(secret).secretId,
