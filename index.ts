@@ -109,6 +109,21 @@ export {
   type Duration,
   DurationError,
 } from './engine/windows/duration.ts';
+export {
+  type DecisionTrainingFileOptions,
+  type DecisionTrainingOptions,
+  type DecisionTrainingSummary,
+  decisionTrainingSet,
+  decisionTrainingSetFile,
+} from './offline/decisions/decision-training-set.ts';
+export type { LabelOptions, LabelSummary } from './offline/decisions/labels.ts';
+export {
+  type FeatureSkew,
+  featureSkew,
+  type SkewOptions,
+  type SkewReport,
+  type WorstDifference,
+} from './offline/decisions/skew.ts';
 export { InputError } from './offline/input-error.ts';
 export {
   type TrainingFileOptions,

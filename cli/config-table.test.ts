@@ -41,7 +41,7 @@ describe('documentation of the settings', () => {
       expect(help).toContain(CONFIG_FILE_ENV);
       for (const { flag, env, commands } of SETTINGS) {
         const expected = (commands as readonly string[]).includes(name);
-        expect(help.includes(env), `${env} in the help of ${name}`).toBe(expected);
+        expect(new RegExp(`${env}\\b`).test(help), `${env} in the help of ${name}`).toBe(expected);
         expect(help.includes(flag)).toBe(expected);
       }
     }

@@ -70,7 +70,7 @@ export const DECISION_LOG_SETTINGS: readonly Setting[] = [
     defaultText: 'none',
     expected: `a text of at least ${SECRET_MIN_CHARACTERS} characters`,
     description: `secret of that hash, at least ${SECRET_MIN_CHARACTERS} characters; better given by the variable`,
-    commands: SERVING,
+    commands: [...SERVING, 'training-set', 'skew'],
     secret: true,
   },
 ];

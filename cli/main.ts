@@ -8,6 +8,7 @@ import { addDlqCommand } from './dead-letters/dlq-command.ts';
 import { addGapsCommand } from './gaps/gaps-command.ts';
 import { addLoadCommand } from './load/load-command.ts';
 import { addBackfillCommand } from './offline/backfill-command.ts';
+import { addSkewCommand } from './offline/skew-command.ts';
 import { addTrainingSetCommand } from './offline/training-set-command.ts';
 import { packageVersion } from './package-root.ts';
 import {
@@ -212,6 +213,7 @@ export function buildProgram(): Command {
   addSchemasCommand(program, (command) => withSettings(command, 'schemas'), configOf);
   addBackfillCommand(program, (command) => withSettings(command, 'backfill'), configOf);
   addTrainingSetCommand(program, (command) => withSettings(command, 'training-set'), configOf);
+  addSkewCommand(program, (command) => withSettings(command, 'skew'), configOf);
   return program;
 }
 

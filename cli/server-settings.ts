@@ -142,12 +142,20 @@ export const SERVER_DEFAULTS = {
 } as const satisfies ServersConfig;
 
 const ROLES: readonly Command[] = ['up', 'ingest', 'serve', 'compact', 'rebuild', 'backfill'];
-const KAFKA: readonly Command[] = [...ROLES, 'dlq', 'training-set'];
-const GROUP: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill', 'dlq', 'training-set'];
+const KAFKA: readonly Command[] = [...ROLES, 'dlq', 'training-set', 'skew'];
+const GROUP: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill', 'dlq', 'training-set', 'skew'];
 const INGEST: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill'];
 /** A rebuild reads topics that are there. */
 const CREATING: readonly Command[] = ['up', 'ingest', 'serve', 'compact'];
-const REGISTRY: readonly Command[] = ['up', 'ingest', 'rebuild', 'backfill', 'schemas', 'training-set'];
+const REGISTRY: readonly Command[] = [
+  'up',
+  'ingest',
+  'rebuild',
+  'backfill',
+  'schemas',
+  'training-set',
+  'skew',
+];
 
 export const SERVER_SETTINGS: readonly Setting[] = [
   {

@@ -35,7 +35,8 @@ export type Command =
   | 'dlq'
   | 'gaps'
   | 'training-set'
-  | 'load';
+  | 'load'
+  | 'skew';
 
 export interface Setting {
   /** Key in the configuration file and in `Config`. */
@@ -198,6 +199,7 @@ export const SETTINGS: readonly Setting[] = [
       'dlq',
       'training-set',
       'load',
+      'skew',
     ],
   },
   {
@@ -237,8 +239,8 @@ export const SETTINGS: readonly Setting[] = [
     defaultText: `\`${DEFAULTS.dataDir}\``,
     expected: 'the path of a directory',
     description:
-      'where the embedded log and store are kept, one process at a time; created if missing, but not by `training-set`',
-    commands: [...ALONE, 'training-set'],
+      'where the embedded log and store are kept, one process at a time; created if missing, but not by `training-set` and `skew`',
+    commands: [...ALONE, 'training-set', 'skew'],
   },
   {
     key: 'clock',

@@ -136,6 +136,18 @@ export class EventHistory {
     );
   }
 
+  /** When records were appended to their log, ms, as SQL over `select`; null: the history does not say. */
+  get appendedAt(): string | null {
+    return this.#staged === null && this.#appendTime() !== null ? quoted(APPENDED) : null;
+  }
+
+  #appendTime(): string | null {
+    const kind = this.#relation.columns.get(LOG_APPENDED);
+    return kind === undefined
+      ? null
+      : (typedColumn({ type: 'timestamp', nullable: true }, quoted(LOG_APPENDED), kind)?.value ?? null);
+  }
+
   /** Whether every event says which record of the log it was. */
   get hasOffsets(): boolean {
     const { columns } = this.#relation;
@@ -152,8 +164,7 @@ export class EventHistory {
       : arrival;
     const record = (name: string, column: string, type: string): string =>
       `${this.hasOffsets && has(column) ? column : `CAST(NULL AS ${type})`} AS ${quoted(name)}`;
-    const appended =
-      this.hasOffsets && has(LOG_APPENDED) ? `epoch_ms(${LOG_APPENDED})` : 'CAST(NULL AS BIGINT)';
+    const appended = this.#appendTime() ?? 'CAST(NULL AS BIGINT)';
     const ids = [
       ...(has(LOG_STAMP) ? [LOG_STAMP] : []),
       ...(isCopy ? [`'copy of ' || ${LOG_PARTITION} || '/' || ${LOG_ORIGIN}`] : []),
@@ -169,9 +180,9 @@ export class EventHistory {
     ];
   }
 
-  #typed(names: readonly string[], arrival: string | null): string {
+  #typed(names: readonly string[], arrival: string | null, further: readonly string[] = []): string {
     const { sql, columns } = this.#relation;
-    const selected: string[] = [];
+    const selected: string[] = [...further];
     const refusals: string[] = [];
     for (const name of names) {
       const isFactId = this.#isFactId(name);

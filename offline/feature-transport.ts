@@ -25,6 +25,8 @@ export interface TransportColumn {
   readonly tableType: 'DOUBLE' | 'BIGINT' | 'VARCHAR';
   /** DuckDB's type in the training set. */
   readonly sqlType: string;
+  /** Type of the values of pairs. */
+  readonly pairType: string;
   /** An integer of more than 64 bits is null. */
   write(value: FeatureValue): Stored;
   /** What was written. */
@@ -42,6 +44,10 @@ export function transportOf(feature: CompiledFeature): TransportColumn {
  * @param column type of the aggregated column: of the values of pairs
  */
 export function transportOfType(type: string, column = 'string'): TransportColumn {
+  return { ...formOf(type, column), pairType: column };
+}
+
+function formOf(type: string, column: string): Omit<TransportColumn, 'pairType'> {
   switch (type) {
     case 'integer':
       return numbers(
@@ -96,7 +102,7 @@ function numbers(
   sqlType: string,
   read: (stored: number) => FeatureValue,
   sql: (column: string) => string,
-): TransportColumn {
+): Omit<TransportColumn, 'pairType'> {
   return {
     ...{ isNumber: true, tableType: 'DOUBLE', sqlType, sql },
     write: (value) => (value === null ? Number.NaN : Number(value)),

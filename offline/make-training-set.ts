@@ -15,7 +15,7 @@ import { type HistoryLog, isHistoryLog, type LoggedHistory, readHistoryLogs } fr
 import { InputError } from './input-error.ts';
 import { MEMORY_DEFAULT_BYTES, MEMORY_MIN_BYTES } from './memory-limits.ts';
 import type { SpineOptions } from './spine.ts';
-import { formatOfName, TABLE_FORMATS, tableFiles } from './table-files.ts';
+import { formatOfName, TABLE_FORMATS, type TableFormat, tableFiles } from './table-files.ts';
 import type { TableInput } from './table-relation.ts';
 import { writeTrainingTable } from './training-file.ts';
 import { prepareTrainingSet, type TrainingProgress, type TrainingSummary } from './training-set.ts';
@@ -80,23 +80,19 @@ export async function trainingSet(options: TrainingSetOptions): Promise<Arrow.Ta
 
 /**
  * A training set as a file.
+ * @param spineIdentity what makes the spine another one, where it is not its file. @default the file
  * @throws InputError where the spine or a history cannot be used, or the file cannot be written
  */
 export async function trainingSetFile(
   options: TrainingFileOptions,
+  spineIdentity?: unknown,
 ): Promise<TrainingSummary & { readonly resumed: boolean }> {
-  const file = resolve(options.out);
-  const format = formatOfName(file);
-  if (format === null || /\.(arrows|feather)$/i.test(file)) {
-    throw new InputError(
-      `${options.out}: the format is told by the name: ${TABLE_FORMATS.map((name) => `.${name}`).join(', ')}`,
-    );
-  }
+  const { file, format } = outputOf(options.out);
   const inputs = await inputsOf(options);
   await checkPlaceOf(file);
   const work = await resumableWork(
     resolve(options.work ?? `${file}.work`),
-    await identityOf(options, inputs),
+    await identityOf(options, inputs, spineIdentity),
     isFree,
   );
   try {
@@ -114,8 +110,18 @@ export async function trainingSetFile(
   }
 }
 
+/** @throws InputError where the name does not tell a format */
+export function outputOf(out: string): { readonly file: string; readonly format: TableFormat } {
+  const file = resolve(out);
+  const format = formatOfName(file);
+  if (format !== null && !/\.(arrows|feather)$/i.test(file)) return { file, format };
+  throw new InputError(
+    `${out}: the format is told by the name: ${TABLE_FORMATS.map((name) => `.${name}`).join(', ')}`,
+  );
+}
+
 /** Before hours of work go into what cannot be written. */
-async function checkPlaceOf(file: string): Promise<void> {
+export async function checkPlaceOf(file: string): Promise<void> {
   const dir = dirname(file);
   const stats = await stat(dir).catch(() => null);
   if (!stats?.isDirectory()) throw new InputError(`there is no folder ${dir} for the training set: make it`);
@@ -131,7 +137,7 @@ async function checkPlaceOf(file: string): Promise<void> {
 }
 
 /** What its owner can mend, of what DuckDB or the system says. */
-function withoutRoom(error: unknown, workDir: string, file: string): unknown {
+export function withoutRoom(error: unknown, workDir: string, file: string): unknown {
   if (error instanceof InputError) return error;
   if (isOutOfRoom(error)) {
     return new InputError(
@@ -171,8 +177,7 @@ async function withTrainingTable<T>(
     memoryBytes = MEMORY_DEFAULT_BYTES,
     threadModule,
   } = options;
-  if (!(memoryBytes >= MEMORY_MIN_BYTES))
-    throw new InputError(`memoryBytes must be ${MEMORY_MIN_BYTES} at least: DuckDB cannot sort with less`);
+  checkMemory(memoryBytes);
   const db = await openDb(work, Math.floor((memoryBytes * 2) / 3), threads);
   try {
     // With the database open, no other process is at work in the folder.
@@ -205,7 +210,8 @@ async function withTrainingTable<T>(
   }
 }
 
-async function readLogs(
+/** Logs are read into files of the work folder first. */
+export async function readLogs(
   repo: CompiledRepo,
   given: Inputs['history'],
   workDir: string,
@@ -219,7 +225,16 @@ async function readLogs(
   return { history, logged: new Map([...read].map(([name, found]) => [name, found.logged])) };
 }
 
-async function openDb({ dir, file }: WorkDirectory, memoryBytes: number, threads: number): Promise<DuckDb> {
+export function checkMemory(memoryBytes: number): void {
+  if (!(memoryBytes >= MEMORY_MIN_BYTES))
+    throw new InputError(`memoryBytes must be ${MEMORY_MIN_BYTES} at least: DuckDB cannot sort with less`);
+}
+
+export async function openDb(
+  { dir, file }: WorkDirectory,
+  memoryBytes: number,
+  threads: number,
+): Promise<DuckDb> {
   try {
     return await DuckDb.open({
       ...(file === undefined ? {} : { file }),
@@ -246,7 +261,7 @@ async function isFree(file: string): Promise<boolean> {
   }
 }
 
-function serviceOf(repo: CompiledRepo, name: string): CompiledService {
+export function serviceOf(repo: CompiledRepo, name: string): CompiledService {
   const service = repo.services.get(name);
   if (service !== undefined) return service;
   const nearest = nearestName(name, [...repo.services.keys()]);
@@ -255,7 +270,7 @@ function serviceOf(repo: CompiledRepo, name: string): CompiledService {
   );
 }
 
-async function inputOf(input: TrainingInput): Promise<TableInput> {
+export async function inputOf(input: TrainingInput): Promise<TableInput> {
   return typeof input === 'string' ? tableFiles(input) : { path: 'the table given', table: input };
 }
 
@@ -272,7 +287,7 @@ function archivedSources(path: string, sources: readonly string[]): Map<string, 
   return [...folders.values()].some(isThere) ? folders : null;
 }
 
-async function historyOf(
+export async function historyOf(
   service: CompiledService,
   given: TrainingSetOptions['history'],
 ): Promise<Map<string, TableInput | HistoryLog>> {
@@ -311,6 +326,7 @@ const loggedIdentity = ({ definition: { topic, columns } }: CompiledSource): obj
 async function identityOf(
   options: TrainingSetOptions,
   { service, spine, history }: Inputs,
+  spineIdentity: unknown,
 ): Promise<unknown> {
   const { time, eventId, eventSource } = options;
   const identities = async (input: TableInput): Promise<unknown> =>
@@ -328,7 +344,7 @@ async function identityOf(
     service: service.name,
     views: service.views.map(({ view, features }) => [view.namespace, features.map(({ name }) => name)]),
     on_demand: service.onDemand.map(({ name }) => name),
-    spine: await identities(spine),
+    spine: spineIdentity ?? (await identities(spine)),
     columns: { time, event_id: eventId, event_source: eventSource },
     history: Object.fromEntries(histories),
   };

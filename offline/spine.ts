@@ -28,6 +28,10 @@ export interface SpineOptions {
   readonly eventId?: string | null;
   /** Source of these events, where the service reads several. */
   readonly eventSource?: string;
+  /** Before the names of request data, where a column of that name is something else. @default none */
+  readonly requestPrefix?: string;
+  /** Columns that are not carried through. @default none */
+  readonly hidden?: readonly string[];
 }
 
 export interface Spine {
@@ -55,6 +59,7 @@ export async function readSpine(
   options: SpineOptions,
 ): Promise<Spine> {
   const { path } = input;
+  const { requestPrefix = '', hidden = [] } = options;
   const sources = [...new Set(service.views.map(({ view }) => view.source))];
   const eventColumns = sources.flatMap(({ eventTime, eventId }) =>
     eventId === null ? [eventTime] : [eventTime, eventId],
@@ -67,7 +72,7 @@ export async function readSpine(
     );
   const texts = [
     ...service.entities.filter(hasTextKey).map(({ name }) => name),
-    ...Object.keys(service.request),
+    ...Object.keys(service.request).map((name) => `${requestPrefix}${name}`),
     'timestamp',
     ...eventColumns,
   ];
@@ -123,7 +128,12 @@ export async function readSpine(
     if (columns.get(name) === 'json') carried.set(name, key.value);
   }
   for (const [name, column] of Object.entries(service.request)) {
-    add(name, requestColumn(name), column, `request data of the service '${service.name}'`);
+    add(
+      `${requestPrefix}${name}`,
+      requestColumn(name),
+      column,
+      `request data of the service '${service.name}'`,
+    );
   }
   // Nothing else says in which order rows of a join come; of one Parquet file they are numbered.
   const order = relation.arrival === null ? '' : `ORDER BY ${relation.arrival}`;
@@ -162,7 +172,7 @@ export async function readSpine(
   }
   return {
     rows: Number(rows),
-    columns: [...columns.keys()],
+    columns: [...columns.keys()].filter((name) => !hidden.includes(name)),
     ...{ time, eventId, withoutKey },
     firstMs: Number(first),
     lastMs: Number(last),

@@ -38,8 +38,8 @@ export interface TrainingSetArgs {
   readonly service: CompiledService;
   readonly spine: TableInput;
   readonly spineOptions: SpineOptions;
-  /** By source: where its events are. */
-  readonly history: ReadonlyMap<string, TableInput>;
+  /** By source: where its events are, or what has been opened already. */
+  readonly history: ReadonlyMap<string, TableInput | EventHistory>;
   /** Of these, what was read of logs. */
   readonly logged: ReadonlyMap<string, LoggedHistory>;
   /** May still be starting. */
@@ -123,7 +123,13 @@ export async function prepareTrainingSet(
   return { table, summary };
 }
 
-function checkNames(spine: Spine, service: CompiledService, prefix: string, path: string): void {
+/** Takes the values out of the database, so that another spine of the service begins anew. */
+export async function forgetValues(db: DuckDb, service: CompiledService): Promise<void> {
+  for (const { view } of service.views) await db.run(`DROP TABLE IF EXISTS ${quoted(`values ${view.name}`)}`);
+  await db.run('DROP TABLE IF EXISTS "$finished"');
+}
+
+export function checkNames(spine: Spine, service: CompiledService, prefix: string, path: string): void {
   const taken = new Set(spine.columns.map((name) => name.toLowerCase()));
   const both = service.output
     .map(({ name }) => `${prefix}${name}`)
@@ -144,7 +150,9 @@ async function openHistories({
   for (const source of new Set(service.views.map(({ view }) => view.source))) {
     const input = history.get(source.name);
     if (input === undefined) throw new InputError(`there is no history of the source '${source.name}'`);
-    histories.set(source.name, await EventHistory.open(db, source, input, workDir));
+    const opened =
+      input instanceof EventHistory ? input : await EventHistory.open(db, source, input, workDir);
+    histories.set(source.name, opened);
   }
   return histories;
 }
@@ -249,7 +257,7 @@ async function fillView(
   }
 }
 
-function metadataOf(
+export function metadataOf(
   service: CompiledService,
   spine: Spine,
   surveys: ReadonlyMap<string, HistorySurvey>,

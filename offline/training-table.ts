@@ -14,6 +14,8 @@ export interface TrainingColumn {
   readonly sql: string;
   /** Type of the catalogue; null: a column of the spine. */
   readonly feature: string | null;
+  /** Of a feature: as it is in the tables it was gathered in; null: a column of the spine. */
+  readonly stored: { readonly sql: string; readonly transport: TransportColumn } | null;
 }
 
 export interface TrainingTable {
@@ -40,7 +42,7 @@ export async function trainingTable(of: {
     name,
     sqlType: spineTypes.get(name)!,
     sql: `s.${quoted(name)}`,
-    feature: null,
+    ...{ feature: null, stored: null },
   }));
   for (const { name, view } of service.output) {
     const { transport, column, type } =
@@ -50,6 +52,7 @@ export async function trainingTable(of: {
       sqlType: transport.sqlType,
       sql: transport.sql(column),
       feature: type,
+      stored: { sql: column, transport },
     });
   }
   const join = (table: ValueTable, as: string): string =>

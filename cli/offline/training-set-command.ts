@@ -5,6 +5,7 @@ import { MEMORY_DEFAULT_BYTES, MEMORY_MIN_BYTES } from '../../offline/memory-lim
 import { formatByteSize, parseByteSize } from '../byte-size.ts';
 import { wholeNumber } from '../parse-options.ts';
 import type { Config } from '../settings.ts';
+import { addDecisionOptions, decisionOptionsOf } from './decision-options.ts';
 
 /** `PATH`, or `SOURCE=PATH` once for each source. */
 export function collectHistory(
@@ -39,12 +40,12 @@ export function addTrainingSetCommand(
   withSettings: (command: Command) => Command,
   configOf: (options: Record<string, unknown>) => Config,
 ): void {
-  withSettings(program.command('training-set'))
+  const command = withSettings(program.command('training-set'))
     .description(
       'the features of a service for each row of a spine, as of its time, from a history of events: Parquet, CSV, NDJSON and Arrow files in and out; also from the topics (--history kafka) or the embedded log',
     )
     .requiredOption('--service <name>', 'the feature service')
-    .requiredOption(
+    .option(
       '--spine <path>',
       'rows with entity keys and a time; request data, event ids and labels as further columns',
     )
@@ -52,9 +53,7 @@ export function addTrainingSetCommand(
       new Option(
         '--history <path>',
         "the source's events: a file, a folder or a pattern, or kafka, or log (the embedded one); SOURCE=PATH once for each where there are several",
-      )
-        .argParser(collectHistory)
-        .makeOptionMandatory(),
+      ).argParser(collectHistory),
     )
     .requiredOption(
       '--out <file>',
@@ -80,23 +79,23 @@ export function addTrainingSetCommand(
     .option(
       '--work <dir>',
       'where it is made; the same command goes on with what is there (default: OUT.work)',
-    )
-    .action(async (options) => {
-      const config = configOf(options);
-      const { makeTrainingSet } = await import('./training-set.ts');
-      await makeTrainingSet(config, {
-        service: options.service,
-        spine: options.spine,
-        history: options.history,
-        out: options.out,
-        time: options.time,
-        // Commander has `true` where neither is given.
-        eventId: options.eventId === true ? undefined : options.eventId === false ? null : options.eventId,
-        eventSource: options.eventSource,
-        prefix: options.prefix,
-        memoryBytes: options.memory,
-        threads: options.threads,
-        work: options.work,
-      });
+    );
+  addDecisionOptions(command).action(async (options) => {
+    const config = configOf(options);
+    const { makeTrainingSet } = await import('./training-set.ts');
+    await makeTrainingSet(config, {
+      service: options.service,
+      rows: decisionOptionsOf(options) ?? { spine: options.spine },
+      history: options.history ?? new Map(),
+      out: options.out,
+      time: options.time,
+      // Commander has `true` where neither is given.
+      eventId: options.eventId === true ? undefined : options.eventId === false ? null : options.eventId,
+      eventSource: options.eventSource,
+      prefix: options.prefix,
+      memoryBytes: options.memory,
+      threads: options.threads,
+      work: options.work,
     });
+  });
 }

@@ -1,19 +1,24 @@
 /** `millrace training-set`: makes one, shows how far it is, and says what was seen on the way. */
+import { decisionTrainingSetFile } from '../../offline/decisions/decision-training-set.ts';
 import type { LoggedHistory } from '../../offline/history-log.ts';
 import { InputError } from '../../offline/input-error.ts';
-import { type TrainingFileOptions, trainingSetFile } from '../../offline/make-training-set.ts';
+import { trainingSetFile } from '../../offline/make-training-set.ts';
 import type { TrainingProgress, TrainingSummary } from '../../offline/training-set.ts';
 import { CliError } from '../cli-error.ts';
 import { loadFeatureRepo } from '../load-features.ts';
-import { formatCount, formatDurationShort, progressDisplay } from '../replay/progress-display.ts';
+import { formatCount, formatDurationShort } from '../replay/progress-display.ts';
 import type { Config } from '../settings.ts';
 import { shutdownOnSignals } from '../shutdown.ts';
 import { textTable } from '../text-table.ts';
+import type { DecisionOptions } from './decision-options.ts';
+import { describeDecisions } from './describe-decisions.ts';
 import { explainLog, HistoryLogs } from './history-logs.ts';
+import { evaluationThreadModule } from './thread-module.ts';
+import { TrainingDisplay } from './training-display.ts';
 
 export interface TrainingSetCommand {
   readonly service: string;
-  readonly spine: string;
+  readonly rows: DecisionOptions | { readonly spine: string };
   /** By source; '' alone: that of the only one. */
   readonly history: ReadonlyMap<string, string>;
   readonly out: string;
@@ -40,28 +45,42 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
     process.exit();
   });
   const logs = new HistoryLogs(config, process.stderr, shutdown.signal);
-  const { time, eventId, eventSource, work } = command;
+  const { time, eventId, eventSource, work, rows } = command;
   const history = new Map([...command.history].map(([source, path]) => [source, logs.historyOf(path)]));
-  const ofOne = history.get('');
-  const options: TrainingFileOptions = {
-    ...{ repo, service: command.service, spine: command.spine, out: command.out, prefix: command.prefix },
+  const options = {
+    ...{ repo, service: command.service, out: command.out, prefix: command.prefix },
     ...{ memoryBytes: command.memoryBytes, threads: command.threads },
-    history: ofOne ?? Object.fromEntries(history),
-    ...(time === undefined ? {} : { time }),
-    ...(eventId === undefined ? {} : { eventId }),
     ...(eventSource === undefined ? {} : { eventSource }),
     ...(work === undefined ? {} : { work }),
-    threadModule: {
-      url: new URL(`./evaluation-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
-      data: config.features,
-    },
-    onProgress: (progress) => display.update(progress),
+    threadModule: evaluationThreadModule(config.features),
+    onProgress: (progress: TrainingProgress) => display.update(progress),
   };
+  const events = { history: history.get('') ?? Object.fromEntries(history) };
   try {
-    const summary = await trainingSetFile(options);
+    const lines: string[] = [];
+    const elapsedMs = (): number => performance.now() - startedMs;
+    if ('spine' in rows) {
+      const ofSpine = {
+        ...(time === undefined ? {} : { time }),
+        ...(eventId === undefined ? {} : { eventId }),
+      };
+      const summary = await trainingSetFile({ ...options, ...events, ...ofSpine, spine: rows.spine });
+      lines.push(describeTrainingSet(command.out, summary, elapsedMs()));
+    } else {
+      const { logged, ...ofDecisions } = rows;
+      const { decisions, training } = await decisionTrainingSetFile({
+        ...{ ...options, ...ofDecisions, secret: config.decisionLogSecret },
+        ...(logged ? {} : events),
+      });
+      lines.push(
+        training === null
+          ? `${command.out}: ${formatCount(decisions.rows)} rows in ${formatDurationShort(elapsedMs())}, with the values that were answered`
+          : describeTrainingSet(command.out, training, elapsedMs()),
+        describeDecisions(decisions),
+      );
+    }
     display.stop();
-    const elapsedMs = performance.now() - startedMs;
-    process.stdout.write(`${describeTrainingSet(command.out, summary, elapsedMs)}\n`);
+    process.stdout.write(`${lines.join('\n')}\n`);
   } catch (error) {
     display.stop();
     if (shutdown.signal.aborted) {
@@ -76,37 +95,6 @@ export async function makeTrainingSet(config: Config, command: TrainingSetComman
 }
 
 const STOPPED = 'stopped; the same command goes on from here\n';
-
-class TrainingDisplay {
-  readonly #stream: NodeJS.WriteStream;
-  #startedMs = 0;
-  #display: ReturnType<typeof progressDisplay> | null = null;
-
-  constructor(stream: NodeJS.WriteStream) {
-    this.#stream = stream;
-  }
-
-  /** Begins to count with the first call: before it logs may have been read, which have a display of their own. */
-  update({ phase, share, rows }: TrainingProgress): void {
-    if (this.#display === null) {
-      this.#startedMs = performance.now();
-      this.#display = progressDisplay(this.#stream, 'rows');
-    }
-    const elapsedMs = performance.now() - this.#startedMs;
-    this.#display.update({
-      percent: Math.floor(share * 100),
-      events: formatCount(rows),
-      rate: formatCount((rows / elapsedMs) * 1000),
-      eta: formatDurationShort(share === 0 ? Number.POSITIVE_INFINITY : (elapsedMs * (1 - share)) / share),
-      note: phase,
-      elapsedMs,
-    });
-  }
-
-  stop(): void {
-    this.#display?.stop();
-  }
-}
 
 /** What was made of what, and what did not count. */
 export function describeTrainingSet(

@@ -1,11 +1,20 @@
-import { METRICS, type MetricEntry, Metrics } from '../../serve/metrics.ts';
+import { SKEW_METRICS } from '../../offline/decisions/skew-report.ts';
+import { METRICS, Metrics } from '../../serve/metrics.ts';
 import { groupedBy, selectedSeries } from '../prometheus/query-names.ts';
 
 /** What Prometheus adds to every series, and `le` of buckets. */
 const ALWAYS = new Set(['job', 'instance', 'le', 'role']);
 const SUFFIX = /_(bucket|sum|count)$/;
 
-const ours = new Map<string, MetricEntry>(METRICS.map((entry) => [entry.name, entry]));
+interface Entry {
+  readonly name: string;
+  readonly type: string;
+  readonly labels: readonly string[];
+  readonly buckets?: readonly number[];
+}
+
+const ofSkew = SKEW_METRICS.map((entry): Entry => ({ ...entry, type: 'gauge' }));
+const ours = new Map([...METRICS, ...ofSkew].map((entry: Entry) => [entry.name, entry]));
 /** Those of prom-client. */
 const ofProcess = new Set(
   new Metrics({ process: true }).registry.getMetricsAsArray().map(({ name }) => name),
