@@ -37,6 +37,7 @@ import {
 import { PUSH_TIMEOUT_MS } from './ingest/log/kafka/topic-writer.ts';
 
 import { DEFAULT_CONSUMER_OPTIONS } from './ingest/partition-consumer.ts';
+import { BACKFILL_LIMITS } from './offline/history-states.ts';
 import { aggregationsPage } from './scripts/aggregations-page.ts';
 import { DEFAULT_APP_LIMITS } from './serve/app.ts';
 import { ABANDONED_STATES_MAX } from './serve/deadline-reads.ts';
@@ -265,6 +266,12 @@ describe('ARCHITECTURE', () => {
         `${ARCHIVE_LIMITS.rows.toLocaleString('en')} rows`,
     );
     expect(bounds.get("commits kept of a partition's archive")).toBe(`${ARCHIVE_LIMITS.commits}`);
+    expect(bounds.get('states that a backfill writes at once')).toBe(
+      `${BACKFILL_LIMITS.states}, or ${BACKFILL_LIMITS.bytes / 1024} KiB and the one that goes beyond`,
+    );
+    expect(bounds.get('events of a key that a backfill has in hand')).toBe(
+      BACKFILL_LIMITS.events.toLocaleString('en'),
+    );
     expect(bounds.get('live tail')).toContain(`${DEFAULT_TILE_SHAPE.tailRowsMax} rows`);
     expect(bounds.get('leaf, or inline rows of a node')).toContain(
       `${DEFAULT_TILE_SHAPE.leafBytesMax / 1024} kB`,

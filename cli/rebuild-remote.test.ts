@@ -37,6 +37,22 @@ test('a view of the running engine is rebuilt', async () => {
   expect(written).toMatch(/^View spend is read from its new state: \d+ events in \d+s \(\d+\/s\)\.\n$/);
 });
 
+test('a view that is being filled from a history is not rebuilt, but that can be given up', async () => {
+  const { fingerprint } = testRepo.views.get('spend')!;
+  const begun = await fetch(`${config.url}/v1/views/spend/backfill`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ fingerprint }),
+  });
+  expect(begun.status).toBe(200);
+  await expect(run('spend')).rejects.toThrow(
+    'view spend is being filled from a history: millrace backfill goes on with that (--abort gives it up)',
+  );
+  expect(await run('spend', true)).toBe(0);
+  expect(written).toContain('was given up');
+  expect(await run('spend')).toBe(0);
+});
+
 test('what cannot be done is said', async () => {
   await expect(run('spent')).rejects.toThrow(
     `there is no view 'spent' (unknown_view, HTTP 404)\n  {"expected":["spend","refusals","shops","browsing"]}`,

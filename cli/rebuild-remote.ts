@@ -2,14 +2,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { CliError } from './cli-error.ts';
 import { describeReply, errorCodeOf, HttpClient, NoReplyError, notListening } from './http-client.ts';
-import { ACCEPT_GAP_HINT, type RebuildCommand } from './rebuild-command.ts';
+import { ACCEPT_GAP_HINT, beingBackfilled, type RebuildCommand } from './rebuild-command.ts';
 import { describeDeadLetters, RebuildDisplay } from './rebuild-display.ts';
 import type { Config } from './settings.ts';
 import { shutdownOnSignals } from './shutdown.ts';
 
 /** Of the reply only what is needed here. */
 interface Status {
-  readonly state: 'none' | 'filling' | 'joined' | 'switched' | 'given_up' | 'failed';
+  readonly state: 'none' | 'backfilling' | 'filling' | 'joined' | 'switched' | 'given_up' | 'failed';
   readonly applied_records: number;
   readonly total_records: number;
   readonly dead_letters: number;
@@ -36,7 +36,7 @@ export async function rebuildRemotely(config: Config, command: RebuildCommand): 
   try {
     if (abort) {
       const before = await ask('get');
-      if (!['filling', 'joined', 'failed'].includes(before.state)) {
+      if (!['backfilling', 'filling', 'joined', 'failed'].includes(before.state)) {
         throw new CliError(`no rebuild of view ${view} is under way`);
       }
       await ask('delete');
@@ -57,6 +57,7 @@ export async function rebuildRemotely(config: Config, command: RebuildCommand): 
               'also where the log has lost records; --abort gives it up)',
           );
         }
+        if (state === 'backfilling') throw new CliError(beingBackfilled(view));
         if (state === 'none' || state === 'given_up') {
           throw new CliError(`the rebuild of view ${view} was given up; the log of the server may say why`);
         }

@@ -6,7 +6,7 @@ import { LogTooShortError } from '../roles/log-reach.ts';
 import { reasonOf } from '../roles/reason-of.ts';
 import { CliError } from './cli-error.ts';
 import { loadFeatureRepo } from './load-features.ts';
-import { ACCEPT_GAP_HINT, type RebuildCommand } from './rebuild-command.ts';
+import { ACCEPT_GAP_HINT, beingBackfilled, type RebuildCommand } from './rebuild-command.ts';
 import { describeDeadLetters, RebuildDisplay } from './rebuild-display.ts';
 import { rebuildRemotely } from './rebuild-remote.ts';
 import { formatDurationShort } from './replay/progress-display.ts';
@@ -81,6 +81,7 @@ async function run(options: RebuildOptions, { graceMs }: RebuildCommand): Promis
   if (state === 'given_up') {
     throw new CliError(`the rebuild of view ${name} was aborted by somebody else, or the store was emptied`);
   }
+  if (state === 'backfilling' && !shutdown.signal.aborted) throw new CliError(beingBackfilled(name));
   process.stdout.write(`Interrupted; the same command goes on from here, --abort gives it up.\n`);
   return shutdown.signal.reason === 'SIGINT' ? 130 : 143;
 }

@@ -47,12 +47,14 @@ export interface HistoryStatesArgs {
   readonly nowMs: number;
 }
 
-/** Of a call: an embedded store keeps its thread for as long as it takes, and readers wait. */
-const STATES_MAX = 32;
-/** Of a call; one state alone may be larger. */
-const BYTES_MAX = 64 * 1024;
-/** Of a key, handed over at once: bounds memory, whatever a key's history is. */
-const ROWS_MAX = 2_000;
+export const BACKFILL_LIMITS = {
+  /** Written in one call: an embedded store keeps its thread for as long as it takes, and readers wait. */
+  states: 32,
+  /** Of these; one state alone may be larger. */
+  bytes: 64 * 1024,
+  /** Events of a key, handed over at once: bounds memory, whatever a key's history is. */
+  events: 2_000,
+} as const;
 
 export interface StatesSurvey {
   /** To go through. */
@@ -197,7 +199,7 @@ async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerato
       if (own !== key) {
         endKey();
         key = own;
-        if (ready.length >= STATES_MAX || bytes >= BYTES_MAX) yield take();
+        if (ready.length >= BACKFILL_LIMITS.states || bytes >= BACKFILL_LIMITS.bytes) yield take();
       }
       const originOffset = orNull(origins[i]!);
       const offset = originOffset ?? orNull(offsets[i]!);
@@ -216,7 +218,7 @@ async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerato
         values: projected,
         isCopy,
       });
-      if (rows.length >= ROWS_MAX) flush();
+      if (rows.length >= BACKFILL_LIMITS.events) flush();
     }
   }
   endKey();
