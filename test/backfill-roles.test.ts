@@ -145,8 +145,9 @@ describeWithServices(['kafka', 'redis'], 'millrace backfill over Kafka and Redis
         ...['--features', features, ...servers],
       ];
       const namespaces = new Set<string>();
+      let cut: readonly number[] | null = null;
       for (let kill = 0; kill < KILLS; kill++) {
-        const worker = new MillraceProcess(process.execPath, [...args, '--load', '2%'], { env });
+        const worker = new MillraceProcess(process.execPath, [...args, '--load', '1%'], { env });
         await until('it has begun', async () => {
           if (worker.child.exitCode !== null)
             throw new Error(`it has ended: ${worker.stdout}${worker.stderr}`);
@@ -155,14 +156,21 @@ describeWithServices(['kafka', 'redis'], 'millrace backfill over Kafka and Redis
         await delay(random.below(3_000));
         await worker.end('SIGKILL');
         const { building } = await binding();
-        expect(building).toMatchObject({ joined: false, cut: [HISTORY / PARTITIONS, HISTORY / PARTITIONS] });
+        // The archive goes on; the cut is where it was when the first one began.
+        expect(building).toMatchObject({ joined: false, cut: cut ?? building!.cut });
+        cut = building!.cut!;
         namespaces.add(building!.namespace);
       }
       const last = new MillraceProcess(process.execPath, args, { env });
       expect((await last.exited).code, last.stderr).toBe(0);
       expect(last.stderr).toContain('Going on with the backfill of view totals.');
+      const events = cut!.reduce((sum, offset) => sum + offset, 0);
+      expect(events).toBeGreaterThanOrEqual(HISTORY);
       expect(last.stdout).toMatch(
-        /^View totals is read from its new state\. 20,000 events of the history made 2,000 states, of which [\d,]+ were there already\./,
+        new RegExp(
+          `^View totals is read from its new state\\. ${events.toLocaleString('en-US')} events of the history made ` +
+            '2,000 states, of which [\\d,]+ were there already\\.',
+        ),
       );
       expect([...namespaces]).toEqual([(await binding()).active]);
       stopped = true;

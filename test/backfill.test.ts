@@ -95,12 +95,12 @@ it(`is killed at random and gone on with, the engine as well; each event counts 
   await push();
 
   const kill = async (alsoEngine: boolean): Promise<void> => {
-    const run = new MillraceProcess(process.execPath, [millraceBinary, ...args('5%')]);
+    const run = new MillraceProcess(process.execPath, [millraceBinary, ...args('1%')]);
     await waitUntil(() => /Filling|Going on/.test(run.stderr), {
       what: 'it has begun',
       timeoutMs: 60_000,
     });
-    // The whole takes some 20 s.
+    // The whole takes a minute.
     await delay(500 + random.below(4_000));
     if (alsoEngine) await server.process.end('SIGKILL');
     await run.end('SIGKILL');
