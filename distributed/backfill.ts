@@ -18,6 +18,7 @@ export interface BackfillSink extends Pick<Backfill, 'cut' | 'write' | 'complete
 
 export interface BackfillViewOptions extends RebuildOptions {
   readonly positions: BackfillOptions['positions'];
+  readonly history?: string;
   /** Writes all of the history and completes it, or returns when the signal aborts; called again where the store has lost writes. */
   readonly fill: (sink: BackfillSink, signal: AbortSignal) => Promise<void>;
 }
@@ -32,9 +33,12 @@ export async function backfillView(
   signal: AbortSignal,
 ): Promise<RebuildLook['state']> {
   return withBackend(options, async (parts) => {
-    const { positions, fill, onBegun, onTrouble = () => {}, acceptGap = false } = options;
+    const { positions, history, fill, onBegun, onTrouble = () => {}, acceptGap = false } = options;
     const begin = await rebuildOptions(options, parts);
-    const backfill = await Backfill.begin({ ...begin, acceptGap, positions });
+    const backfill = await Backfill.begin({
+      ...{ ...begin, acceptGap, positions },
+      ...(history === undefined ? {} : { history }),
+    });
     const { rebuild, cut } = backfill;
     onBegun?.(rebuild.resumed);
     for (;;) {

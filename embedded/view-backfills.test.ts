@@ -68,10 +68,10 @@ test('states are written, the log is applied behind them, and the view is read f
   // What was begun before a restart goes on only where it is begun again.
   await engine.restart();
   await reached(engine, 'backfilling');
-  const lost = await engine.post(`${URL}/complete`, { namespace, newest_ms: NOON_MS });
+  const lost = await engine.post(`${URL}/complete`, { namespace, newest_ms: [NOON_MS] });
   expect([lost.status, lost.body.error.code]).toEqual([409, 'backfill_lost']);
   expect((await begin(engine)).body).toMatchObject({ namespace, resumed: true, open: true });
-  expect((await engine.post(`${URL}/complete`, { namespace, newest_ms: NOON_MS })).status).toBe(200);
+  expect((await engine.post(`${URL}/complete`, { namespace, newest_ms: [NOON_MS] })).status).toBe(200);
   await reached(engine, 'switched');
   expect((await engine.get('/readyz')).body.warnings).toEqual([]);
   expect([await counted(engine, 'c1'), await counted(engine, 'c2')]).toEqual([2, 1]);

@@ -10,6 +10,7 @@ import { DEFAULT_GRACE_MS } from '../roles/view-binding.ts';
 import type { ViewBindings } from '../roles/view-bindings.ts';
 import { OtherRebuildError } from '../roles/view-rebuild.ts';
 import { ApiError, type ApiErrorCode } from '../serve/error-catalogue.ts';
+import type { RebuildStatus } from '../serve/rebuild-status.ts';
 import type { BackfillTerms, ViewBackfillsApi } from '../serve/view-backfills.ts';
 import type { RebuiltSource, ViewRebuilds } from './view-rebuilds.ts';
 
@@ -20,7 +21,7 @@ export interface ViewBackfillsOptions {
   /** Processing time, ms. */
   readonly nowMs: () => number;
   /** They apply the log once the history is in. */
-  readonly rebuilds: Pick<ViewRebuilds, 'start'>;
+  readonly rebuilds: Pick<ViewRebuilds, 'start' | 'status'>;
 }
 
 export class ViewBackfills implements ViewBackfillsApi {
@@ -34,13 +35,13 @@ export class ViewBackfills implements ViewBackfillsApi {
 
   async begin(
     view: CompiledView,
-    { positions, acceptGap }: Parameters<ViewBackfillsApi['begin']>[1],
+    { positions, history, acceptGap }: Parameters<ViewBackfillsApi['begin']>[1],
   ): Promise<BackfillTerms> {
     const { sources, bindings, writing, nowMs, rebuilds } = this.#options;
     const { source, log } = sources.find((one) => one.source.name === view.source.name)!;
     const backfill = await told(
       Backfill.begin({
-        ...{ source, view, bindings, writing, log, positions, acceptGap, nowMs },
+        ...{ source, view, bindings, writing, log, positions, history, acceptGap, nowMs },
         graceMs: DEFAULT_GRACE_MS,
       }),
     );
@@ -63,6 +64,15 @@ export class ViewBackfills implements ViewBackfillsApi {
 
   async complete(...[view, namespace, newestMs]: Parameters<ViewBackfillsApi['complete']>): Promise<void> {
     await told(this.#of(view, namespace).complete(newestMs));
+  }
+
+  async status(...[view, namespace]: Parameters<ViewBackfillsApi['status']>): Promise<RebuildStatus> {
+    const [binding] = await told(this.#options.bindings.read([view]));
+    const status = this.#options.rebuilds.status(view);
+    if (binding!.active === namespace) return { ...status, state: 'switched' };
+    if (binding!.building?.namespace !== namespace) return { ...status, state: 'given_up' };
+    // Driven since a moment ago, or not at all yet.
+    return status.state === 'none' ? { ...status, state: 'backfilling' } : status;
   }
 
   #of(view: CompiledView, namespace: string): Backfill {

@@ -1,8 +1,8 @@
 /** A history as a backfill takes it: what it holds of the log, and the states of a view from it. */
 import { join } from 'node:path';
 import type { CompiledView } from '../engine/definitions/compiled.ts';
-import { DuckDb, isOutOfMemory, isOutOfRoom, quoted } from './duckdb.ts';
-import { EventHistory, OFFSET, PARTITION } from './event-history.ts';
+import { DuckDb, isOutOfMemory, isOutOfRoom, readError } from './duckdb.ts';
+import { EventHistory } from './event-history.ts';
 import { type FillProgress, fillFromHistory, type StateSink } from './fill-from-history.ts';
 import { InputError } from './input-error.ts';
 import { MEMORY_DEFAULT_BYTES } from './memory-limits.ts';
@@ -63,22 +63,14 @@ export class BackfillHistory {
     }
   }
 
-  /** Whether every event says which record of the log it was. */
-  get hasOffsets(): boolean {
-    return this.#history.hasOffsets;
-  }
-
-  /** The offset behind the last one of each partition that is there. */
-  async endOffsets(): Promise<Map<number, number>> {
-    const rows = await this.#db.rows(
-      `SELECT ${quoted(PARTITION)} AS partition, max(${quoted(OFFSET)}) + 1 AS next
-       FROM (${this.#history.select([this.#view.source.eventTime])}) GROUP BY 1`,
-    );
-    return new Map(rows.map(({ partition, next }) => [Number(partition), Number(next)]));
+  /** Whether its rows have the ids that facts get when they are loaded; true of what are no facts. */
+  get hasFactIds(): boolean {
+    const { batch, eventId } = this.#view.source;
+    return batch === undefined || eventId === null || !this.#history.absent.includes(eventId);
   }
 
   /** See `fillFromHistory`. */
-  fill(
+  async fill(
     args: {
       readonly sink: StateSink;
       readonly cut: readonly number[] | null;
@@ -88,6 +80,16 @@ export class BackfillHistory {
     },
     signal: AbortSignal,
   ): Promise<FillProgress | null> {
-    return fillFromHistory({ ...args, db: this.#db, view: this.#view, history: this.#history }, signal);
+    const parts = { db: this.#db, view: this.#view, history: this.#history };
+    try {
+      return await fillFromHistory({ ...args, ...parts }, signal);
+    } catch (error) {
+      // What DuckDB says of a file that is damaged, or gone.
+      const isOfFile =
+        error instanceof Error &&
+        error.constructor === Error &&
+        /^[A-Z][A-Za-z ]*Error: /.test(error.message);
+      throw isOfFile ? readError(this.#history.path, error) : error;
+    }
   }
 }

@@ -87,6 +87,11 @@ export class EventHistory {
     this.#staged = `read_parquet(${text(file)}, file_row_number = true)`;
   }
 
+  /** As it was given. */
+  get path(): string {
+    return this.#relation.path;
+  }
+
   /** Columns of the source that no file has, but of JSON, which does not say. */
   get absent(): string[] {
     return Object.keys(this.source.columns).filter((name) => !this.#relation.columns.has(name));

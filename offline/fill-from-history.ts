@@ -8,8 +8,8 @@ import { type HistoryState, historyStates, surveyStates } from './history-states
 export interface StateSink {
   /** Writes states of keys that have none. @returns how many */
   write(states: readonly HistoryState[]): Promise<number>;
-  /** @param newestMs event time of the newest event; −1: there is none */
-  complete(newestMs: number): Promise<void>;
+  /** @param newestMs by partition of the log: event time of the newest event, ms; −1, or left out: there is none */
+  complete(newestMs: readonly number[]): Promise<void>;
 }
 
 export interface FillProgress {
@@ -23,6 +23,8 @@ export interface FillProgress {
   readonly refused: number;
   /** Rows that break the source's schema, by the column: they do not count. */
   readonly broken: ReadonlyMap<string, number>;
+  /** Rows that lie further in the future than the source allows; they do not count. */
+  readonly ahead: number;
 }
 
 export interface FillArgs {
@@ -42,8 +44,8 @@ export interface FillArgs {
 /** Resolves when all is written and completed; with null where the signal aborted before. */
 export async function fillFromHistory(args: FillArgs, signal: AbortSignal): Promise<FillProgress | null> {
   const { sink, load, onProgress = () => {} } = args;
-  const { events: totalEvents, newestMs, broken, use } = await surveyStates(args);
-  let progress: FillProgress = { events: 0, totalEvents, states: 0, written: 0, refused: 0, broken };
+  const { events: totalEvents, newestMs, broken, ahead, use } = await surveyStates(args);
+  let progress: FillProgress = { events: 0, totalEvents, states: 0, written: 0, refused: 0, broken, ahead };
   onProgress(progress);
   for await (const { states, events, refused } of historyStates(args, use)) {
     if (signal.aborted) return null;
@@ -51,7 +53,7 @@ export async function fillFromHistory(args: FillArgs, signal: AbortSignal): Prom
     const written = states.length === 0 ? 0 : await sink.write(states);
     const tookMs = performance.now() - beganMs;
     progress = {
-      ...{ events, totalEvents, refused, broken },
+      ...{ events, totalEvents, refused, broken, ahead },
       states: progress.states + states.length,
       written: progress.written + written,
     };

@@ -42,7 +42,7 @@ test('a repeated stamp counts once, a copy in the place of its original, and a c
   const online = new SingleView(browsing, { startMs: NOON_MS });
   const args = { db, view, history, cut: [10], nowMs: NOON_MS };
   const { use, ...survey } = await surveyStates(args);
-  expect(survey).toEqual({ events: rows.length, newestMs: NOON_MS, broken: new Map() });
+  expect(survey).toEqual({ events: rows.length, newestMs: [NOON_MS], broken: new Map(), ahead: 0 });
   for await (const { states } of historyStates(args, use)) {
     for (const state of states) await online.write(state);
   }

@@ -22,6 +22,7 @@ import {
   STAMP,
 } from './event-history.ts';
 import { ColumnNotFetchedError, FetchedRow } from './fetched-row.ts';
+import { InputError } from './input-error.ts';
 
 /** One key's state, as a store takes it. */
 export interface HistoryState extends BuiltState {
@@ -59,8 +60,13 @@ export const BACKFILL_LIMITS = {
 export interface StatesSurvey {
   /** To go through. */
   readonly events: number;
-  /** Event time of the newest, also of those that the view's filter leaves out, ms; −1: there is none. */
-  readonly newestMs: number;
+  /**
+   * By partition, of records of a log: event time of the newest, also of those that the view's filter leaves out, ms. Empty: a
+   * history of something else, which says nothing of how far a log has come.
+   */
+  readonly newestMs: readonly number[];
+  /** Rows that lie further in the future than the source allows; they do not count. */
+  readonly ahead: number;
   /** Rows that break the source's schema, by the column; they do not count. Only columns that are needed are looked at. */
   readonly broken: ReadonlyMap<string, number>;
   readonly use: ColumnUse;
@@ -68,22 +74,37 @@ export interface StatesSurvey {
 
 /** One scan of what is needed. */
 export async function surveyStates(args: HistoryStatesArgs): Promise<StatesSurvey> {
-  const { db, view, history } = args;
+  const { db, view, history, cut, nowMs } = args;
   const use = await columnUse(db, view, history);
+  const time = `e.${quoted(view.source.eventTime)}`;
   const rows = await db.rows(
     `SELECT ${quoted(INVALID)} AS broken, count(*) AS rows, count(*) FILTER (${conditions(args, use.filter)}) AS events,
-       max(${quoted(view.source.eventTime)}) FILTER (${conditions(args, null)}) AS newest
-     FROM (${history.select(neededColumns(view, use))}) e GROUP BY 1`,
+       count(*) FILTER (e.${quoted(INVALID)} IS NULL AND ${time} > ${nowMs + view.source.maxFutureMs}) AS ahead,
+       ${cut === null ? 'CAST(NULL AS BIGINT)' : `e.${quoted(PARTITION)}`} AS partition,
+       count(*) FILTER (e.${quoted(PARTITION)} IS NULL OR e.${quoted(OFFSET)} IS NULL) AS unplaced,
+       max(${time}) FILTER (${conditions(args, null)}) AS newest
+     FROM (${history.select(neededColumns(view, use))}) e GROUP BY 1, partition`,
   );
   const broken = new Map<string, number>();
   let events = 0;
-  let newestMs = -1;
+  let ahead = 0;
+  const newestMs = (cut ?? []).map(() => -1);
   for (const row of rows) {
-    if (row.broken !== null) broken.set(String(row.broken), Number(row.rows));
+    if (cut !== null && Number(row.unplaced) > 0) {
+      throw new InputError(
+        `${history.path}: ${Number(row.unplaced)} rows do not say which records of the log they are, and others do: ` +
+          'an archive has its own files only',
+      );
+    }
+    if (row.broken !== null) {
+      const name = String(row.broken);
+      broken.set(name, (broken.get(name) ?? 0) + Number(row.rows));
+    }
     events += Number(row.events);
-    if (row.newest !== null) newestMs = Number(row.newest);
+    if (cut === null) ahead += Number(row.ahead);
+    else if (row.newest !== null) newestMs[Number(row.partition)] = Number(row.newest);
   }
-  return { events, newestMs, broken, use };
+  return { events, newestMs, ahead, broken, use };
 }
 
 /** Yields states in the order of their keys; of a key all at once. @param given which columns are read: of the survey */
@@ -109,7 +130,7 @@ function neededColumns({ source, definition }: CompiledView, { fetched }: Column
   return [...new Set([eventTime, definition.keyColumn, ...(eventId === null ? [] : [eventId]), ...fetched])];
 }
 
-function conditions({ view, history, cut, nowMs }: HistoryStatesArgs, filter: string | null): string {
+function conditions({ view, cut, nowMs }: HistoryStatesArgs, filter: string | null): string {
   const lowMs = view.keepsForever ? 0 : retentionLowMs(view, nowMs);
   const below = (cut ?? []).map(
     (offset, partition) => `WHEN ${partition} THEN e.${quoted(OFFSET)} < ${offset}`,
@@ -118,15 +139,17 @@ function conditions({ view, history, cut, nowMs }: HistoryStatesArgs, filter: st
     `e.${quoted(INVALID)} IS NULL`,
     `e.${quoted(view.definition.keyColumn)} IS NOT NULL`,
     ...(lowMs === 0 ? [] : [`e.${quoted(view.source.eventTime)} >= ${lowMs}`]),
-    ...(history.hasOffsets && below.length > 0
-      ? [`CASE e.${quoted(PARTITION)} ${below.join(' ')} ELSE false END`]
-      : []),
+    // What an archive has was judged when it was appended.
+    ...(cut === null ? [`e.${quoted(view.source.eventTime)} <= ${nowMs + view.source.maxFutureMs}`] : []),
+    ...(cut === null
+      ? []
+      : [below.length === 0 ? 'false' : `CASE e.${quoted(PARTITION)} ${below.join(' ')} ELSE false END`]),
     ...(filter === null ? [] : [filter]),
   ].join(' AND ');
 }
 
 async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerator<HistoryStates> {
-  const { db, view, history, nowMs } = args;
+  const { db, view, history, cut, nowMs } = args;
   const { source, definition } = view;
   const { columns, eventId } = source;
   const fetched = [...new Set([...use.fetched, definition.keyColumn])];
@@ -153,13 +176,19 @@ async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerato
   let bytes = 0;
   let events = 0;
   let refused = 0;
+  /** Of the key at hand. */
+  let seen = new Set<number>();
   const flush = (): void => {
     if (rows.length > 0) builder.add(rows, nowMs);
     rows = [];
   };
   const endKey = (): void => {
     flush();
-    const state = key === null ? null : builder.finish(nowMs);
+    const floors = new Map(
+      cut === null ? [] : [...seen].map((partition): [number, number] => [partition, cut[partition]!]),
+    );
+    seen = new Set();
+    const state = key === null ? null : builder.finish(nowMs, floors);
     if (state === null) return;
     ready.push({ key: key!, ...state });
     bytes += state.head.length;
@@ -210,6 +239,7 @@ async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerato
       const stamp = idKind === null && given !== null ? textEventId(given as string) : null;
       const isCopy = originOffset !== null;
       const id = ofEvent ?? position;
+      if (cut !== null) seen.add(partitions[i]!);
       rows.push({
         timeMs: times[i]!,
         appendedMs: orNull(appended[i]!) ?? times[i]!,

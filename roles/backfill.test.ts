@@ -96,6 +96,11 @@ test('states are written once, then the log is applied from the cut on, and the 
   expect((await rebuild.look()).state).toBe('backfilling');
   await backfill.start();
   expect(await backfill.write(KEYS.slice(0, 4).map(stateOf))).toBe(4);
+  // Who goes on must have what was begun with.
+  await expect(begin([upTo(3), upTo(2)])).rejects.toThrow(
+    'has partition 0 up to offset 4, and this one has it up to 3',
+  );
+  await expect(begin(null)).rejects.toThrow('view spend is being filled from another history');
   // One that goes on writes what is there again.
   const next = await begin([upTo(6), upTo(2)]);
   expect([next.rebuild.resumed, next.cut]).toEqual([true, [4, 0]]);
@@ -103,10 +108,19 @@ test('states are written once, then the log is applied from the cut on, and the 
   expect(await next.write(KEYS.map(stateOf))).toBe(2);
   expect((await rebuild.look()).state).toBe('backfilling');
   for (const shard of [0, 1]) expect(await watermarksOf(rebuild.building, shard)).toEqual([null, null]);
-  await next.complete(NOON_MS);
+  await next.complete([NOON_MS, -1]);
   for (const shard of [0, 1]) expect(await watermarksOf(rebuild.building, shard)).toEqual([4, 0]);
+  const ofShard = [0, 1].map((partition) => {
+    return { namespace: rebuild.building.namespace, source: 'payments', partition };
+  });
+  const marks = await store.readWatermarks(1, ofShard);
+  expect(marks.map((mark) => [mark!.maxEventTimeMs, mark!.clockMs])).toEqual([
+    [NOON_MS, NOON_MS],
+    [-1, NOON_MS],
+  ]);
+  expect(marks.map((mark) => mark!.unapplied!.isApplied(0))).toEqual([null, true]);
   // Whoever was slower does no harm.
-  await backfill.complete(NOON_MS);
+  await backfill.complete([NOON_MS, -1]);
   for (const shard of [0, 1]) expect(await watermarksOf(rebuild.building, shard)).toEqual([4, 0]);
   expect((await rebuild.look()).state).toBe('joined');
   await applyAll(rebuild.building);
@@ -116,9 +130,12 @@ test('states are written once, then the log is applied from the cut on, and the 
   expect((await bindings.read([view]))[0]!.active).toBe(rebuild.building.namespace);
 });
 
-test('without offsets the history is cut where the log begins', async () => {
+test('without offsets the history is cut where the log begins, and another one is refused', async () => {
   await truncate(1, 5);
   expect((await begin(null)).cut).toEqual([0, 5]);
+  const other = Backfill.begin({ ...rebuilding(), positions: null, history: 'other files' });
+  await expect(other).rejects.toThrow(OtherRebuildError);
+  await expect(begin([upTo(5), upTo(5)])).rejects.toThrow(OtherRebuildError);
 });
 
 test('what neither the history nor the log has is refused, unless it is accepted', async () => {
@@ -143,7 +160,7 @@ test('what the log had lost before the archive had it is refused, or kept with t
   );
   const backfill = await begin(lacking, true);
   await backfill.start();
-  await backfill.complete(-1);
+  await backfill.complete([]);
   const { namespace } = backfill.rebuild.building;
   const [mark] = await store.readWatermarks(1, [{ namespace, source: 'payments', partition: 0 }]);
   expect(mark!.gaps).toEqual([gap]);
@@ -162,6 +179,38 @@ test('a rebuild from the log that is under way is not made a backfill', async ()
   await expect(begin(null)).rejects.toThrow(OtherRebuildError);
 });
 
+test('a watermark that is lost later makes nobody count the history again', async () => {
+  const backfill = await begin([upTo(6), upTo(0)]);
+  await backfill.start();
+  const builder = new StateBuilder(view);
+  const event = payment({ id: 'e0', points: null, refused: null }) as EventRow;
+  const id = textEventId('e0');
+  // Told by nothing but its offset.
+  builder.add(
+    [{ appendedMs: NOON_MS, timeMs: NOON_MS, id, dedupeId: null, values: view.project(event)! }],
+    NOON_MS,
+  );
+  await backfill.write([{ key: 'c1', ...builder.finish(NOON_MS, new Map([[0, 6]]))! }]);
+  await backfill.complete([NOON_MS]);
+  const bound = backfill.rebuild.building;
+  const shard = shardOf('c1', SHARDS);
+  await store.dropWatermarks(shard, bound.namespace);
+  const applied: number[] = [];
+  const consumer = new PartitionConsumer({
+    ...{ source, views: [bound], partition: 0, log, writing: writing() },
+    deadLetters: { write: async () => {} },
+    observer: {
+      chunkApplied: () => {},
+      caughtUp: () => {},
+      positioned: () => {},
+      gap: () => {},
+      rowsWritten: (counts) => void applied.push(counts.get(bound)!.applied),
+    },
+  });
+  while ((await consumer.step()) > 0);
+  expect(applied).toEqual([0]);
+});
+
 test('a store that falls back meanwhile gets no watermarks of what it has lost; begun again, all is written again', async () => {
   const backfill = await begin([upTo(2), upTo(2)]);
   await backfill.start();
@@ -170,18 +219,18 @@ test('a store that falls back meanwhile gets no watermarks of what it has lost; 
   expect([ofShard(0), ofShard(1)].every((count) => count > 0)).toBe(true);
   await backfill.write(states);
   for (const shard of [0, 1]) store.rollback(1, { shard });
-  await expect(backfill.complete(NOON_MS)).rejects.toThrow(BackfillLostError);
+  await expect(backfill.complete([NOON_MS, -1])).rejects.toThrow(BackfillLostError);
   expect((await backfill.rebuild.look()).state).toBe('backfilling');
   await backfill.start();
   expect(await backfill.write(states)).toBe(2);
-  await backfill.complete(NOON_MS);
+  await backfill.complete([NOON_MS, -1]);
   // One watermark of four.
   store.rollback(1, { shard: 1 });
   expect((await backfill.rebuild.look()).state).toBe('backfilling');
-  await expect(backfill.complete(NOON_MS)).rejects.toThrow(BackfillLostError);
+  await expect(backfill.complete([NOON_MS, -1])).rejects.toThrow(BackfillLostError);
   await backfill.start();
   expect(await backfill.write(states)).toBe(0);
-  await backfill.complete(NOON_MS);
+  await backfill.complete([NOON_MS, -1]);
   expect((await backfill.rebuild.look()).state).not.toBe('backfilling');
 });
 
@@ -190,6 +239,6 @@ test('one that was given up writes nothing more', async () => {
   await backfill.start();
   await abortRebuild({ view, bindings, nowMs: () => clock.nowMs() });
   await expect(backfill.write(KEYS.map(stateOf))).rejects.toThrow(BackfillLostError);
-  await expect(backfill.complete(NOON_MS)).rejects.toThrow(BackfillLostError);
+  await expect(backfill.complete([NOON_MS, -1])).rejects.toThrow(BackfillLostError);
   expect((await backfill.rebuild.look()).state).toBe('given_up');
 });

@@ -15,7 +15,7 @@ import type { LogEnds } from '../ingest/log/event-log.ts';
 import { LogReplacedError } from '../ingest/partition-stopped.ts';
 import { type StateWriting, shardOf } from '../ingest/view-writer.ts';
 import { LogTooShortError } from './log-reach.ts';
-import { ViewRebuild, type ViewRebuildOptions } from './view-rebuild.ts';
+import { OtherRebuildError, ViewRebuild, type ViewRebuildOptions } from './view-rebuild.ts';
 
 /** What a history says of one partition of the log. */
 export interface HistoryPosition {
@@ -37,7 +37,7 @@ export class BackfillLostError extends Error {
   override readonly name = 'BackfillLostError';
 }
 
-export interface BackfillOptions extends Omit<ViewRebuildOptions, 'check' | 'cut' | 'writing'> {
+export interface BackfillOptions extends Omit<ViewRebuildOptions, 'check' | 'cut' | 'history' | 'writing'> {
   readonly writing: Pick<StateWriting, 'shards' | 'newToken' | 'clock'> & {
     readonly store: Pick<TileStore, 'readWatermarks' | 'compareAndSet' | 'incarnation' | 'moveWatermarks'>;
   };
@@ -46,7 +46,12 @@ export interface BackfillOptions extends Omit<ViewRebuildOptions, 'check' | 'cut
    * the events' ids.
    */
   readonly positions: readonly HistoryPosition[] | null;
+  /** What tells a history without offsets from another one; an archive may have gone on. @default nothing does */
+  readonly history?: string;
 }
+
+/** An archive only grows: whoever goes on may have more of it. */
+const ARCHIVE = 'archive';
 
 export class Backfill {
   readonly rebuild: ViewRebuild;
@@ -62,7 +67,7 @@ export class Backfill {
    * the history is of another log; OtherRebuildError where the view is being rebuilt from the log
    */
   static async begin(options: BackfillOptions): Promise<Backfill> {
-    const { log, positions } = options;
+    const { log, positions, view } = options;
     const count = await log.partitions();
     const partitions = Array.from({ length: count }, (_, partition) => partition);
     const ends = await Promise.all(partitions.map((partition) => log.ends(partition)));
@@ -79,8 +84,16 @@ export class Backfill {
     const rebuild = await ViewRebuild.begin({
       ...options,
       cut,
+      history: positions === null ? (options.history ?? '') : ARCHIVE,
       check: async () => checkCut(options, { cut, ends, gaps }),
     });
+    const short = positions === null ? -1 : rebuild.cut!.findIndex((offset, p) => (cut[p] ?? 0) < offset);
+    if (short >= 0) {
+      throw new OtherRebuildError(
+        `view ${view.name} is being filled from an archive that has partition ${short} up to offset ${rebuild.cut![short]}, and ` +
+          `this one has it up to ${cut[short] ?? 0}: go on with that one, or give it up (millrace rebuild --abort)`,
+      );
+    }
     return new Backfill(options, rebuild, gaps);
   }
 
@@ -125,10 +138,10 @@ export class Backfill {
 
   /**
    * All states are written: from here on the log is applied.
-   * @param newestMs event time of the newest event of the history; −1: it has none
+   * @param newestMs by partition: event time of the newest event of the history; −1, or left out: it has none
    * @throws BackfillLostError; what the store throws
    */
-  async complete(newestMs: number): Promise<void> {
+  async complete(newestMs: readonly number[]): Promise<void> {
     await this.#checkBuilding();
     const { writing, source, log, view } = this.#options;
     const { store, shards, newToken, clock } = writing;
@@ -152,7 +165,7 @@ export class Backfill {
           next: {
             token: newToken(null),
             nextOffset,
-            maxEventTimeMs: newestMs,
+            maxEventTimeMs: newestMs[partition] ?? -1,
             appendedMs: -1,
             clockMs: nowMs,
             logIdentity: identities[partition]!,

@@ -28,7 +28,10 @@ async function open(store: TileStore) {
       ...{ changes: new Map(), dueMs: NOON_MS + i },
     })),
   );
-  await bindings.change(view, begun(bindings.binding(view), newToken(), { acceptGap: false, cut: null }));
+  await bindings.change(
+    view,
+    begun(bindings.binding(view), newToken(), { acceptGap: false, cut: null, history: null }),
+  );
   await bindings.change(view, switched(bindings.binding(view), NOON_MS));
   clock.advanceTo(NOON_MS + REMOVED_AFTER_MS);
   let states = 0;

@@ -30,6 +30,8 @@ export interface ViewBinding {
     readonly acceptGap: boolean;
     /** By partition, where a history fills it first; null: the log alone does. */
     readonly cut: readonly number[] | null;
+    /** What tells the history from another one; null: there is none. */
+    readonly history: string | null;
   } | null;
   readonly retiring: readonly {
     readonly namespace: string;
@@ -63,6 +65,8 @@ export function decodeBinding(view: CompiledView, record: StoreRecord | null): V
               joined: booleanOf(building.joined),
               // A build before these did not write it.
               acceptGap: booleanOf(building.acceptGap ?? false),
+              history:
+                building.history === undefined || building.history === null ? null : String(building.history),
               cut: (building.cut ?? null) === null ? null : (building.cut as unknown[]).map(numberOf),
             },
       retiring: (retiring as { namespace: unknown; untilMs: unknown }[]).map((entry) => ({
@@ -85,8 +89,8 @@ export function encodeBinding({ active, building, retiring }: Omit<ViewBinding, 
 export const begun = (
   binding: ViewBinding,
   namespace: string,
-  { acceptGap, cut }: { readonly acceptGap: boolean; readonly cut: readonly number[] | null },
-): ViewBinding => ({ ...binding, building: { namespace, joined: false, acceptGap, cut } });
+  filling: Pick<NonNullable<ViewBinding['building']>, 'acceptGap' | 'cut' | 'history'>,
+): ViewBinding => ({ ...binding, building: { namespace, joined: false, ...filling } });
 
 export const accepting = (binding: ViewBinding): ViewBinding => ({
   ...binding,

@@ -40,7 +40,10 @@ test('without a record a view is read and applied where its definition says, as 
 test('a rebuild: what is building is applied when it has joined, read when it was switched to; the former stays for a while', async () => {
   const reader = open();
   expect(
-    await bindings.change(view!, begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null })),
+    await bindings.change(
+      view!,
+      begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null, history: null }),
+    ),
   ).toBe(true);
   expect(namespaces()).toEqual([view!.namespace, ...others]);
   // Compaction knows it at once.
@@ -77,12 +80,15 @@ test('a rebuild: what is building is applied when it has joined, read when it wa
 test('of two who change a binding at once one is refused, and changes nothing', async () => {
   const second = open();
   expect(
-    await bindings.change(view!, begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null })),
+    await bindings.change(
+      view!,
+      begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null, history: null }),
+    ),
   ).toBe(true);
   expect(
     await second.change(
       view!,
-      begun(second.binding(view!), 'beefbeefbeefbeef', { acceptGap: false, cut: null }),
+      begun(second.binding(view!), 'beefbeefbeefbeef', { acceptGap: false, cut: null, history: null }),
     ),
   ).toBe(false);
   expect(second.binding(view!).building).toBeNull();
@@ -92,11 +98,15 @@ test('of two who change a binding at once one is refused, and changes nothing', 
     joined: false,
     acceptGap: false,
     cut: null,
+    history: null,
   });
 });
 
 test('an aborted rebuild is to be removed at once', async () => {
-  await bindings.change(view!, begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null }));
+  await bindings.change(
+    view!,
+    begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null, history: null }),
+  );
   await bindings.change(view!, aborted(bindings.binding(view!), clock.nowMs()));
   expect(bindings.binding(view!)).toMatchObject({
     active: view!.namespace,
@@ -107,7 +117,10 @@ test('an aborted rebuild is to be removed at once', async () => {
 });
 
 test('a store that falls back, or is emptied, takes its bindings with it', async () => {
-  await bindings.change(view!, begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null }));
+  await bindings.change(
+    view!,
+    begun(bindings.binding(view!), NEW, { acceptGap: false, cut: null, history: null }),
+  );
   await bindings.change(view!, switched(bindings.binding(view!), 5_000));
   store.rollback(1);
   await refresh();
@@ -117,6 +130,7 @@ test('a store that falls back, or is emptied, takes its bindings with it', async
     joined: false,
     acceptGap: false,
     cut: null,
+    history: null,
   });
   store.wipe();
   await refresh();

@@ -54,6 +54,8 @@ export interface ViewRebuildOptions {
    * kept. @default none: the log is all there is
    */
   readonly cut?: readonly number[];
+  /** With a cut: what tells the history from another one. */
+  readonly history?: string;
 }
 
 /** The view is being made anew in another way already. */
@@ -78,7 +80,7 @@ export class ViewRebuild {
    * OtherRebuildError where one without a history is under way, and this one has one
    */
   static async begin(options: ViewRebuildOptions): Promise<ViewRebuild> {
-    const { view, bindings, check, writing, acceptGap = false, cut = null } = options;
+    const { view, bindings, check, writing, acceptGap = false, cut = null, history = null } = options;
     for (;;) {
       const binding = await read(options);
       const { building } = binding;
@@ -86,6 +88,11 @@ export class ViewRebuild {
         if (cut !== null && building.cut === null) {
           throw new OtherRebuildError(
             `view ${view.name} is being rebuilt from the log: wait for the end of that, or give it up (millrace rebuild --abort)`,
+          );
+        }
+        if (cut !== null && building.history !== history) {
+          throw new OtherRebuildError(
+            `view ${view.name} is being filled from another history: go on with that one, or give it up (millrace rebuild --abort)`,
           );
         }
         const isAccepted = building.acceptGap || !acceptGap;
@@ -96,7 +103,7 @@ export class ViewRebuild {
       const namespace = writing.newToken(null);
       const rebuild = new ViewRebuild(options, { namespace, cut }, false);
       await rebuild.#partitions(binding.active);
-      if (await bindings.change(view, begun(binding, namespace, { acceptGap, cut }))) return rebuild;
+      if (await bindings.change(view, begun(binding, namespace, { acceptGap, cut, history }))) return rebuild;
     }
   }
 

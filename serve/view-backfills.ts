@@ -2,6 +2,7 @@
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { LogGap } from '../engine/store/log-gap.ts';
 import type { BuiltState } from '../engine/tiles/state-builder.ts';
+import type { RebuildStatus } from './rebuild-status.ts';
 
 /** What the history says of one partition of the log. */
 export interface AskedPosition {
@@ -26,7 +27,12 @@ export interface ViewBackfillsApi {
   /** Begins one, or goes on with the one that is under way. @throws ApiError */
   begin(
     view: CompiledView,
-    asked: { readonly positions: readonly AskedPosition[] | null; readonly acceptGap: boolean },
+    asked: {
+      readonly positions: readonly AskedPosition[] | null;
+      /** What tells a history without positions from another one. */
+      readonly history: string;
+      readonly acceptGap: boolean;
+    },
   ): Promise<BackfillTerms>;
   /** @returns how many were not there. @throws ApiError `backfill_lost` */
   write(
@@ -35,5 +41,7 @@ export interface ViewBackfillsApi {
     states: readonly (BuiltState & { readonly key: string })[],
   ): Promise<number>;
   /** @throws ApiError `backfill_lost` */
-  complete(view: CompiledView, namespace: string, newestMs: number): Promise<void>;
+  complete(view: CompiledView, namespace: string, newestMs: readonly number[]): Promise<void>;
+  /** How far the one of that namespace is; another one, or none, is under way: it was given up. @throws ApiError */
+  status(view: CompiledView, namespace: string): Promise<RebuildStatus>;
 }

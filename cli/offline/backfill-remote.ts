@@ -21,6 +21,8 @@ export interface RemoteBackfillOptions {
   readonly url: string;
   readonly view: CompiledView;
   readonly positions: readonly HistoryPosition[] | null;
+  /** What tells a history without positions from another one. */
+  readonly history: string;
   readonly acceptGap: boolean;
   readonly fill: BackfillFill;
   readonly onBegun: (resumed: boolean) => void;
@@ -55,7 +57,7 @@ export async function backfillRemotely(
   options: RemoteBackfillOptions,
   signal: AbortSignal,
 ): Promise<RebuildLook['state']> {
-  const { url, view, positions, acceptGap, fill, onBegun, onLook, onTrouble } = options;
+  const { url, view, positions, history, acceptGap, fill, onBegun, onLook, onTrouble } = options;
   const client = new HttpClient(url, { connections: 1 });
   const path = `/v1/views/${encodeURIComponent(view.name)}`;
   const bodyOf = (reply: HttpReply): unknown => {
@@ -71,6 +73,7 @@ export async function backfillRemotely(
     (await send('', {
       fingerprint: view.fingerprint,
       positions,
+      history,
       accept_gap: acceptGap,
     })) as Terms;
   const sinkOf = ({ namespace, cut, now_ms: nowMs }: Terms): BackfillSink => ({
@@ -84,9 +87,9 @@ export async function backfillRemotely(
     },
   });
   /** Until it is over, states are to be written, or the signal aborts. */
-  const watch = async (): Promise<RebuildLook['state']> => {
+  const watch = async ({ namespace }: Terms): Promise<RebuildLook['state']> => {
     for (;;) {
-      const status = bodyOf(await client.get(`${path}/rebuild`)) as Status;
+      const status = bodyOf(await client.get(`${path}/backfill?namespace=${namespace}`)) as Status;
       const { state, applied_records: appliedRecords, total_records: totalRecords } = status;
       if (state === 'failed') {
         throw new CliError(
@@ -115,7 +118,7 @@ export async function backfillRemotely(
         }
       }
       // Given up by somebody it must not be begun anew; where the engine has lost it by being started again, it is.
-      const state = await watch();
+      const state = await watch(terms);
       if (state !== 'backfilling') return state;
       // Completed a moment ago, and the engine has not looked since.
       await delay(ASK_EVERY_MS, undefined, { signal }).catch(() => {});

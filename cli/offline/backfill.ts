@@ -1,4 +1,5 @@
 /** `millrace backfill`: a view filled from a history and then the log, beside the state that is served meanwhile. */
+import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { archivePositions } from '../../archive/archive-positions.ts';
@@ -8,6 +9,8 @@ import { LogReplacedError } from '../../ingest/partition-stopped.ts';
 import { BackfillHistory } from '../../offline/backfill-history.ts';
 import type { FillProgress } from '../../offline/fill-from-history.ts';
 import { InputError } from '../../offline/input-error.ts';
+import { tableFiles } from '../../offline/table-files.ts';
+import { fileIdentity } from '../../offline/work-directory.ts';
 import type { HistoryPosition } from '../../roles/backfill.ts';
 import { LogTooShortError } from '../../roles/log-reach.ts';
 import { reasonOf } from '../../roles/reason-of.ts';
@@ -45,9 +48,16 @@ export async function backfill(config: Config, command: BackfillCommand): Promis
     // Before the files are listed: what was committed is then among them.
     const archive = archiveOf(command.history, view);
     const archived = archive === null ? null : await archivedUpTo(archive, view);
+    const identity = archive === null ? await identityOf(command.history) : '';
     const path = archive === null ? command.history : folderIn(archive, view);
     const state = await BackfillHistory.use({ view, path, memoryBytes }, async (history) => {
-      const positions = archived ?? (history.hasOffsets ? positionsOf(await history.endOffsets()) : null);
+      const positions = archived;
+      if (!history.hasFactIds) {
+        throw new CliError(
+          `rows of ${command.history} do not have the ids that facts get when they are loaded, and would count once more: give what ` +
+            `millrace load keeps, STATE/${view.source.name}/history`,
+        );
+      }
       if (positions === null && view.source.eventId === null) {
         throw new CliError(
           `events of the source ${view.source.name} have no ids, and those of ${command.history} do not say which records of ` +
@@ -57,6 +67,10 @@ export async function backfill(config: Config, command: BackfillCommand): Promis
       const fill: BackfillFill = async ({ cut, nowMs, ...sink }, signal) => {
         const onProgress = (progress: FillProgress): void => {
           if (seen.last === null) {
+            if (progress.ahead > 0)
+              display.note(
+                `${formatCount(progress.ahead)} events lie too far in the future and do not count`,
+              );
             for (const [column, count] of progress.broken)
               display.note(
                 `${formatCount(count)} events do not count: '${column}' is missing or not what it must be`,
@@ -73,7 +87,7 @@ export async function backfill(config: Config, command: BackfillCommand): Promis
         display.note(
           resumed ? `Going on with the backfill of view ${view.name}.` : `Filling view ${view.name}.`,
         );
-      const watching = { positions, acceptGap, fill, onLook, onTrouble, onBegun };
+      const watching = { positions, history: identity, acceptGap, fill, onLook, onTrouble, onBegun };
       if (config.kafka === null && config.redis === null) {
         return backfillRemotely({ url: config.url, view, ...watching }, shutdown.signal);
       }
@@ -140,17 +154,17 @@ async function archivedUpTo(path: string, view: CompiledView): Promise<HistoryPo
   );
 }
 
-const positionsOf = (ends: ReadonlyMap<number, number>): HistoryPosition[] =>
-  dense(
-    new Map(
-      [...ends].map(([partition, nextOffset]) => [partition, { nextOffset, logIdentity: null, gaps: [] }]),
-    ),
-  );
-
 function dense(positions: ReadonlyMap<number, HistoryPosition>): HistoryPosition[] {
   const nothing: HistoryPosition = { nextOffset: 0, logIdentity: null, gaps: [] };
   const count = Math.max(-1, ...positions.keys()) + 1;
   return Array.from({ length: count }, (_, partition) => positions.get(partition) ?? nothing);
+}
+
+/** Of files: the same as long as nobody changes them. */
+async function identityOf(path: string): Promise<string> {
+  const { files } = await tableFiles(path);
+  const identities = await Promise.all(files.map(fileIdentity));
+  return createHash('sha256').update(JSON.stringify(identities)).digest('hex').slice(0, 32);
 }
 
 const folderIn = (archive: string, view: CompiledView): string => join(archive, `source=${view.source.name}`);

@@ -96,7 +96,7 @@ export class SingleView {
     const { shape, pacing } = this.#writing;
     const builder = new StateBuilder(this.view, { shape, pacing });
     const ofHistory = this.#byKey(rows);
-    // The log that follows begins where it likes: states say nothing of offsets.
+    // A log of its own follows: states say nothing of its offsets.
     this.#offset = 0;
     for (const [key, ofKey] of ofHistory) {
       for (let i = 0; i < ofKey.length; i += batch)

@@ -2,8 +2,8 @@
  * The state of one key from all of its events at hand, without a store: what a backfill writes. The same plans as those of
  * ingest and compaction, over fields in memory; at the end every row is in a tile.
  *
- * A record of the log says by its offset whether it was applied. Here all are, and below the offset from which the log is
- * applied afterwards: the state says nothing of offsets.
+ * A record of the log says by its offset whether it was applied. Here all are, below the offsets from which the log is applied
+ * afterwards: these are the state's floors, so that it does not count them again from a log that is read from before.
  */
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import type { FieldName } from '../store/tile-store.ts';
@@ -78,8 +78,12 @@ export class StateBuilder {
       .counts;
   }
 
-  /** Folds what is left into tiles. @returns null: nothing counts. The builder is empty again. */
-  finish(nowMs: number): BuiltState | null {
+  /**
+   * Folds what is left into tiles.
+   * @param floors by partition of the log: every record of the key below is among the rows
+   * @returns null: nothing counts. The builder is empty again.
+   */
+  finish(nowMs: number, floors: ReadonlyMap<number, number> = new Map()): BuiltState | null {
     const { shape, pacing, view } = { shape: this.#shape, pacing: this.#pacing, view: this.#folding };
     let dueMs: number | null = null;
     while (this.#head !== null) {
@@ -97,7 +101,7 @@ export class StateBuilder {
     this.#head = null;
     this.#fields.clear();
     if (head === null) return null;
-    return { head: this.#withoutOffsets(head), fields, dueMs: dueMs! };
+    return { head: this.#withFloors(head, floors), fields, dueMs: dueMs! };
   }
 
   #apply<P extends ReturnType<typeof planIngest>>(
@@ -123,11 +127,11 @@ export class StateBuilder {
     }
   }
 
-  #withoutOffsets(bytes: Uint8Array): Uint8Array {
+  #withFloors(bytes: Uint8Array, floors: ReadonlyMap<number, number>): Uint8Array {
     const storages = tailStorages(this.#view.storages);
     const head = decodeHead(new ByteReader(bytes), storages);
     if (head.tail.length > 0) throw new Error('every row is in a tile');
-    head.floors.clear();
+    head.floors = new Map(floors);
     writer.clear();
     encodeHead(head, storages, writer);
     return writer.finish();

@@ -68,7 +68,7 @@ export function registerBackfill(
     },
     async (request) => {
       readQuery(request.query, {});
-      const body = fieldsOf(request.body, ['fingerprint', 'positions', 'accept_gap'], 'the body');
+      const body = fieldsOf(request.body, ['fingerprint', 'positions', 'history', 'accept_gap'], 'the body');
       const view = viewOf(request.params.view);
       if (body.get('fingerprint') !== view.fingerprint) {
         throw new ApiError(
@@ -79,7 +79,16 @@ export function registerBackfill(
       }
       const positions = checked(POSITIONS, body.get('positions') ?? null, 'positions');
       const acceptGap = readBoolean(body.get('accept_gap'), 'accept_gap', false);
-      return backfills.begin(view, { positions, acceptGap });
+      const history = checked(z.string().max(100), body.get('history') ?? '', 'history');
+      return backfills.begin(view, { positions, history, acceptGap });
+    },
+  );
+  routes.get<Route>(
+    URL,
+    { schema: backfillSchema('How far a backfill is, named by the namespace that it was begun with.') },
+    async (request) => {
+      const { namespace } = request.query as { readonly namespace?: unknown };
+      return backfills.status(viewOf(request.params.view), checked(NAMESPACE, namespace, 'namespace'));
     },
   );
   routes.post<Route>(
@@ -106,7 +115,7 @@ export function registerBackfill(
       readQuery(request.query, {});
       const body = fieldsOf(request.body, ['namespace', 'newest_ms'], 'the body');
       const namespace = checked(NAMESPACE, body.get('namespace'), 'namespace');
-      const newestMs = checked(z.int().min(-1), body.get('newest_ms'), 'newest_ms');
+      const newestMs = checked(z.array(z.int().min(-1)), body.get('newest_ms'), 'newest_ms');
       await backfills.complete(viewOf(request.params.view), namespace, newestMs);
       return { completed: true };
     },

@@ -85,6 +85,7 @@ describe('GET /openapi.json', () => {
       'get /v1/gaps',
       'get /v1/sources/{source}/dead-letters',
       'get /v1/sources/{source}/dead-letters/{partition}/{offset}',
+      'get /v1/views/{view}/backfill',
       'get /v1/views/{view}/rebuild',
       'post /v1/gaps/acknowledge',
       'post /v1/services/{service}/features',
