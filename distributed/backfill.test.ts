@@ -114,15 +114,16 @@ describeWithServices(['kafka', 'redis'], 'backfill over Kafka and Redis', () => 
   ): Promise<void> => {
     const path = join(directory, 'source=payments');
     await BackfillHistory.use({ view: options().view, path }, async (history) => {
+      let total = 0;
       const write: BackfillSink['write'] = async (states) => {
+        const before = total;
         // One by one, so that there is a middle.
-        let written = 0;
         for (const state of states) {
           if (signal.aborted) break;
-          written += await sink.write([state]);
-          watch(written);
+          total += await sink.write([state]);
+          watch(total);
         }
-        return written;
+        return total - before;
       };
       const filled = await history.fill({ sink: { ...sink, write }, cut, nowMs, load: 1 }, signal);
       if (filled === null) return;

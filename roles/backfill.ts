@@ -194,7 +194,8 @@ function lost({ view }: BackfillOptions): BackfillLostError {
 
 function otherLog({ source }: BackfillOptions, partition: number): LogReplacedError {
   return new LogReplacedError(
-    `the history is not of the log of source ${source.name}, partition ${partition}: its offsets say nothing of that log`,
+    `the history is not of the log of source ${source.name}, partition ${partition}: its offsets say nothing of that log. ` +
+      `Where the log was begun anew, give the files alone (DIR/source=${source.name}/**/*.parquet): what is in both is then told by the events' ids`,
   );
 }
 

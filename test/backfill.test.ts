@@ -9,6 +9,7 @@ import { expect, it } from 'vitest';
 import { SeededRandom } from '../engine/testing/random.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
 import {
+  checkout,
   fixture,
   MillraceProcess,
   millrace,
@@ -108,6 +109,14 @@ it(`is killed at random and gone on with, the engine as well; each event counts 
     await push();
   };
   await kill(false);
+  // Nobody goes on with other files.
+  const other = join(folder, 'other.csv');
+  writeFileSync(other, `id,at,card,shop,amount\n${lines.slice(0, 9).join('\n')}\n`);
+  const mixed = await millrace(args('100%').map((arg) => (arg === file ? other : arg)));
+  expect(mixed).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('view spend is being filled from another history'),
+  });
   await kill(true);
   // An answer meanwhile is that of the log alone, which has but a part.
   expect((await read(history[0]!.card)).payments_ever).toBeLessThan(byCard.get(history[0]!.card)!.size);
@@ -147,6 +156,14 @@ it('says what cannot be used, and what to do', async () => {
   expect((await run('--view', 'spend', '--history', file, '--load', '0')).stderr).toContain(
     'a share such as 25%',
   );
+  const twice = await run('--view', 'spend', '--history', file, '--history', file, ...nobody);
+  expect(twice.stderr).toContain('It is given twice');
+  const facts = join(checkout, 'examples/customer-profile');
+  const table = await millrace([
+    ...['backfill', '--features', facts, '--view', 'profile', ...nobody],
+    ...['--history', join(facts, 'customers.csv')],
+  ]);
+  expect(table).toMatchObject({ code: 1, stderr: expect.stringContaining('give what millrace load keeps') });
   writeFileSync(file, 'id,at,card,amount\n1,2026-01-01T00:00:00Z,c1,5\n');
   expect((await run('--view', 'spend', '--history', file, ...nobody)).stderr).toContain("requires 'shop'");
 

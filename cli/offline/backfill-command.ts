@@ -12,6 +12,12 @@ export function parseLoad(text: string): number {
   return percent / 100;
 }
 
+function oneHistory(text: string, earlier: string | undefined): string {
+  if (earlier !== undefined)
+    throw new InvalidArgumentError('It is given twice: put the files into one folder, and name that.');
+  return text;
+}
+
 /** @param configOf turns the options of settings into a configuration */
 export function addBackfillCommand(
   program: Command,
@@ -23,9 +29,13 @@ export function addBackfillCommand(
       'fill a view from a history and then the log, beside the state that is served until then; again: go on with it. Over --kafka and --redis in this process, else with the engine at --url. Give it up with: millrace rebuild --view NAME --abort',
     )
     .requiredOption('--view <name>', 'the view')
-    .requiredOption(
-      '--history <path>',
-      "events of the view's source: an archive's folder, or Parquet, CSV, NDJSON and Arrow files",
+    .addOption(
+      new Option(
+        '--history <path>',
+        "events of the view's source: an archive's folder, or Parquet, CSV, NDJSON and Arrow files, a folder or a pattern",
+      )
+        .argParser(oneHistory)
+        .makeOptionMandatory(),
     )
     .addOption(
       new Option('--load <share>', 'of the time that a write may be under way; the rest is for whoever reads')

@@ -76,6 +76,10 @@ export async function backfill(config: Config, command: BackfillCommand): Promis
                 `${formatCount(count)} events do not count: '${column}' is missing or not what it must be`,
               );
           }
+          if (seen.last === null && progress.totalEvents === 0)
+            display.note(
+              'No event of the history counts: all are older than the windows reach, or do not count.',
+            );
           seen.last = progress;
           display.fill(progress);
         };

@@ -54,7 +54,7 @@ export function addSkewCommand(
     .addOption(
       new Option(
         '--history <path>',
-        "the source's events: a file, a folder or a pattern; SOURCE=PATH once for each where there are several",
+        "the source's events: a file, a folder or a pattern, or kafka, or log (the embedded one); SOURCE=PATH once for each where there are several",
       )
         .argParser(collectHistory)
         .makeOptionMandatory(),

@@ -119,6 +119,10 @@ export function describeSkew(report: SkewReport, elapsedMs: number): string {
     notes.push(
       `late: ${countOf(late, 'value')} differing where events arrived after the answer; in no match rate`,
     );
+  if (differing > 0 && report.knowsArrivals)
+    notes.push(
+      'a busy engine may answer without what came just before: a longer --lag counts that as late, and not as a difference',
+    );
   if (differing > 0 && !report.knowsArrivals)
     notes.push(
       'the history does not say when events arrived (_appended_at, as an archive does): what came after an answer shows as a difference',
