@@ -160,7 +160,7 @@ it('says what cannot be used, and what to do', async () => {
   expect(twice.stderr).toContain('It is given twice');
   const facts = join(checkout, 'examples/customer-profile');
   const table = await millrace([
-    ...['backfill', '--features', facts, '--view', 'profile', ...nobody],
+    ...['backfill', '--features', facts, '--view', 'customer_profile', ...nobody],
     ...['--history', join(facts, 'customers.csv')],
   ]);
   expect(table).toMatchObject({ code: 1, stderr: expect.stringContaining('give what millrace load keeps') });
