@@ -16,5 +16,5 @@ describe.skipIf(!dataPresent(...CARD_FILES))('card payments of 2018-04-10, as pu
     console.log(`${compared.size} rows equal, ${events} events, ${compacted} states compacted meanwhile`);
     expect(compared.size).toBe(9_672);
     expect(compacted).toBeGreaterThan(1_000);
-  }, 300_000);
+  }, 600_000);
 });
