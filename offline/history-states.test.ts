@@ -50,3 +50,24 @@ test('a repeated stamp counts once, a copy in the place of its original, and a c
   expect(await online.values('a', NOON_MS)).toEqual({ clicks_1h: 4, page_last_1h: 'fourth' });
   expect(await online.values('b', NOON_MS)).toEqual({ clicks_1h: 3, page_last_1h: 'two' });
 });
+
+test('rows beyond maxFuture do not count, and rows that are no records of the log are refused beside such', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'millrace-states-'));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const db = await DuckDb.open({ memoryBytes: 2 ** 28, threads: 1, spillDir: dir });
+  onTestFinished(() => db.close());
+  const view = testRepo.views.get('browsing')!;
+  const file = join(dir, 'clicks.parquet');
+  const at = (ms: number): string => `make_timestamp(${ms}::BIGINT * 1000)`;
+  const aheadMs = NOON_MS + view.source.maxFutureMs;
+  await db.run(
+    `COPY (SELECT * FROM (VALUES (${at(aheadMs)}, 'a', '/', 0, 0), (${at(aheadMs + 1)}, 'a', '/', NULL, NULL))
+       t("at", card, page, _partition, _offset)) TO ${text(file)}`,
+  );
+  const history = await EventHistory.open(db, view.source, await tableFiles(file), dir);
+  const args = { db, view, history, nowMs: NOON_MS };
+  expect(await surveyStates({ ...args, cut: null })).toMatchObject({ events: 1, ahead: 1, newestMs: [] });
+  await expect(surveyStates({ ...args, cut: [1] })).rejects.toThrow(
+    '1 rows do not say which records of the log they are',
+  );
+});
