@@ -58,7 +58,7 @@ describeWithServices(['kafka', 'redis'], 'millrace backfill over Kafka and Redis
     const archiving = ['--archive', archive, '--archive-every', '1'];
     const ingest = new SupervisedProcess('ingest', 'ingest', {
       ...{ features, env },
-      flags: [...servers, ...creating, ...archiving],
+      flags: [...servers, '--group', topics, ...creating, ...archiving],
     });
     await ingest.ready();
     const compact = new SupervisedProcess('compact', 'compact', { features, flags: servers, env });

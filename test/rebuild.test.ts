@@ -66,7 +66,7 @@ describeWithServices(['kafka', 'redis'], 'millrace rebuild', () => {
     const creating = ['--create-topics', '--partitions', String(PARTITIONS)];
     const ingest = new SupervisedProcess('ingest', 'ingest', {
       features,
-      flags: [...servers, ...creating],
+      flags: [...servers, '--group', topics, ...creating],
       env,
     });
     await ingest.ready();
