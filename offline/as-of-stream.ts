@@ -93,39 +93,38 @@ function streamSql(
     ...(repeats === null ? [] : [`e.${quoted(ARRIVAL)} NOT IN (SELECT arrival FROM ${quoted(repeats)})`]),
     ...(filter === null ? [] : [filter]),
   ];
-  const ids = (event: string | null, row: string): readonly [string, string][] =>
-    idKind === 'none' ? [] : [[transported(event!, idKind), row]];
   const asksAbout = spine.eventId?.source === source;
+  const idType = idKind === 'none' ? [] : [idKind];
   const eventSide = [
-    ['CAST(k.k AS DOUBLE)', 'k'],
-    [`CAST(${time} AS DOUBLE)`, 't'],
-    ['CAST(-1 AS DOUBLE)', 'place'],
-    [`CAST(e.${quoted(POSITION)} AS DOUBLE)`, 'position'],
-    ...ids(eventId === null ? null : ofEvents(eventId), 'id'),
-    ...fetched.map((name, c) => [transported(ofEvents(name), source.columns[name]!.type), `c${c}`]),
+    'k.k AS k',
+    `CAST(${time} AS BIGINT) AS t`,
+    '-1 AS place',
+    `CAST(e.${quoted(POSITION)} AS BIGINT) AS position`,
+    ...idType.map(() => `${ofEvents(eventId!)} AS id`),
+    ...fetched.map((name, c) => `${ofEvents(name)} AS c${c}`),
   ];
   const rowSide = [
-    'CAST(k.k AS DOUBLE)',
-    `CAST(s.${quoted(AT)} AS DOUBLE)`,
-    `CAST(s.${quoted(PLACE)} AS DOUBLE)`,
-    'CAST(0 AS DOUBLE)',
-    ...(idKind === 'none'
-      ? []
-      : [asksAbout ? transported(`s.${quoted(EVENT_ID)}`, idKind) : nothing(idKind)]),
-    ...fetched.map((name) => nothing(source.columns[name]!.type)),
+    'k.k',
+    `CAST(s.${quoted(AT)} AS BIGINT)`,
+    `CAST(s.${quoted(PLACE)} AS INTEGER)`,
+    '0',
+    ...idType.map(() => (asksAbout ? `s.${quoted(EVENT_ID)}` : 'NULL')),
+    ...fetched.map(() => 'NULL'),
   ];
   const keys = quoted(keyTable(entity.name));
+  // As they come over they are wider: only what is sorted has to be held.
+  const asSent = [
+    ...['k', 't', 'place', 'position'].map((name) => `CAST(${name} AS DOUBLE)`),
+    ...idType.map((type) => transported('id', type)),
+    ...fetched.map((name, c) => transported(`c${c}`, source.columns[name]!.type)),
+  ];
   return `
-    SELECT ${eventSide.map(([sql, name]) => `${sql} AS ${name}`).join(', ')}
-    FROM (${history.select(needed)}) e JOIN ${keys} k ON k.key = ${key} AND k.k >= ${fromKey}
-    WHERE ${conditions.join(' AND ')}
-    UNION ALL
-    SELECT ${rowSide.join(', ')}
-    FROM ${SPINE} s JOIN ${keys} k ON k.key = s.${quoted(keyColumn(entity.name))} AND k.k >= ${fromKey}
-    ORDER BY k, t`;
-}
-
-function nothing(type: ColumnType): string {
-  if (type === 'string') return 'CAST(NULL AS VARCHAR)';
-  return type === 'long' ? 'CAST(NULL AS BIGINT)' : "'NaN'::DOUBLE";
+    SELECT ${asSent.join(', ')} FROM (
+      SELECT ${eventSide.join(', ')}
+      FROM (${history.select(needed)}) e JOIN ${keys} k ON k.key = ${key} AND k.k >= ${fromKey}
+      WHERE ${conditions.join(' AND ')}
+      UNION ALL
+      SELECT ${rowSide.join(', ')}
+      FROM ${SPINE} s JOIN ${keys} k ON k.key = s.${quoted(keyColumn(entity.name))} AND k.k >= ${fromKey}
+      ORDER BY k, t)`;
 }

@@ -1,7 +1,7 @@
 /** A history as a backfill takes it: what it holds of the log, and the states of a view from it. */
 import { join } from 'node:path';
 import type { CompiledView } from '../engine/definitions/compiled.ts';
-import { DuckDb, isOutOfMemory, isOutOfRoom, readError } from './duckdb.ts';
+import { DuckDb, isOfFile, isOutOfMemory, isOutOfRoom, readError } from './duckdb.ts';
 import { EventHistory } from './event-history.ts';
 import { type FillProgress, fillFromHistory, type StateSink } from './fill-from-history.ts';
 import { InputError } from './input-error.ts';
@@ -84,12 +84,7 @@ export class BackfillHistory {
     try {
       return await fillFromHistory({ ...args, ...parts }, signal);
     } catch (error) {
-      // What DuckDB says of a file that is damaged, or gone.
-      const isOfFile =
-        error instanceof Error &&
-        error.constructor === Error &&
-        /^[A-Z][A-Za-z ]*Error: /.test(error.message);
-      throw isOfFile ? readError(this.#history.path, error) : error;
+      throw isOfFile(error) ? readError(this.#history.path, error) : error;
     }
   }
 }

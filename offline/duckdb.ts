@@ -11,6 +11,9 @@ export interface DuckDbOptions {
   readonly spillDir: string;
 }
 
+/** As little as can be set: it is looked at whenever a block is given back. */
+const FLUSHED_ABOVE = '1MiB';
+
 /** Another process has the file open. */
 export class FileInUseError extends Error {
   override readonly name = 'FileInUseError';
@@ -38,6 +41,9 @@ export class DuckDb {
         memory_limit: `${Math.floor(memoryBytes / 1_048_576)}MiB`,
         threads: String(threads),
         temp_directory: spillDir,
+        // Memory that is free is the system's again: by default it keeps what a sort had until the next one.
+        allocator_flush_threshold: FLUSHED_ABOVE,
+        allocator_bulk_deallocation_flush_threshold: FLUSHED_ABOVE,
         // What it has built in is all it gets: nothing is fetched from anywhere.
         autoinstall_known_extensions: 'false',
         autoload_known_extensions: 'false',
@@ -121,6 +127,13 @@ export const isOutOfRoom = (error: unknown): boolean =>
   /No space left on device|ENOSPC|Disk quota exceeded|EDQUOT/i.test(String(error));
 
 export const isOutOfMemory = (error: unknown): boolean => /Out of Memory Error/.test(String(error));
+
+/** What it says of a file that is damaged, or gone, while a query goes through it. */
+export const isOfFile = (error: unknown): boolean =>
+  error instanceof Error &&
+  error.constructor === Error &&
+  /^[A-Z][A-Za-z ]*Error: /.test(error.message) &&
+  !/^(Binder|Catalog|INTERNAL|Parser) Error/.test(error.message);
 
 function firstLine(message: string): string {
   return message

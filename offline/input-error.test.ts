@@ -1,5 +1,5 @@
 /** Whatever is wrong with what is given: an error that names the file and the column and says what to do, and no values. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as arrow from 'apache-arrow';
@@ -102,6 +102,19 @@ describe('files', () => {
     expect(
       await messageOf({ spine: file('latin.csv', Buffer.from('card,timestamp\n\xff,5\n', 'latin1')) }),
     ).toMatch(/latin.csv cannot be read: .*not utf-8/);
+  });
+
+  test('Parquet whose pages are damaged, which is only seen when they are read', async () => {
+    const damaged = (name: string, whole: Buffer): string => {
+      const bytes = Buffer.from(whole);
+      // Behind the magic bytes lie the pages, and the footer is at the end.
+      bytes.fill(0xff, 4, Math.floor(bytes.length / 3));
+      return file(name, bytes);
+    };
+    const ofHistory = readFileSync(good.history);
+    expect(await messageOf({ history: damaged('pages-h.parquet', ofHistory) })).toMatch(/cannot be read: /);
+    const ofSpine = readFileSync(good.spine);
+    expect(await messageOf({ spine: damaged('pages-s.parquet', ofSpine) })).toMatch(/cannot be read: /);
   });
 
   test('CSV without a header', async () => {

@@ -8,7 +8,7 @@ import type * as Arrow from 'apache-arrow';
 import type { CompiledRepo, CompiledService, CompiledSource } from '../engine/definitions/compiled.ts';
 import { nearestName } from '../engine/definitions/nearest-name.ts';
 import { arrowTable } from './arrow-output.ts';
-import { DuckDb, FileInUseError, isOutOfMemory, isOutOfRoom } from './duckdb.ts';
+import { DuckDb, FileInUseError, isOfFile, isOutOfMemory, isOutOfRoom, readError } from './duckdb.ts';
 import { evaluationHere, evaluationThreads } from './evaluation-pool.ts';
 import type { EvaluationThreadModule } from './evaluation-thread.ts';
 import { type HistoryLog, isHistoryLog, type LoggedHistory, readHistoryLogs } from './history-log.ts';
@@ -151,7 +151,7 @@ export function withoutRoom(error: unknown, workDir: string, file: string): unkn
       { cause: error },
     );
   }
-  return error;
+  return isOfFile(error) ? readError('the spine or a history', error) : error;
 }
 
 interface Inputs {

@@ -24,7 +24,7 @@ export interface OnDemandBatch {
   readonly times: Float64Array;
   /** Request data, in the order of `CompiledService.request`. */
   readonly request: readonly BatchColumn[];
-  /** By view of the service: the number of the row's entity key, −1: it has none. */
+  /** By view of the service: the number of the row's entity key; −1: it has none, or none is asked for. */
   readonly keys: readonly Float64Array[];
   /** In the order of `onDemandInputs`. */
   readonly inputs: readonly BatchColumn[];

@@ -73,7 +73,9 @@ async function* batches(
       isNumber: isNumberColumn(type),
     }),
   );
-  const inputs = onDemandInputs(service).map(({ view, feature }): ReadColumn => {
+  const read = onDemandInputs(service);
+  const isRead = views.map((_, v) => read.some(({ view }) => view === v));
+  const inputs = read.map(({ view, feature }): ReadColumn => {
     const { isNumber, tableType } = views[view]!.table.transports[feature]!;
     const stored = `v${view}.f${feature}`;
     return { sql: tableType === 'VARCHAR' ? transported(stored, 'string') : stored, isNumber };
@@ -81,11 +83,11 @@ async function* batches(
   const numbers = [
     `CAST(s.${quoted(PLACE)} AS DOUBLE)`,
     `CAST(s.${quoted(AT)} AS DOUBLE)`,
-    ...views.map((_, v) => `CAST(coalesce(v${v}.k, -1) AS DOUBLE)`),
+    ...views.map((_, v) => (isRead[v] ? `CAST(coalesce(v${v}.k, -1) AS DOUBLE)` : "'-1'::DOUBLE")),
   ].map((sql): ReadColumn => ({ sql, isNumber: true }));
   const columns = [...numbers, ...request, ...inputs];
-  const joins = views.map(
-    ({ table: { name } }, v) => `LEFT JOIN ${quoted(name)} v${v} ON v${v}.place = s.${quoted(PLACE)}`,
+  const joins = views.map(({ table: { name } }, v) =>
+    isRead[v] ? `LEFT JOIN ${quoted(name)} v${v} ON v${v}.place = s.${quoted(PLACE)}` : '',
   );
   const buffer = new ColumnBuffer(
     columns.map(({ isNumber }) => isNumber),

@@ -10,8 +10,10 @@ import { InputError } from './input-error.ts';
 import { ROW_NUMBER, type TableInput, tableRelation } from './table-relation.ts';
 import { type FileColumnKind, typedColumn } from './typed-column.ts';
 
-/** The table, and columns of it that no file has. */
+/** The relation, and columns of it that no file has. */
 export const SPINE = 'spine';
+/** Its rows, where they cannot be read again as they are. */
+const ROWS = '"spine rows"';
 /** 0, 1, 2, …: the rows in their order. */
 export const PLACE = '$place';
 export const AT = '$at';
@@ -49,7 +51,8 @@ export interface Spine {
 const REQUIRED = { nullable: false } as const;
 
 /**
- * Reads the spine into the table `SPINE`, and the keys of each entity.
+ * Makes the spine the relation `SPINE`, and gathers the keys of each entity. One Parquet file is read where it lies, whenever
+ * it is asked for; whatever else it is, is read once.
  * @throws InputError where a column is missing or a row cannot be used, with the first such row
  */
 export async function readSpine(
@@ -138,17 +141,20 @@ export async function readSpine(
   // Nothing else says in which order rows of a join come; of one Parquet file they are numbered.
   const order = relation.arrival === null ? '' : `ORDER BY ${relation.arrival}`;
   const place = relation.arrival === ROW_NUMBER ? ROW_NUMBER : `row_number() OVER (${order}) - 1`;
+  const rowsOf = `SELECT ${place} AS ${quoted(PLACE)}, ${[...carried].map(([name, sql]) => `${sql} AS ${quoted(name)}`).join(', ')},
+    ${selected.join(', ')}, CASE ${checks.map(({ invalid }, c) => `WHEN ${invalid} THEN ${c}`).join(' ')} END AS "$invalid" FROM ${relation.sql}`;
+  let bad: Awaited<ReturnType<DuckDb['rows']>>;
   try {
+    if (place !== ROW_NUMBER) await db.run(`CREATE OR REPLACE TABLE ${ROWS} AS ${rowsOf}`);
     await db.run(
-      `CREATE OR REPLACE TABLE ${SPINE} AS SELECT ${place} AS ${quoted(PLACE)}, ${[...carried].map(([name, sql]) => `${sql} AS ${quoted(name)}`).join(', ')},
-        ${selected.join(', ')}, CASE ${checks.map(({ invalid }, c) => `WHEN ${invalid} THEN ${c}`).join(' ')} END AS "$invalid" FROM ${relation.sql}`,
+      `CREATE OR REPLACE VIEW ${SPINE} AS ${place === ROW_NUMBER ? rowsOf : `SELECT * FROM ${ROWS}`}`,
+    );
+    bad = await db.rows(
+      `SELECT "$invalid" AS c, min(${quoted(PLACE)}) AS place, count(*) AS n FROM ${SPINE} WHERE "$invalid" IS NOT NULL GROUP BY 1 ORDER BY 2 LIMIT 1`,
     );
   } catch (error) {
     throw readError(path, error);
   }
-  const bad = await db.rows(
-    `SELECT "$invalid" AS c, min(${quoted(PLACE)}) AS place, count(*) AS n FROM ${SPINE} WHERE "$invalid" IS NOT NULL GROUP BY 1 ORDER BY 2 LIMIT 1`,
-  );
   if (bad.length > 0) {
     const { c, place, n } = bad[0]!;
     const { column } = checks[Number(c)]!;

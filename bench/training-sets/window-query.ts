@@ -3,8 +3,10 @@
  * OUT MEMORY_BYTES THREADS`. The times of the data are whole seconds, so that a window of n seconds (T − n, T] is the n − 1 seconds before T and T.
  */
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { DuckDb, text } from '../../offline/duckdb.ts';
+import { DuckDBInstance } from '@duckdb/node-api';
+import { text } from '../../offline/duckdb.ts';
 
 const DAY_S = 86_400;
 /** A label is known a week after the payment. */
@@ -34,15 +36,19 @@ export function windowQuery(history: string, spine: string): string {
     FROM ${history} QUALIFY transaction_id IN (SELECT transaction_id FROM ${spine}) ORDER BY transaction_id`;
 }
 
+/** But for its limits as DuckDB comes. */
 async function run([history, spine, out, memoryBytes, threads]: readonly string[]): Promise<void> {
-  const db = await DuckDb.open({
-    memoryBytes: Number(memoryBytes),
-    threads: Number(threads),
-    spillDir: `${tmpdir()}/millrace-window-query`,
+  const db = await DuckDBInstance.create(':memory:', {
+    memory_limit: `${Math.floor(Number(memoryBytes) / 2 ** 20)}MiB`,
+    threads: threads!,
+    temp_directory: join(tmpdir(), 'millrace-window-query'),
   });
+  const connection = await db.connect();
+  await connection.run("SET TimeZone = 'UTC'");
   const query = windowQuery(`read_parquet(${text(history!)})`, `read_parquet(${text(spine!)})`);
-  await db.run(`COPY (${query}) TO ${text(out!)} (FORMAT parquet, COMPRESSION zstd)`);
-  db.close();
+  await connection.run(`COPY (${query}) TO ${text(out!)} (FORMAT parquet, COMPRESSION zstd)`);
+  connection.closeSync();
+  db.closeSync();
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await run(process.argv.slice(2));
