@@ -55,7 +55,7 @@ export async function backfillView(
           {
             ...{ cut, nowMs },
             write: (states) => backfill.write(states),
-            complete: (newestMs) => backfill.complete(newestMs),
+            complete: (...ends) => backfill.complete(...ends),
           },
           signal,
         );

@@ -1,9 +1,12 @@
 /** Backfills as an embedded engine is asked for them over HTTP: `millrace backfill` does so (test/backfill.test.ts). */
 import { expect, onTestFinished, test } from 'vitest';
+import { compileRepo } from '../engine/definitions/compile.ts';
+import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
-import { textEventId } from '../engine/event-id.ts';
-import { StateBuilder } from '../engine/tiles/state-builder.ts';
+import { positionEventId, textEventId } from '../engine/event-id.ts';
+import { type BuiltRow, type BuiltState, StateBuilder } from '../engine/tiles/state-builder.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
+import { mendableDefinitions } from './testing/mendable-repo.ts';
 import { TestEngine } from './testing/test-engine.ts';
 import { NOON_MS, payment, testRepo } from './testing/test-repo.ts';
 
@@ -19,15 +22,20 @@ async function open(): Promise<TestEngine> {
 
 /** Of one payment at noon, as JSON. */
 function stateOf(card: string, id = `history-${card}`): object {
-  const builder = new StateBuilder(view);
   const event = payment({ id, card, points: null, refused: null }) as EventRow;
   const eventId = textEventId(id);
   const row = { appendedMs: NOON_MS, timeMs: NOON_MS, id: eventId, dedupeId: eventId };
-  builder.add([{ ...row, values: view.project(event)! }], NOON_MS);
-  const { head, fields, dueMs } = builder.finish(NOON_MS)!;
+  return asSent(card, builtOf(view, [{ ...row, values: view.project(event)! }]));
+}
+function builtOf(of: CompiledView, rows: readonly BuiltRow[]): BuiltState {
+  const builder = new StateBuilder(of);
+  builder.add(rows, NOON_MS);
+  return builder.finish(NOON_MS)!;
+}
+function asSent(key: string, { head, fields, dueMs }: BuiltState): object {
   const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
   return {
-    ...{ key: card, head: base64(head), due_ms: dueMs },
+    ...{ key, head: base64(head), due_ms: dueMs },
     fields: Object.fromEntries([...fields].map(([name, bytes]) => [name, base64(bytes)])),
   };
 }
@@ -68,10 +76,12 @@ test('states are written, the log is applied behind them, and the view is read f
   // What was begun before a restart goes on only where it is begun again.
   await engine.restart();
   await reached(engine, 'backfilling');
-  const lost = await engine.post(`${URL}/complete`, { namespace, newest_ms: [NOON_MS] });
+  const lost = await engine.post(`${URL}/complete`, { namespace, newest_ms: [NOON_MS], unapplied: [] });
   expect([lost.status, lost.body.error.code]).toEqual([409, 'backfill_lost']);
   expect((await begin(engine)).body).toMatchObject({ namespace, resumed: true, open: true });
-  expect((await engine.post(`${URL}/complete`, { namespace, newest_ms: [NOON_MS] })).status).toBe(200);
+  expect(
+    (await engine.post(`${URL}/complete`, { namespace, newest_ms: [NOON_MS], unapplied: [] })).status,
+  ).toBe(200);
   await reached(engine, 'switched');
   expect((await engine.get('/readyz')).body.warnings).toEqual([]);
   expect([await counted(engine, 'c1'), await counted(engine, 'c2')]).toEqual([2, 1]);
@@ -83,6 +93,57 @@ test('states are written, the log is applied behind them, and the view is read f
   expect(await counted(engine, 'c2')).toBe(2);
   await engine.restart();
   expect([await counted(engine, 'c1'), await counted(engine, 'c2')]).toEqual([2, 2]);
+});
+
+test('of what the history counts a dead letter is not replayed, of what it could not use it is', async () => {
+  // So old that compaction merges rows: nothing in the state tells one from the other.
+  const timeMs = NOON_MS - 20 * 86_400_000;
+  const swipe = (amount: number) => ({ at: timeMs, card: 'c1', amount });
+  const engine = await TestEngine.open({
+    ...{ partitions: 1, repo: compileRepo(mendableDefinitions(true)) },
+    pacing: { foldAfterMs: 0 },
+  });
+  onTestFinished(() => engine.close());
+  await engine.push('swipes', [swipe(1), swipe(13), swipe(13)]);
+  const mended = compileRepo(mendableDefinitions(false));
+  await engine.restart({ repo: mended });
+  const careful = mended.views.get('careful')!;
+  const url = '/v1/views/careful/backfill';
+  const positions = [{ nextOffset: 3, logIdentity: null, gaps: [] }];
+  const { body } = await engine.post(url, { fingerprint: careful.fingerprint, positions });
+  expect(body.cut).toEqual([3]);
+  const { namespace } = body;
+  // The last one is still of no use to it.
+  const rows = [0, 1].map((offset) => ({
+    ...{ appendedMs: NOON_MS, timeMs, id: positionEventId(0, offset), dedupeId: null },
+    values: careful.project(swipe(13) as EventRow)!,
+  }));
+  const states = [asSent('c1', builtOf(careful, rows))];
+  expect((await engine.post(`${url}/states`, { namespace, states })).body).toEqual({ written: 1 });
+  const complete = (unapplied: unknown) =>
+    engine.post(`${url}/complete`, { namespace, newest_ms: [NOON_MS], unapplied });
+  for (const wrong of [
+    undefined,
+    {},
+    [{ from: 0 }],
+    [{ from: -1, ranges: [] }],
+    [{ from: 0, ranges: [[2, 2]] }],
+  ])
+    expect((await complete(wrong)).body.error.code).toBe('invalid_body');
+  expect((await complete([{ from: 0, ranges: [[2, 3]] }])).status).toBe(200);
+  await waitUntil(async () => (await engine.get('/v1/views/careful/rebuild')).body.state === 'switched', {
+    ...{ what: 'it is switched to', timeoutMs: 20_000 },
+  });
+  const ever = async () =>
+    (await engine.read('swipes_of_card', { entities: { card: 'c1' } })).body.features.careful_ever;
+  engine.clock.advanceTo(NOON_MS + 86_400_000);
+  expect(await engine.engine.compact()).toBeGreaterThan(0);
+  expect(await ever()).toBe(2);
+  expect((await engine.post('/v1/sources/swipes/dead-letters/replay', {})).body).toMatchObject({
+    replayed: 2,
+  });
+  await engine.push('swipes', [swipe(1)]);
+  expect(await ever()).toBe(4);
 });
 
 test('one that is given up takes nothing more', async () => {

@@ -62,8 +62,8 @@ export class ViewBackfills implements ViewBackfillsApi {
     return told(this.#of(view, namespace).write(states));
   }
 
-  async complete(...[view, namespace, newestMs]: Parameters<ViewBackfillsApi['complete']>): Promise<void> {
-    await told(this.#of(view, namespace).complete(newestMs));
+  async complete(...[view, namespace, ...ends]: Parameters<ViewBackfillsApi['complete']>): Promise<void> {
+    await told(this.#of(view, namespace).complete(...ends));
   }
 
   async status(...[view, namespace]: Parameters<ViewBackfillsApi['status']>): Promise<RebuildStatus> {

@@ -1,15 +1,20 @@
 /** Writes all states of a history to whoever keeps them, no faster than its share of time allows. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CompiledView } from '../engine/definitions/compiled.ts';
+import type { UnappliedOffsets } from '../engine/store/unapplied-offsets.ts';
 import type { DuckDb } from './duckdb.ts';
 import type { EventHistory } from './event-history.ts';
-import { type HistoryState, historyStates, surveyStates } from './history-states.ts';
+import { type HistoryState, historyStates, neededColumns, surveyStates } from './history-states.ts';
+import { RefusedRecords, unappliedRecords } from './unapplied-records.ts';
 
 export interface StateSink {
   /** Writes states of keys that have none. @returns how many */
   write(states: readonly HistoryState[]): Promise<number>;
-  /** @param newestMs by partition of the log: event time of the newest event, ms; −1, or left out: there is none */
-  complete(newestMs: readonly number[]): Promise<void>;
+  /**
+   * @param newestMs by partition of the log: event time of the newest event, ms; −1, or left out: there is none
+   * @param unapplied by partition: which records below the cut do not count; left out: nobody knows
+   */
+  complete(newestMs: readonly number[], unapplied: readonly UnappliedOffsets[]): Promise<void>;
 }
 
 export interface FillProgress {
@@ -47,7 +52,8 @@ export async function fillFromHistory(args: FillArgs, signal: AbortSignal): Prom
   const { events: totalEvents, newestMs, broken, ahead, use } = await surveyStates(args);
   let progress: FillProgress = { events: 0, totalEvents, states: 0, written: 0, refused: 0, broken, ahead };
   onProgress(progress);
-  for await (const { states, events, refused } of historyStates(args, use)) {
+  const unusable = new RefusedRecords();
+  for await (const { states, events, refused } of historyStates({ ...args, refused: unusable }, use)) {
     if (signal.aborted) return null;
     const beganMs = performance.now();
     const written = states.length === 0 ? 0 : await sink.write(states);
@@ -61,6 +67,9 @@ export async function fillFromHistory(args: FillArgs, signal: AbortSignal): Prom
     await delay(tookMs * (1 / load - 1), undefined, { signal }).catch(() => {});
   }
   if (signal.aborted) return null;
-  await sink.complete(newestMs);
+  const { db, history, view, cut } = args;
+  const names = neededColumns(view, use);
+  const unapplied = await unappliedRecords({ db, history, names, cut: cut ?? [], refused: unusable });
+  await sink.complete(newestMs, unapplied);
   return progress;
 }

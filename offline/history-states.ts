@@ -23,6 +23,7 @@ import {
 } from './event-history.ts';
 import { ColumnNotFetchedError, FetchedRow } from './fetched-row.ts';
 import { InputError } from './input-error.ts';
+import type { RefusedRecords } from './unapplied-records.ts';
 
 /** One key's state, as a store takes it. */
 export interface HistoryState extends BuiltState {
@@ -46,6 +47,8 @@ export interface HistoryStatesArgs {
   readonly cut: readonly number[] | null;
   /** As the engine has it: what no window reaches from there is left out, ms. */
   readonly nowMs: number;
+  /** Told of records of the log that the filter or a projection fails on. @default nobody is */
+  readonly refused?: RefusedRecords;
 }
 
 export const BACKFILL_LIMITS = {
@@ -125,7 +128,7 @@ export async function* historyStates(
   }
 }
 
-function neededColumns({ source, definition }: CompiledView, { fetched }: ColumnUse): string[] {
+export function neededColumns({ source, definition }: CompiledView, { fetched }: ColumnUse): string[] {
   const { eventTime, eventId } = source;
   return [...new Set([eventTime, definition.keyColumn, ...(eventId === null ? [] : [eventId]), ...fetched])];
 }
@@ -222,6 +225,7 @@ async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerato
         row.check();
         if (!(error instanceof ProjectionError)) throw error;
         refused++;
+        if (cut !== null) args.refused?.add(partitions[i]!, orNull(origins[i]!) ?? offsets[i]!);
         continue;
       }
       if (own === null || projected === null) continue;

@@ -108,7 +108,7 @@ test('states are written once, then the log is applied from the cut on, and the 
   expect(await next.write(KEYS.map(stateOf))).toBe(2);
   expect((await rebuild.look()).state).toBe('backfilling');
   for (const shard of [0, 1]) expect(await watermarksOf(rebuild.building, shard)).toEqual([null, null]);
-  await next.complete([NOON_MS, -1]);
+  await next.complete([NOON_MS, -1], []);
   for (const shard of [0, 1]) expect(await watermarksOf(rebuild.building, shard)).toEqual([4, 0]);
   const ofShard = [0, 1].map((partition) => {
     return { namespace: rebuild.building.namespace, source: 'payments', partition };
@@ -120,7 +120,7 @@ test('states are written once, then the log is applied from the cut on, and the 
   ]);
   expect(marks.map((mark) => mark!.unapplied!.isApplied(0))).toEqual([null, true]);
   // Whoever was slower does no harm.
-  await backfill.complete([NOON_MS, -1]);
+  await backfill.complete([NOON_MS, -1], []);
   for (const shard of [0, 1]) expect(await watermarksOf(rebuild.building, shard)).toEqual([4, 0]);
   expect((await rebuild.look()).state).toBe('joined');
   await applyAll(rebuild.building);
@@ -160,7 +160,7 @@ test('what the log had lost before the archive had it is refused, or kept with t
   );
   const backfill = await begin(lacking, true);
   await backfill.start();
-  await backfill.complete([]);
+  await backfill.complete([], []);
   const { namespace } = backfill.rebuild.building;
   const [mark] = await store.readWatermarks(1, [{ namespace, source: 'payments', partition: 0 }]);
   expect(mark!.gaps).toEqual([gap]);
@@ -191,7 +191,7 @@ test('a watermark that is lost later makes nobody count the history again', asyn
     NOON_MS,
   );
   await backfill.write([{ key: 'c1', ...builder.finish(NOON_MS, new Map([[0, 6]]))! }]);
-  await backfill.complete([NOON_MS]);
+  await backfill.complete([NOON_MS], []);
   const bound = backfill.rebuild.building;
   const shard = shardOf('c1', SHARDS);
   await store.dropWatermarks(shard, bound.namespace);
@@ -219,18 +219,18 @@ test('a store that falls back meanwhile gets no watermarks of what it has lost; 
   expect([ofShard(0), ofShard(1)].every((count) => count > 0)).toBe(true);
   await backfill.write(states);
   for (const shard of [0, 1]) store.rollback(1, { shard });
-  await expect(backfill.complete([NOON_MS, -1])).rejects.toThrow(BackfillLostError);
+  await expect(backfill.complete([NOON_MS, -1], [])).rejects.toThrow(BackfillLostError);
   expect((await backfill.rebuild.look()).state).toBe('backfilling');
   await backfill.start();
   expect(await backfill.write(states)).toBe(2);
-  await backfill.complete([NOON_MS, -1]);
+  await backfill.complete([NOON_MS, -1], []);
   // One watermark of four.
   store.rollback(1, { shard: 1 });
   expect((await backfill.rebuild.look()).state).toBe('backfilling');
-  await expect(backfill.complete([NOON_MS, -1])).rejects.toThrow(BackfillLostError);
+  await expect(backfill.complete([NOON_MS, -1], [])).rejects.toThrow(BackfillLostError);
   await backfill.start();
   expect(await backfill.write(states)).toBe(0);
-  await backfill.complete([NOON_MS, -1]);
+  await backfill.complete([NOON_MS, -1], []);
   expect((await backfill.rebuild.look()).state).not.toBe('backfilling');
 });
 
@@ -239,6 +239,6 @@ test('one that was given up writes nothing more', async () => {
   await backfill.start();
   await abortRebuild({ view, bindings, nowMs: () => clock.nowMs() });
   await expect(backfill.write(KEYS.map(stateOf))).rejects.toThrow(BackfillLostError);
-  await expect(backfill.complete([NOON_MS, -1])).rejects.toThrow(BackfillLostError);
+  await expect(backfill.complete([NOON_MS, -1], [])).rejects.toThrow(BackfillLostError);
   expect((await backfill.rebuild.look()).state).toBe('given_up');
 });

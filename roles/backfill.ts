@@ -139,9 +139,10 @@ export class Backfill {
   /**
    * All states are written: from here on the log is applied.
    * @param newestMs by partition: event time of the newest event of the history; −1, or left out: it has none
+   * @param unapplied by partition: which records below the cut do not count by the history; left out: nobody knows
    * @throws BackfillLostError; what the store throws
    */
-  async complete(newestMs: readonly number[]): Promise<void> {
+  async complete(newestMs: readonly number[], unapplied: readonly UnappliedOffsets[]): Promise<void> {
     await this.#checkBuilding();
     const { writing, source, log, view } = this.#options;
     const { store, shards, newToken, clock } = writing;
@@ -170,7 +171,7 @@ export class Backfill {
             clockMs: nowMs,
             logIdentity: identities[partition]!,
             ...(gaps.length === 0 ? {} : { gaps }),
-            unapplied: UnappliedOffsets.unknownBefore(nextOffset),
+            unapplied: unapplied[partition] ?? UnappliedOffsets.unknownBefore(nextOffset),
           },
         });
       }

@@ -1,6 +1,7 @@
 /** Backfills as they are asked for over HTTP: the states come from whoever reads the history. */
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { LogGap } from '../engine/store/log-gap.ts';
+import type { UnappliedOffsets } from '../engine/store/unapplied-offsets.ts';
 import type { BuiltState } from '../engine/tiles/state-builder.ts';
 import type { RebuildStatus } from './rebuild-status.ts';
 
@@ -41,7 +42,12 @@ export interface ViewBackfillsApi {
     states: readonly (BuiltState & { readonly key: string })[],
   ): Promise<number>;
   /** @throws ApiError `backfill_lost` */
-  complete(view: CompiledView, namespace: string, newestMs: readonly number[]): Promise<void>;
+  complete(
+    view: CompiledView,
+    namespace: string,
+    newestMs: readonly number[],
+    unapplied: readonly UnappliedOffsets[],
+  ): Promise<void>;
   /** How far the one of that namespace is; another one, or none, is under way: it was given up. @throws ApiError */
   status(view: CompiledView, namespace: string): Promise<RebuildStatus>;
 }

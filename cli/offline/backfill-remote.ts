@@ -82,8 +82,9 @@ export async function backfillRemotely(
       const reply = await send('/states', { namespace, states: states.map(asJson) });
       return (reply as { written: number }).written;
     },
-    complete: async (newestMs) => {
-      await send('/complete', { namespace, newest_ms: newestMs });
+    complete: async (newestMs, unapplied) => {
+      const ofPartitions = unapplied.map(({ fromOffset, ranges }) => ({ from: fromOffset, ranges }));
+      await send('/complete', { namespace, newest_ms: newestMs, unapplied: ofPartitions });
     },
   });
   /** Until it is over, states are to be written, or the signal aborts. */

@@ -32,6 +32,21 @@ export class UnappliedOffsets {
     return new UnappliedOffsets(offset, []);
   }
 
+  /** @param ranges [first offset, end): what was not applied from `fromOffset` on, in any order */
+  static of(fromOffset: number, ranges: readonly Range[]): UnappliedOffsets {
+    return new UnappliedOffsets(fromOffset, []).changed({ added: ranges, removed: new Set() });
+  }
+
+  /** Nothing is known of what lies below. */
+  get fromOffset(): number {
+    return this.#fromOffset;
+  }
+
+  /** Ascending, [first offset, end). */
+  get ranges(): readonly Range[] {
+    return this.#ranges;
+  }
+
   /** Whether the record below the watermark was applied; null: nobody remembers. */
   isApplied(offset: number): boolean | null {
     if (offset < this.#fromOffset) return null;

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { CompiledView } from '../../engine/definitions/compiled.ts';
+import { UnappliedOffsets } from '../../engine/store/unapplied-offsets.ts';
 import type { RouteContext } from '../app.ts';
 import { fieldsOf, readBoolean } from '../body-fields.ts';
 import { ApiError, quoteName } from '../error-catalogue.ts';
@@ -41,6 +42,15 @@ const STATES = z
     }),
   )
   .max(1_000);
+/** By partition; what a watermark remembers of it is bounded. */
+const UNAPPLIED = z.array(
+  z
+    .object({
+      from: offset,
+      ranges: z.array(z.tuple([offset, offset]).refine(([first, end]) => first < end)).max(1_024),
+    })
+    .transform(({ from, ranges }) => UnappliedOffsets.of(from, ranges)),
+);
 const NAMESPACE = z.string().regex(/^[0-9a-f]{16}$/);
 
 interface Route {
@@ -113,10 +123,11 @@ export function registerBackfill(
     { schema: backfillSchema('All states are written: the log is applied from the cut on.') },
     async (request) => {
       readQuery(request.query, {});
-      const body = fieldsOf(request.body, ['namespace', 'newest_ms'], 'the body');
+      const body = fieldsOf(request.body, ['namespace', 'newest_ms', 'unapplied'], 'the body');
       const namespace = checked(NAMESPACE, body.get('namespace'), 'namespace');
       const newestMs = checked(z.array(z.int().min(-1)), body.get('newest_ms'), 'newest_ms');
-      await backfills.complete(viewOf(request.params.view), namespace, newestMs);
+      const unapplied = checked(UNAPPLIED, body.get('unapplied'), 'unapplied');
+      await backfills.complete(viewOf(request.params.view), namespace, newestMs, unapplied);
       return { completed: true };
     },
   );
