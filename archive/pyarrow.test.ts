@@ -1,5 +1,4 @@
 /** The archive as pyarrow reads it, and so pandas: the same rows and types, from a directory with commits beside the data. */
-import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { boolean, double, long, string, timestamp } from '../engine/definitions/column.ts';
 import { streamSource } from '../engine/definitions/stream-source.ts';
 import { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
+import { lackOfPython, python } from '../services/index.ts';
 import { ArchivedLog, archiveAll } from './testing/archived-log.ts';
 
 const NOW_MS = Date.UTC(2026, 10, 30, 12);
@@ -18,13 +18,9 @@ table = pyarrow.dataset.dataset(sys.argv[1], partitioning='hive').to_table().sor
 print(json.dumps({'types': {f.name: str(f.type) for f in table.schema}, 'rows': table.to_pylist()}, default=str))
 `;
 
-function describeWithPyarrow(title: string, body: () => void): void {
-  const { status } = spawnSync('python3', ['-c', 'import pyarrow.dataset']);
-  if (status === 0) describe(title, body);
-  else describe.skip(`${title} [no python3 with pyarrow]`, body);
-}
+const lack = lackOfPython('pyarrow.dataset');
 
-describeWithPyarrow('pyarrow', () => {
+describe.skipIf(lack !== null)(`pyarrow${lack === null ? '' : ` [${lack}]`}`, () => {
   test('reads types, nulls and 64 bits as they were, and no row of a commit twice', async () => {
     const source = streamSource({
       name: 'orders',
@@ -46,7 +42,7 @@ describeWithPyarrow('pyarrow', () => {
       { at: NOW_MS - 86_400_000, id: 'b', large: null, price: null, paid: null },
     ]);
     await archiveAll(archived.archiver(archived.archive(), 0), log, 0);
-    const read = execFileSync('python3', ['-c', READ, directory], { encoding: 'utf8' });
+    const read = python(READ, directory);
     expect(JSON.parse(read.replace('9223372036854775807', '"9223372036854775807"'))).toEqual({
       types: {
         at: 'timestamp[us, tz=UTC]',
@@ -75,7 +71,7 @@ describeWithPyarrow('pyarrow', () => {
             _partition: 0,
             _offset: 0,
             _appended_at: '2026-11-30 12:00:00+00:00',
-            _stamp: null,
+            _stamp: 'stamp 0',
             _origin_offset: null,
           },
           ...{ source: 'orders', day: '2026-11-30' },
@@ -86,7 +82,7 @@ describeWithPyarrow('pyarrow', () => {
             _partition: 0,
             _offset: 1,
             _appended_at: '2026-11-30 12:00:00+00:00',
-            _stamp: null,
+            _stamp: 'stamp 1',
             _origin_offset: null,
           },
           ...{ source: 'orders', day: '2026-11-29' },

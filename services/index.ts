@@ -7,4 +7,5 @@ export { type RedisOptions, type RedisServer, startRedis } from './redis/redis-s
 export { type RegistryOptions, type RegistryServer, startRegistry } from './registry/registry-server.ts';
 export { describeWithServices } from './testing/describe-with-services.ts';
 export { haveServices, type ServiceName, type ServicesFound } from './testing/have-services.ts';
+export { lackOfPython, python } from './testing/python-modules.ts';
 export { type SharedServices, sharedServices } from './testing/shared-services.ts';

@@ -3,20 +3,31 @@
 python3 train.py TRAINING.parquet [LABEL]
 
 The newest fifth of the rows, by time, is held back: a model must be right about what comes later. Needs pandas, pyarrow and
-scikit-learn.
+scikit-learn: python3 -m pip install -r requirements.txt
 """
 
 import sys
 
-import pandas
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import average_precision_score, roc_auc_score
+try:
+    import pandas
+    import pyarrow  # noqa: F401: pandas reads Parquet with it
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import average_precision_score, roc_auc_score
+except ModuleNotFoundError as missing:
+    sys.exit(f"there is no {missing.name} here: python3 -m pip install -r requirements.txt (beside this script)")
 
 KEYS = ["transaction_id", "tx_datetime", "customer_id", "terminal_id"]
 
 
 def main(file: str, label: str) -> None:
-    rows = pandas.read_parquet(file).sort_values("tx_datetime")
+    try:
+        rows = pandas.read_parquet(file)
+    except FileNotFoundError:
+        sys.exit(f"there is no file {file}")
+    for name in ("tx_datetime", label):
+        if name not in rows.columns:
+            sys.exit(f"{file} has no column {name}; it has {', '.join(rows.columns)}")
+    rows = rows.sort_values("tx_datetime")
     features = [name for name in rows.columns if name not in KEYS and name != label]
     held_back = max(1, len(rows) // 5)
     train, test = rows.iloc[:-held_back], rows.iloc[-held_back:]
