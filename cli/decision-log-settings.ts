@@ -75,6 +75,15 @@ export const DECISION_LOG_SETTINGS: readonly Setting[] = [
   },
 ];
 
+/** Lines of `name  value` for the start. */
+export function decisionLogLines(config: DecisionLogConfig): (readonly [string, string])[] {
+  const { decisionLog, decisionLogSample: sample, decisionLogKeys: keys } = config;
+  if (decisionLog === null) return [];
+  return [
+    ['decisions', `${decisionLog} (${sample === 1 ? 'every answer' : `a share of ${sample}`}, keys ${keys})`],
+  ];
+}
+
 /** What the decision log is opened with; none is wanted: nothing. @throws CliError where its secret is missing */
 export function decisionLogOption(config: DecisionLogConfig): { readonly decisionLog?: DecisionLogSettings } {
   const { decisionLog: directory, decisionLogKeys, decisionLogSecret, decisionLogSample: sample } = config;

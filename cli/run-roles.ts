@@ -18,7 +18,7 @@ import {
 import { DecisionLogError } from '../serve/decision-log/decision-log.ts';
 import { archiveLines, archiveOptions } from './archive-options.ts';
 import { CliError } from './cli-error.ts';
-import { decisionLogOption, decisionLogProblem } from './decision-log-settings.ts';
+import { decisionLogLines, decisionLogOption, decisionLogProblem } from './decision-log-settings.ts';
 import { kafkaSettingsOf, refuseAll, tlsFiles } from './kafka-settings.ts';
 import { registryOptions } from './registry-options.ts';
 import { runEngine } from './run-engine.ts';
@@ -77,6 +77,7 @@ export async function runRoles(config: Config, roles: readonly Role[]): Promise<
             ...archiveLines(config),
           ]
         : []),
+      ...(roles.includes('serve') ? decisionLogLines(config) : []),
     ],
     explain,
     // Of several, the process that started them says so.

@@ -14,7 +14,7 @@ import { LogReplacedError, PartitionStoppedError } from '../ingest/partition-sto
 import { DecisionLogError } from '../serve/decision-log/decision-log.ts';
 import { archiveLines, archiveOptions } from './archive-options.ts';
 import { CliError } from './cli-error.ts';
-import { decisionLogOption, decisionLogProblem } from './decision-log-settings.ts';
+import { decisionLogLines, decisionLogOption, decisionLogProblem } from './decision-log-settings.ts';
 import { runEngine } from './run-engine.ts';
 import { setScheduling } from './scheduling.ts';
 import type { Config } from './settings.ts';
@@ -35,7 +35,7 @@ export async function up(config: Config): Promise<number> {
   return runEngine(config, {
     open: (repo, logger) => open(config, repo, logger, decisionLog),
     simulates: true,
-    about: [['data', config.dataDir], ...archiveLines(config)],
+    about: [['data', config.dataDir], ...archiveLines(config), ...decisionLogLines(config)],
     explain: (error) => {
       if (!(error instanceof PartitionStoppedError)) return null;
       const flag = error instanceof LogReplacedError ? ' (--data-dir)' : '';

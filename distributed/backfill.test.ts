@@ -14,7 +14,7 @@ import { BackfillHistory } from '../offline/backfill-history.ts';
 import type { HistoryPosition } from '../roles/backfill.ts';
 import { LogTooShortError } from '../roles/log-reach.ts';
 import type { RebuildLook } from '../roles/view-rebuild.ts';
-import { describeWithServices } from '../services/index.ts';
+import { describeWithServices, TcpProxy } from '../services/index.ts';
 import { type BackfillSink, type BackfillViewOptions, backfillView } from './backfill.ts';
 import { abortViewRebuild, type RebuildOptions, rebuildView } from './rebuild.ts';
 import { type TestDeployment, type TestProcess, until } from './testing/test-deployment.ts';
@@ -113,7 +113,7 @@ describeWithServices(['kafka', 'redis'], 'backfill over Kafka and Redis', () => 
     watch: (states: number) => void = () => {},
   ): Promise<void> => {
     const path = join(directory, 'source=payments');
-    await BackfillHistory.use({ view: options().view, path }, async (history) => {
+    await BackfillHistory.use({ view: options().view, path, signal: NEVER }, async (history) => {
       let total = 0;
       const write: BackfillSink['write'] = async (states) => {
         const before = total;
@@ -193,6 +193,56 @@ describeWithServices(['kafka', 'redis'], 'backfill over Kafka and Redis', () => 
     for (const card of CARDS) await check(serve, card);
   });
 
+  test('a Redis that cannot be reached is waited for, and the history is not gone through again', async () => {
+    const { serve } = await begin();
+    for (let i = 0; i < 3; i++) await push(serve, 300);
+    await archiveAll();
+    const proxy = await TcpProxy.open(deployments.redis.port);
+    onTestFinished(() => proxy.close());
+    const { redis, ...others } = options();
+    const reached = { ...others, redis: { ...redis, nodes: `redis://127.0.0.1:${proxy.port}` } };
+    // Where nobody listens.
+    const unreachable = (): void => proxy.leadTo(1);
+    const troubles: string[] = [];
+    let fills = 0;
+    const outcome = await backfill({
+      ...reached,
+      onTrouble: (error) => {
+        troubles.push((error as Error).message);
+        proxy.leadTo(deployments.redis.port);
+      },
+      fill: async (sink, signal) => {
+        fills++;
+        const complete: BackfillSink['complete'] = async (...ends) => {
+          unreachable();
+          await sink.complete(...ends);
+        };
+        await fill({ ...sink, complete }, signal, (states) => {
+          if (states === CARDS.length / 2) unreachable();
+        });
+      },
+    });
+    expect([outcome, fills]).toEqual(['switched', 1]);
+    expect(troubles.length).toBeGreaterThanOrEqual(2);
+    for (const card of CARDS) await check(serve, card);
+
+    // Stopped while nobody answers.
+    const stop = new AbortController();
+    const stopped = await backfill(
+      {
+        ...reached,
+        onTrouble: () => stop.abort(),
+        fill: (sink, signal) =>
+          fill(sink, NEVER, (states) => {
+            if (states === 5) unreachable();
+            if (signal.aborted) throw new Error('it goes on');
+          }),
+      },
+      stop.signal,
+    );
+    expect(stopped).toBe('backfilling');
+  });
+
   test('where nothing tells a repeat, the cut alone does: records count once on either side of it', async () => {
     const { ingest, serve } = await begin();
     const counts = new Map<string, number>();
@@ -242,7 +292,7 @@ describeWithServices(['kafka', 'redis'], 'backfill over Kafka and Redis', () => 
         ...{ view, positions: archivedUpTo },
         fill: async ({ cut, nowMs, ...sink }, signal) => {
           expect(cut).toEqual([150, 150]);
-          await BackfillHistory.use({ view, path: join(directory, 'source=clicks') }, (history) =>
+          await BackfillHistory.use({ view, path: join(directory, 'source=clicks'), signal }, (history) =>
             history.fill({ sink, cut, nowMs, load: 1 }, signal),
           );
           await produce(40);

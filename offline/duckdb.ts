@@ -65,6 +65,11 @@ export class DuckDb {
     this.#instance.closeSync();
   }
 
+  /** Ends the query under way, which fails: `isInterrupted`. */
+  interrupt(): void {
+    this.connection.interrupt();
+  }
+
   async run(sql: string): Promise<void> {
     await this.connection.run(sql);
   }
@@ -115,7 +120,7 @@ export function readError(what: string, error: unknown): Error {
   }
   const message = error instanceof Error ? error.message : String(error);
   // Not the file's fault.
-  if (error instanceof Error && (isOutOfRoom(error) || isOutOfMemory(error))) return error;
+  if (error instanceof Error && (isOutOfRoom(error) || isOutOfMemory(error) || isInterrupted(error))) return error;
   const said = /CSV Error on Line: \d+/.test(message) ? csvError(message) : firstLine(message);
   const file = /^ {2}file = (.+)$/m.exec(message)?.[1];
   const where = file === undefined || file === what ? '' : ` (${file})`;
@@ -128,12 +133,14 @@ export const isOutOfRoom = (error: unknown): boolean =>
 
 export const isOutOfMemory = (error: unknown): boolean => /Out of Memory Error/.test(String(error));
 
+export const isInterrupted = (error: unknown): boolean => /^INTERRUPT Error/.test((error as Error).message);
+
 /** What it says of a file that is damaged, or gone, while a query goes through it. */
 export const isOfFile = (error: unknown): boolean =>
   error instanceof Error &&
   error.constructor === Error &&
   /^[A-Z][A-Za-z ]*Error: /.test(error.message) &&
-  !/^(Binder|Catalog|INTERNAL|Parser) Error/.test(error.message);
+  !/^(Binder|Catalog|INTERNAL|INTERRUPT|Parser) Error/.test(error.message);
 
 function firstLine(message: string): string {
   return message

@@ -52,6 +52,7 @@ export async function fillFromHistory(args: FillArgs, signal: AbortSignal): Prom
   const { events: totalEvents, newestMs, broken, ahead, use } = await surveyStates(args);
   let progress: FillProgress = { events: 0, totalEvents, states: 0, written: 0, refused: 0, broken, ahead };
   onProgress(progress);
+  if (signal.aborted) return null;
   const unusable = new RefusedRecords();
   for await (const { states, events, refused } of historyStates({ ...args, refused: unusable }, use)) {
     if (signal.aborted) return null;

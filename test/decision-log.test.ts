@@ -67,6 +67,7 @@ describe('SIGKILL', () => {
     const directory = join(temporaryDirectory(), 'made', 'by it');
     const [killed, other] = await Promise.all([serving(directory), serving(directory)]);
     await push(killed, 'clicks', [{ id: '1', at: new Date().toISOString(), key: KEY, n: 1 }]);
+    expect(killed.process.stdout).toContain(`  decisions  ${directory} (every answer, keys hashed)`);
     const asking = Promise.all([1, 2, 3].map((n) => askUntilGone(killed, `killed-${n}`)));
     expect(await ask(other, 'other-00000001')).toBe(true);
     const owner = (name: string): string =>

@@ -50,62 +50,65 @@ export async function backfill(config: Config, command: BackfillCommand): Promis
     const archived = archive === null ? null : await archivedUpTo(archive, view);
     const identity = archive === null ? await identityOf(command.history) : '';
     const path = archive === null ? command.history : folderIn(archive, view);
-    const state = await BackfillHistory.use({ view, path, memoryBytes }, async (history) => {
-      const positions = archived;
-      if (!history.hasFactIds) {
-        throw new CliError(
-          `rows of ${command.history} do not have the ids that facts get when they are loaded, and would count once more: give what ` +
-            `millrace load keeps, STATE/${view.source.name}/history`,
-        );
-      }
-      if (positions === null && view.source.eventId === null) {
-        throw new CliError(
-          `events of the source ${view.source.name} have no ids, and those of ${command.history} do not say which records of ` +
-            'the log they are: what is in both would count twice. Give an archive (--archive)',
-        );
-      }
-      const fill: BackfillFill = async ({ cut, nowMs, ...sink }, signal) => {
-        const onProgress = (progress: FillProgress): void => {
-          if (seen.last === null) {
-            if (progress.ahead > 0)
+    const state = await BackfillHistory.use(
+      { view, path, memoryBytes, signal: shutdown.signal },
+      async (history) => {
+        const positions = archived;
+        if (!history.hasFactIds) {
+          throw new CliError(
+            `rows of ${command.history} do not have the ids that facts get when they are loaded, and would count once more: give what ` +
+              `millrace load keeps, STATE/${view.source.name}/history`,
+          );
+        }
+        if (positions === null && view.source.eventId === null) {
+          throw new CliError(
+            `events of the source ${view.source.name} have no ids, and those of ${command.history} do not say which records of ` +
+              'the log they are: what is in both would count twice. Give an archive (--archive)',
+          );
+        }
+        const fill: BackfillFill = async ({ cut, nowMs, ...sink }, signal) => {
+          const onProgress = (progress: FillProgress): void => {
+            if (seen.last === null) {
+              if (progress.ahead > 0)
+                display.note(
+                  `${formatCount(progress.ahead)} events lie too far in the future and do not count`,
+                );
+              for (const [column, count] of progress.broken)
+                display.note(
+                  `${formatCount(count)} events do not count: '${column}' is missing or not what it must be`,
+                );
+            }
+            if (seen.last === null && progress.totalEvents === 0)
               display.note(
-                `${formatCount(progress.ahead)} events lie too far in the future and do not count`,
+                'No event of the history counts: all are older than the windows reach, or do not count.',
               );
-            for (const [column, count] of progress.broken)
-              display.note(
-                `${formatCount(count)} events do not count: '${column}' is missing or not what it must be`,
-              );
-          }
-          if (seen.last === null && progress.totalEvents === 0)
-            display.note(
-              'No event of the history counts: all are older than the windows reach, or do not count.',
-            );
-          seen.last = progress;
-          display.fill(progress);
+            seen.last = progress;
+            display.fill(progress);
+          };
+          await history.fill({ sink, cut: positions === null ? null : cut, nowMs, load, onProgress }, signal);
         };
-        await history.fill({ sink, cut: positions === null ? null : cut, nowMs, load, onProgress }, signal);
-      };
-      const onLook = (look: RebuildLook): void => display.look(look);
-      const onTrouble = (error: unknown): void => display.note(`It is tried again: ${reasonOf(error)}`);
-      const onBegun = (resumed: boolean): void =>
-        display.note(
-          resumed ? `Going on with the backfill of view ${view.name}.` : `Filling view ${view.name}.`,
-        );
-      const watching = { positions, history: identity, acceptGap, fill, onLook, onTrouble, onBegun };
-      if (config.kafka === null && config.redis === null) {
-        return backfillRemotely({ url: config.url, view, ...watching }, shutdown.signal);
-      }
-      return backfillView(
-        {
-          ...backendSettings(config),
-          ...{ repo, view, createTopics: null, ...watching },
-          onDeadLetters: (records) => {
-            seen.deadLetters += records;
+        const onLook = (look: RebuildLook): void => display.look(look);
+        const onTrouble = (error: unknown): void => display.note(`It is tried again: ${reasonOf(error)}`);
+        const onBegun = (resumed: boolean): void =>
+          display.note(
+            resumed ? `Going on with the backfill of view ${view.name}.` : `Filling view ${view.name}.`,
+          );
+        const watching = { positions, history: identity, acceptGap, fill, onLook, onTrouble, onBegun };
+        if (config.kafka === null && config.redis === null) {
+          return backfillRemotely({ url: config.url, view, ...watching }, shutdown.signal);
+        }
+        return backfillView(
+          {
+            ...backendSettings(config),
+            ...{ repo, view, createTopics: null, ...watching },
+            onDeadLetters: (records) => {
+              seen.deadLetters += records;
+            },
           },
-        },
-        shutdown.signal,
-      );
-    });
+          shutdown.signal,
+        );
+      },
+    );
     display.stop();
     if (state === 'switched') {
       const { last, deadLetters } = seen;
