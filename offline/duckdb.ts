@@ -120,7 +120,8 @@ export function readError(what: string, error: unknown): Error {
   }
   const message = error instanceof Error ? error.message : String(error);
   // Not the file's fault.
-  if (error instanceof Error && (isOutOfRoom(error) || isOutOfMemory(error) || isInterrupted(error))) return error;
+  if (error instanceof Error && (isOutOfRoom(error) || isOutOfMemory(error) || isInterrupted(error)))
+    return error;
   const said = /CSV Error on Line: \d+/.test(message) ? csvError(message) : firstLine(message);
   const file = /^ {2}file = (.+)$/m.exec(message)?.[1];
   const where = file === undefined || file === what ? '' : ` (${file})`;

@@ -231,7 +231,7 @@ describe('the history', () => {
       rows,
     });
     expect(await messageOf({ history: path })).toBe(
-      "no row of the history of 'payments' can be used: 'at' is missing or not what it must be in 5",
+      "no row of the history of 'payments' can be used: 'at' is missing or not a time (ISO 8601 with a zone, or ms since 1970) in 5",
     );
   });
 
@@ -290,13 +290,13 @@ describe('the spine', () => {
     ['a time before 1970', 'a,1969-12-31T23:59:59Z\n'],
   ])('has %s', async (_, row) => {
     expect(await spineOf(`card,timestamp\na,5\n${row}${row}`)).toMatch(
-      /spine.csv: row 2 cannot be used: its 'timestamp' is missing or not what it must be \(2 such rows\)/,
+      /spine.csv: row 2 cannot be used: its 'timestamp' is missing or not a time \(ISO 8601 with a zone, or ms since 1970\) \(2 such rows\)/,
     );
   });
 
   test('has a key that is too long', async () => {
     expect(await spineOf(`card,timestamp\n${'é'.repeat(512)},5\n${SECRET.padEnd(1_025, '-')},5\n`)).toMatch(
-      /spine.csv: row 2 cannot be used: its 'card' is missing or not what it must be \(1 such rows\)/,
+      /spine.csv: row 2 cannot be used: its 'card' is missing or not a text or an integer of at most \d+ bytes \(1 such rows\)/,
     );
   });
 

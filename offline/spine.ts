@@ -8,7 +8,7 @@ import type { Column, StreamSource } from '../engine/definitions/types.ts';
 import { type DuckDb, quoted, readError } from './duckdb.ts';
 import { InputError } from './input-error.ts';
 import { ROW_NUMBER, type TableInput, tableRelation } from './table-relation.ts';
-import { type FileColumnKind, typedColumn } from './typed-column.ts';
+import { EXPECTED, type FileColumnKind, typedColumn } from './typed-column.ts';
 
 /** The relation, and columns of it that no file has. */
 export const SPINE = 'spine';
@@ -100,7 +100,7 @@ export async function readSpine(
   const eventId = eventIdOf(path, about, options, has);
   const selected: string[] = [];
   const carried = new Map([...columns.keys()].map((name) => [name, quoted(name)]));
-  const checks: { readonly column: string; readonly invalid: string }[] = [];
+  const checks: { readonly column: string; readonly invalid: string; readonly expected: string }[] = [];
   const add = (name: string, as: string, column: Column, what: string): void => {
     const kind = kindOf(name, what);
     const typed = typedColumn(column, quoted(name), kind);
@@ -110,7 +110,7 @@ export async function readSpine(
       );
     }
     selected.push(`${typed.value} AS ${quoted(as)}`);
-    checks.push({ column: name, invalid: typed.invalid });
+    checks.push({ column: name, invalid: typed.invalid, expected: EXPECTED[column.type] });
     // What is a text in the file has its type in the training set.
     if (kind === 'csv' || kind === 'json') {
       const isTime = column.type === 'timestamp';
@@ -127,7 +127,7 @@ export async function readSpine(
     if (key === null)
       throw new InputError(`${path}: column '${name}' must be a text or an integer to be an entity key`);
     selected.push(`${key.value} AS ${quoted(keyColumn(name))}`);
-    checks.push({ column: name, invalid: key.invalid });
+    checks.push({ column: name, invalid: key.invalid, expected: KEY_EXPECTED });
     if (columns.get(name) === 'json') carried.set(name, key.value);
   }
   for (const [name, column] of Object.entries(service.request)) {
@@ -157,9 +157,9 @@ export async function readSpine(
   }
   if (bad.length > 0) {
     const { c, place, n } = bad[0]!;
-    const { column } = checks[Number(c)]!;
+    const { column, expected } = checks[Number(c)]!;
     throw new InputError(
-      `${path}: row ${Number(place) + 1} cannot be used: its '${column}' is missing or not what it must be (${n} such rows)`,
+      `${path}: row ${Number(place) + 1} cannot be used: its '${column}' is missing or not ${expected} (${n} such rows)`,
     );
   }
   const { rows, first, last } = await db.row(
@@ -223,6 +223,8 @@ function eventIdOf(
     );
   return { column: eventId, source: named[0]! };
 }
+
+const KEY_EXPECTED = `a text or an integer of at most ${ENTITY_KEY_MAX_BYTES} bytes`;
 
 /** An entity key as text, as events have it: an integer in decimal, a text as it is. */
 export function keyText(x: string, kind: FileColumnKind): { value: string; invalid: string } | null {

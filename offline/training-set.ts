@@ -22,6 +22,7 @@ import { repeatedEvents } from './repeated-events.ts';
 import { readSpine, type Spine, type SpineOptions } from './spine.ts';
 import type { TableInput } from './table-relation.ts';
 import { type TrainingTable, trainingTable } from './training-table.ts';
+import { EXPECTED } from './typed-column.ts';
 import { ValueTable } from './value-table.ts';
 
 export interface TrainingProgress {
@@ -172,7 +173,7 @@ async function survey(
     const refused = [...found.refused.values()].reduce((sum, count) => sum + count, 0);
     if (found.events > 0 && refused === found.events) {
       throw new InputError(
-        `no row of the history of '${name}' can be used: ${[...found.refused].map(([column, count]) => `'${column}' is missing or not what it must be in ${count}`).join(', ')}`,
+        `no row of the history of '${name}' can be used: ${[...found.refused].map(([column, count]) => `'${column}' is missing or not ${EXPECTED[history.source.columns[column]!.type]} in ${count}`).join(', ')}`,
       );
     }
     surveys.set(name, found);

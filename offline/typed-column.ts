@@ -21,6 +21,16 @@ export interface TypedColumn {
 
 const SAFE_MAX = Number.MAX_SAFE_INTEGER;
 
+/** What a value must be, for messages. */
+export const EXPECTED: Readonly<Record<ColumnType, string>> = {
+  string: `a text of at most ${TEXT_LENGTH_MAX.toLocaleString('en-US')} characters`,
+  integer: 'an integer within ±(2⁵³ − 1)',
+  long: 'a 64-bit integer',
+  double: 'a number within ±1e140',
+  boolean: 'true or false',
+  timestamp: 'a time (ISO 8601 with a zone, or ms since 1970)',
+};
+
 /** DuckDB's types of the declared ones. */
 export const SQL_TYPES: Readonly<Record<ColumnType, string>> = {
   string: 'VARCHAR',

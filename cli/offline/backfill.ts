@@ -75,7 +75,7 @@ export async function backfill(config: Config, command: BackfillCommand): Promis
                 );
               for (const [column, count] of progress.broken)
                 display.note(
-                  `${formatCount(count)} events do not count: '${column}' is missing or not what it must be`,
+                  `${formatCount(count)} events do not count: '${column}' is missing or not what the source declares`,
                 );
             }
             if (seen.last === null && progress.totalEvents === 0)

@@ -115,7 +115,7 @@ export function describeTrainingSet(
   for (const [source, { events, refused }] of histories) {
     for (const [column, count] of refused)
       notes.push(
-        `${formatCount(count)} of ${formatCount(events)} events of ${source} do not count: '${column}' is missing or not what it must be`,
+        `${formatCount(count)} of ${formatCount(events)} events of ${source} do not count: '${column}' is missing or not what the source declares`,
       );
   }
   for (const { view, refused, repeated } of views) {

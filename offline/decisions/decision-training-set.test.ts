@@ -377,12 +377,12 @@ describe('what is refused', () => {
     [
       'an id that is none',
       () => csv('id,is_fraud\nx,0\n'),
-      /'id' is missing or not what it must be in labels: 1 of them/,
+      /'id' is missing or not a.* in labels: 1 of them/,
     ],
     [
       'a time that is none',
       () => csv('id,label_time,is_fraud\n1,soon,0\n'),
-      /'label_time' is missing or not what it must be in labels: 1 of them/,
+      /'label_time' is missing or not a time \(ISO 8601 with a zone, or ms since 1970\) in labels: 1 of them/,
     ],
     ['no label', () => csv('id\n1\n'), /there is no column but 'id'/],
     [

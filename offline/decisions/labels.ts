@@ -6,7 +6,7 @@ import type { StreamSource } from '../../engine/definitions/types.ts';
 import { type DuckDb, quoted, readError } from '../duckdb.ts';
 import { InputError } from '../input-error.ts';
 import { type TableInput, tableRelation } from '../table-relation.ts';
-import { typedColumn } from '../typed-column.ts';
+import { EXPECTED, typedColumn } from '../typed-column.ts';
 
 export interface LabelOptions {
   /** Column with the id of the event. @default the source's name of it, or `event_id` */
@@ -173,9 +173,10 @@ async function readLabels(
     `SELECT "$invalid" AS c, count(*) AS n FROM ${LABELS} WHERE "$invalid" IS NOT NULL GROUP BY 1 ORDER BY 1`,
   );
   if (bad !== undefined) {
-    const column = Number(bad.c) === 1 ? id : time;
+    const [column, type] =
+      Number(bad.c) === 1 ? [id, source.columns[eventId]!.type] : [time, 'timestamp' as const];
     throw new InputError(
-      `${path}: '${column}' is missing or not what it must be in labels: ${bad.n} of them cannot be used`,
+      `${path}: '${column}' is missing or not ${EXPECTED[type]} in labels: ${bad.n} of them cannot be used`,
     );
   }
   return { columns, time };
