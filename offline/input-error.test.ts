@@ -1,5 +1,14 @@
 /** Whatever is wrong with what is given: an error that names the file and the column and says what to do, and no values. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as arrow from 'apache-arrow';
@@ -115,6 +124,25 @@ describe('files', () => {
     expect(await messageOf({ history: damaged('pages-h.parquet', ofHistory) })).toMatch(/cannot be read: /);
     const ofSpine = readFileSync(good.spine);
     expect(await messageOf({ spine: damaged('pages-s.parquet', ofSpine) })).toMatch(/cannot be read: /);
+  });
+
+  test.each(['spine', 'history'] as const)('that change while they are read: %s', async (which) => {
+    const out = join(dir, 'changed-out.parquet');
+    const path = file(`changed-${which}.parquet`, readFileSync(good[which]));
+    let touched = false;
+    const onProgress = (): void => {
+      if (!touched) utimesSync(path, new Date(), new Date(2_000_000_000_000));
+      touched = true;
+    };
+    for (const to of [{ out }, {}]) {
+      touched = false;
+      utimesSync(path, new Date(), new Date());
+      expect(await messageOf({ [which]: path, onProgress, ...to })).toContain(
+        `${path} was changed while it was read`,
+      );
+    }
+    expect(existsSync(out)).toBe(false);
+    expect(existsSync(`${out}.part`)).toBe(false);
   });
 
   test('CSV without a header', async () => {

@@ -20,6 +20,7 @@ import type { TableInput } from './table-relation.ts';
 import { writeTrainingTable } from './training-file.ts';
 import { prepareTrainingSet, type TrainingProgress, type TrainingSummary } from './training-set.ts';
 import type { TrainingTable } from './training-table.ts';
+import { UnchangedFiles } from './unchanged-files.ts';
 import {
   fileIdentity,
   resumableWork,
@@ -70,7 +71,11 @@ export async function trainingSet(options: TrainingSetOptions): Promise<Arrow.Ta
   const inputs = await inputsOf(options);
   const work = await temporaryWork();
   try {
-    return await withTrainingTable(options, inputs, work, async (db, table) => arrowTable(db, table));
+    return await withTrainingTable(options, inputs, work, async (db, table, { check }) => {
+      const made = await arrowTable(db, table);
+      await check();
+      return made;
+    });
   } catch (error) {
     throw withoutRoom(error, work.dir, work.dir);
   } finally {
@@ -96,11 +101,16 @@ export async function trainingSetFile(
     isFree,
   );
   try {
-    const summary = await withTrainingTable(options, inputs, work, async (db, table, found) => {
-      options.onProgress?.({ phase: 'writing', share: 0.93, rows: found.rows });
-      await writeTrainingTable(db, table, { file, format });
-      return found;
-    });
+    const summary = await withTrainingTable(
+      options,
+      inputs,
+      work,
+      async (db, table, { summary: found, check }) => {
+        options.onProgress?.({ phase: 'writing', share: 0.93, rows: found.rows });
+        await writeTrainingTable(db, table, { file, format, check });
+        return found;
+      },
+    );
     await work.remove();
     return { ...summary, resumed: work.resumed };
   } catch (error) {
@@ -169,7 +179,12 @@ async function withTrainingTable<T>(
   options: TrainingSetOptions,
   inputs: Inputs,
   work: WorkDirectory,
-  use: (db: DuckDb, table: TrainingTable, summary: TrainingSummary) => Promise<T>,
+  use: (
+    db: DuckDb,
+    table: TrainingTable,
+    /** To be asked once all is read: whether the files are what they were. */
+    of: { readonly summary: TrainingSummary; readonly check: () => Promise<void> },
+  ) => Promise<T>,
 ): Promise<T> {
   const {
     repo,
@@ -182,6 +197,7 @@ async function withTrainingTable<T>(
   try {
     // With the database open, no other process is at work in the folder.
     const { history, logged } = await readLogs(repo, inputs.history, work.dir);
+    const files = await UnchangedFiles.of([inputs.spine, ...history.values()]);
     // Threads take half a second to start: meanwhile the spine and the history are read.
     const pool =
       threadModule === undefined
@@ -204,7 +220,7 @@ async function withTrainingTable<T>(
         () => {},
       );
     }
-    return await use(db, prepared.table, prepared.summary);
+    return await use(db, prepared.table, { summary: prepared.summary, check: () => files.check() });
   } finally {
     db.close();
   }

@@ -50,15 +50,21 @@ function csvText(column: TrainingColumn): string {
 /**
  * Writes the file beside its place first, so that it is there as a whole or not at all. Parquet and Arrow have the metadata
  * in themselves; CSV and JSON cannot, and have it in a file beside them, `FILE.metadata.json`.
+ * @param check the last thing before it is there: throws where what was read was not right after all
  */
 export async function writeTrainingTable(
   db: DuckDb,
   table: TrainingTable,
-  { file, format }: { readonly file: string; readonly format: TableFormat },
+  {
+    file,
+    format,
+    check,
+  }: { readonly file: string; readonly format: TableFormat; readonly check?: () => Promise<void> },
 ): Promise<void> {
   const part = `${file}.part`;
   try {
     await writePart(db, table, { part, file, format });
+    await check?.();
     if (format === 'csv' || format === 'ndjson') {
       const columns = table.columns.map(({ name, sqlType, feature }) => ({ name, type: sqlType, feature }));
       const metadata = { ...Object.fromEntries(table.metadata), columns };
