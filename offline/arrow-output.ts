@@ -5,7 +5,8 @@ import type { DuckDBDataChunk } from '@duckdb/node-api';
 import type * as Arrow from 'apache-arrow';
 import { transported } from './column-buffer.ts';
 import type { DuckDb } from './duckdb.ts';
-import { selectOf, type TrainingColumn, type TrainingTable } from './training-table.ts';
+import { rowsInOrder } from './rows-in-order.ts';
+import type { TrainingColumn, TrainingTable } from './training-table.ts';
 
 /** Rows of a record batch at least, but for the last. */
 const BATCH_ROWS = 65_536;
@@ -79,7 +80,7 @@ async function* recordBatches(
   let writers = make();
   let rows = 0;
   let any = false;
-  for await (const chunk of db.stream(selectOf(table, asRead))) {
+  for await (const chunk of db.stream(await rowsInOrder(db, table, asRead))) {
     writers.forEach((writer, c) => {
       writer.append(chunk, c);
     });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DuckDb, text } from './duckdb.ts';
-import { evaluationThreads, inOrder } from './evaluation-pool.ts';
+import { evaluationPool, inOrder } from './evaluation-pool.ts';
 import { trainingSet } from './make-training-set.ts';
 import { repo } from './testing/clicks.ts';
 
@@ -78,11 +78,11 @@ test('the values do not depend on the threads', async () => {
 describe('a thread that fails', () => {
   test('to start is told', async () => {
     const nowhere = { url: threadModule.url, data: new URL('./testing/nothing.ts', import.meta.url).href };
-    await expect(evaluationThreads(nowhere, 2)).rejects.toThrow(/nothing/);
+    await expect(evaluationPool(repo, 2, nowhere)).rejects.toThrow(/nothing/);
   });
 
   test('at a batch ends what waits for it', async () => {
-    const pool = await evaluationThreads(threadModule, 1);
+    const pool = await evaluationPool(repo, 2, threadModule);
     try {
       pool.begin({ kind: 'view', view: 'clicks_by_key', namespace: 'another', features: [], fetched: [] });
       const empty = () => new Float64Array(0);

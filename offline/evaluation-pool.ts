@@ -1,4 +1,4 @@
-/** Evaluates batches in several threads, or in this one; a few batches are under way at a time. */
+/** Evaluates batches in several threads, this one among them; a few batches are under way at a time. */
 import { Worker } from 'node:worker_threads';
 import type { CompiledRepo } from '../engine/definitions/compiled.ts';
 import type { AsOfBatch, EvaluatedRows } from './as-of-batch.ts';
@@ -52,17 +52,58 @@ export async function inOrder<B, R>(
   }
 }
 
-/** In this thread. */
-export function evaluationHere(repo: CompiledRepo): EvaluationPool {
-  let evaluator: Evaluator | null = null;
+/** Batches that wait in a thread, so that it does not wait for the next one. */
+const WAITING_MAX = 2;
+
+/**
+ * This thread has the rows to hand over: it evaluates what the others have no room for.
+ * @param threads this one among them, 1 ≤ threads
+ * @param module how to start others. @default the values are found in this thread
+ * @throws Error where the threads cannot be started
+ */
+export async function evaluationPool(
+  repo: CompiledRepo,
+  threads: number,
+  module?: EvaluationThreadModule,
+): Promise<EvaluationPool> {
+  const here = new EvaluationHere(repo);
+  const others =
+    module === undefined
+      ? []
+      : Array.from(
+          { length: threads - 1 },
+          () => new EvaluationThread(new Worker(module.url, { workerData: module.data })),
+        );
+  const close = async (): Promise<void> => {
+    await Promise.all(others.map((thread) => thread.close()));
+  };
+  try {
+    await Promise.all(others.map((thread) => thread.ready));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const withRoom = (): EvaluatingThread =>
+    others.reduce<EvaluatingThread>(
+      (least, thread) => (thread.waiting < (least === here ? WAITING_MAX : least.waiting) ? thread : least),
+      here,
+    );
+  let last: { thread: EvaluatingThread; key: number } | null = null;
   return {
-    inFlightMax: 1,
+    inFlightMax: others.length * WAITING_MAX + 1,
     begin(task) {
-      evaluator = evaluatorOf(repo, task);
+      last = null;
+      for (const thread of [here, ...others]) thread.begin(task);
     },
-    view: async (batch) => evaluator!.evaluate(batch) as EvaluatedRows,
-    onDemand: async (batch) => evaluator!.evaluate(batch) as OnDemandRows,
-    async close() {},
+    view(batch) {
+      // The rest of a key goes where its history is.
+      const continued = last !== null && batch.keys[0] === last.key;
+      const thread = continued ? last!.thread : withRoom();
+      last = { thread, key: batch.keys[batch.rows - 1]! };
+      return thread.evaluate(batch) as Promise<EvaluatedRows>;
+    },
+    onDemand: (batch) => withRoom().evaluate(batch) as Promise<OnDemandRows>,
+    close,
   };
 }
 
@@ -71,49 +112,36 @@ interface Call {
   reject(error: Error): void;
 }
 
-/** Batches that wait in a thread, so that it does not wait for the next one. */
-const WAITING_MAX = 2;
-
-/** @throws Error where the threads cannot be started */
-export async function evaluationThreads(
-  { url, data }: EvaluationThreadModule,
-  count: number,
-): Promise<EvaluationPool> {
-  const threads = Array.from(
-    { length: count },
-    () => new EvaluationThread(new Worker(url, { workerData: data })),
-  );
-  const close = async (): Promise<void> => {
-    await Promise.all(threads.map((thread) => thread.close()));
-  };
-  try {
-    await Promise.all(threads.map((thread) => thread.ready));
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  const leastBusy = (): EvaluationThread =>
-    threads.reduce((least, thread) => (thread.waiting < least.waiting ? thread : least));
-  let last: { thread: EvaluationThread; key: number } | null = null;
-  return {
-    inFlightMax: count * WAITING_MAX,
-    begin(task) {
-      last = null;
-      for (const thread of threads) thread.begin(task);
-    },
-    view(batch) {
-      // The rest of a key goes where its history is.
-      const continued = last !== null && batch.keys[0] === last.key;
-      const thread = continued ? last!.thread : leastBusy();
-      last = { thread, key: batch.keys[batch.rows - 1]! };
-      return thread.evaluate(batch) as Promise<EvaluatedRows>;
-    },
-    onDemand: (batch) => leastBusy().evaluate(batch) as Promise<OnDemandRows>,
-    close,
-  };
+interface EvaluatingThread {
+  /** Batches it has not answered. */
+  readonly waiting: number;
+  begin(task: EvaluationTask): void;
+  evaluate(batch: EvaluationBatch): Promise<EvaluationRows>;
 }
 
-class EvaluationThread {
+/** This one: at once, and meanwhile nothing else. */
+class EvaluationHere implements EvaluatingThread {
+  readonly waiting = 0;
+  readonly #repo: CompiledRepo;
+  #task: EvaluationTask | null = null;
+  #evaluator: Evaluator | null = null;
+
+  constructor(repo: CompiledRepo) {
+    this.#repo = repo;
+  }
+
+  begin(task: EvaluationTask): void {
+    this.#task = task;
+    this.#evaluator = null;
+  }
+
+  async evaluate(batch: EvaluationBatch): Promise<EvaluationRows> {
+    this.#evaluator ??= evaluatorOf(this.#repo, this.#task!);
+    return this.#evaluator.evaluate(batch);
+  }
+}
+
+class EvaluationThread implements EvaluatingThread {
   readonly ready: Promise<void>;
   readonly #worker: Worker;
   readonly #calls = new Map<number, Call>();

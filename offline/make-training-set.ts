@@ -9,7 +9,7 @@ import type { CompiledRepo, CompiledService, CompiledSource } from '../engine/de
 import { nearestName } from '../engine/definitions/nearest-name.ts';
 import { arrowTable } from './arrow-output.ts';
 import { DuckDb, FileInUseError, isOfFile, isOutOfMemory, isOutOfRoom, readError } from './duckdb.ts';
-import { evaluationHere, evaluationThreads } from './evaluation-pool.ts';
+import { evaluationPool } from './evaluation-pool.ts';
 import type { EvaluationThreadModule } from './evaluation-thread.ts';
 import { type HistoryLog, isHistoryLog, type LoggedHistory, readHistoryLogs } from './history-log.ts';
 import { InputError } from './input-error.ts';
@@ -49,9 +49,9 @@ export interface TrainingSetOptions extends SpineOptions {
    * being written, come on top. @default 2 GiB
    */
   readonly memoryBytes?: number;
-  /** Threads that evaluate, and as many of DuckDB's. @default as many as there are cores */
+  /** Threads that evaluate, the calling one among them, and as many of DuckDB's. @default as many as there are cores */
   readonly threads?: number;
-  /** How to start a thread that evaluates. @default the values are found in the calling thread */
+  /** How to start further threads that evaluate. @default the values are found in the calling one alone */
   readonly threadModule?: EvaluationThreadModule;
   readonly onProgress?: (progress: TrainingProgress) => void;
 }
@@ -199,10 +199,7 @@ async function withTrainingTable<T>(
     const { history, logged } = await readLogs(repo, inputs.history, work.dir);
     const files = await UnchangedFiles.of([inputs.spine, ...history.values()]);
     // Threads take half a second to start: meanwhile the spine and the history are read.
-    const pool =
-      threadModule === undefined
-        ? Promise.resolve(evaluationHere(repo))
-        : evaluationThreads(threadModule, threads);
+    const pool = evaluationPool(repo, threads, threadModule);
     pool.catch(() => {});
     let prepared: Awaited<ReturnType<typeof prepareTrainingSet>>;
     try {

@@ -2,8 +2,9 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { arrowFile } from './arrow-output.ts';
 import { type DuckDb, quoted, text } from './duckdb.ts';
+import { rowsInOrder } from './rows-in-order.ts';
 import type { TableFormat } from './table-files.ts';
-import { selectOf, type TrainingColumn, type TrainingTable } from './training-table.ts';
+import type { TrainingColumn, TrainingTable } from './training-table.ts';
 
 const TIME = 'TIMESTAMP WITH TIME ZONE';
 
@@ -82,8 +83,10 @@ async function writePart(
   table: TrainingTable,
   { part, file, format }: { readonly part: string; readonly file: string; readonly format: TableFormat },
 ): Promise<void> {
-  const copy = (written: Parameters<typeof selectOf>[1], options: string): Promise<void> =>
-    db.run(`COPY (${selectOf(table, written)}) TO ${text(part)} (FORMAT ${options}, USE_TMP_FILE false)`);
+  const copy = async (written: Parameters<typeof rowsInOrder>[2], options: string): Promise<void> => {
+    const rows = await rowsInOrder(db, table, written);
+    await db.run(`COPY (${rows}) TO ${text(part)} (FORMAT ${options}, USE_TMP_FILE false)`);
+  };
   switch (format) {
     case 'parquet': {
       const values = [...table.metadata].map(([key, value]) => `${quoted(key)}: ${text(value)}`);

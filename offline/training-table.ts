@@ -1,4 +1,4 @@
-/** The finished training set as a query: the spine's columns, then the features, in the order of the spine. */
+/** The finished training set as a relation: the spine's columns, then the features. */
 import type { CompiledService } from '../engine/definitions/compiled.ts';
 import { resultTypeOf } from '../engine/definitions/result-type.ts';
 import { type DuckDb, quoted } from './duckdb.ts';
@@ -18,10 +18,17 @@ export interface TrainingColumn {
   readonly stored: { readonly sql: string; readonly transport: TransportColumn } | null;
 }
 
+/** from ≤ place < to */
+export interface PlaceRange {
+  readonly from: number;
+  readonly to: number;
+}
+
 export interface TrainingTable {
   readonly columns: readonly TrainingColumn[];
-  /** What stands behind FROM; to be ordered by `s."$place"`. */
-  readonly from: string;
+  readonly rows: number;
+  /** What stands behind FROM: all rows, or those of a range. Their places are `s."$place"`. */
+  readonly from: (range?: PlaceRange) => string;
   /** Of the definitions and the inputs: text by name. */
   readonly metadata: ReadonlyMap<string, string>;
 }
@@ -55,11 +62,20 @@ export async function trainingTable(of: {
       stored: { sql: column, transport },
     });
   }
-  const join = (table: ValueTable, as: string): string =>
-    `LEFT JOIN ${quoted(table.name)} ${as} ON ${as}.place = s.${quoted(PLACE)}`;
-  const joins = views.map(({ table }, v) => join(table, `v${v}`));
-  if (onDemand !== null) joins.push(join(onDemand, 'o'));
-  return { columns, from: `${SPINE} s ${joins.join(' ')}`, metadata };
+  const tables = views.map(({ table }, v): [string, string] => [quoted(table.name), `v${v}`]);
+  if (onDemand !== null) tables.push([quoted(onDemand.name), 'o']);
+  const from = (range?: PlaceRange): string => {
+    const within = (relation: string, place: string): string =>
+      range === undefined
+        ? relation
+        : `(FROM ${relation} WHERE ${place} >= ${range.from} AND ${place} < ${range.to})`;
+    const joins = tables.map(
+      ([name, as]) => `LEFT JOIN ${within(name, 'place')} ${as} ON ${as}.place = s.${quoted(PLACE)}`,
+    );
+    return `${within(SPINE, quoted(PLACE))} s ${joins.join(' ')}`;
+  };
+  const { rows } = await db.row(`SELECT count(*) AS rows FROM ${SPINE}`);
+  return { columns, rows: Number(rows), from, metadata };
 }
 
 interface FeatureColumn {
@@ -79,13 +95,4 @@ function onDemandColumn(service: CompiledService, name: string): FeatureColumn {
   const o = service.onDemand.findIndex((feature) => feature.name === name);
   const { type } = service.onDemand[o]!;
   return { transport: transportOfType(type), column: `o.f${o}`, type };
-}
-
-/** The query. @param written how a column is written. @default as it is */
-export function selectOf(
-  { columns, from }: TrainingTable,
-  written = ({ sql }: TrainingColumn): string => sql,
-): string {
-  const selected = columns.map((column) => `${written(column)} AS ${quoted(column.name)}`);
-  return `SELECT ${selected.join(', ')} FROM ${from} ORDER BY s.${quoted(PLACE)}`;
 }

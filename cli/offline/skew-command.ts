@@ -96,7 +96,12 @@ export function addSkewCommand(
         .argParser(parseMemory)
         .default(MEMORY_DEFAULT_BYTES, '2GiB'),
     )
-    .option('--threads <n>', 'threads that evaluate', wholeNumber(256), availableParallelism())
+    .option(
+      '--threads <n>',
+      'threads that evaluate, the main one among them',
+      wholeNumber(256),
+      availableParallelism(),
+    )
     .action(async (options) => {
       const config = configOf(options);
       const { skew } = await import('./skew.ts');

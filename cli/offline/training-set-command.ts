@@ -75,7 +75,12 @@ export function addTrainingSetCommand(
         .argParser(parseMemory)
         .default(MEMORY_DEFAULT_BYTES, '2GiB'),
     )
-    .option('--threads <n>', 'threads that evaluate', wholeNumber(256), availableParallelism())
+    .option(
+      '--threads <n>',
+      'threads that evaluate, the main one among them',
+      wholeNumber(256),
+      availableParallelism(),
+    )
     .option(
       '--work <dir>',
       'where it is made; the same command goes on with what is there (default: OUT.work)',

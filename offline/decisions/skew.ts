@@ -11,7 +11,7 @@ import type { FeatureReference, OnDemandFeature } from '../../engine/definitions
 import { KeyHash } from '../../serve/decision-log/key-hash.ts';
 import { transported } from '../column-buffer.ts';
 import { type DuckDb, quoted } from '../duckdb.ts';
-import { type EvaluationPool, evaluationHere, evaluationThreads } from '../evaluation-pool.ts';
+import { type EvaluationPool, evaluationPool } from '../evaluation-pool.ts';
 import type { EvaluationThreadModule } from '../evaluation-thread.ts';
 import { EventHistory } from '../event-history.ts';
 import { InputError } from '../input-error.ts';
@@ -144,10 +144,7 @@ export async function featureSkew(options: SkewOptions): Promise<SkewReport> {
   try {
     const db = await openDb(work, Math.floor((memoryBytes * 2) / 3), threads);
     try {
-      const pool =
-        threadModule === undefined
-          ? Promise.resolve(evaluationHere(options.repo))
-          : evaluationThreads(threadModule, threads);
+      const pool = evaluationPool(options.repo, threads, threadModule);
       pool.catch(() => {});
       try {
         return await skewOf(options, { db, service, pool, workDir: work.dir });
@@ -297,7 +294,7 @@ class Comparison {
     try {
       const rows = db.stream(
         `SELECT d.n, CAST(d.features AS VARCHAR), CAST(d.statuses AS VARCHAR), ${stored.join(', ')}
-         FROM ${from} JOIN ${DECISIONS} d ON d.n = s.${quoted(DECISION)}`,
+         FROM ${from()} JOIN ${DECISIONS} d ON d.n = s.${quoted(DECISION)}`,
       );
       for await (const chunk of rows) {
         for (const [n, features, statuses, ...values] of chunk.getRows() as [
