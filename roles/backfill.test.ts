@@ -5,11 +5,13 @@ import { ManualClock } from '../engine/clock.ts';
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
 import { textEventId } from '../engine/event-id.ts';
+import type { LogGap } from '../engine/store/log-gap.ts';
 import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
+import { UnappliedOffsets } from '../engine/store/unapplied-offsets.ts';
 import { StateBuilder } from '../engine/tiles/state-builder.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
-import { DEFAULT_PACING } from '../engine/tiles/state-update.ts';
+import { DEFAULT_PACING, retentionMs } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
 import { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
 import { PartitionConsumer } from '../ingest/partition-consumer.ts';
@@ -72,9 +74,12 @@ const stateOf = (key: string): BackfilledState => {
   return { key, ...builder.finish(NOON_MS)! };
 };
 const KEYS = ['c1', 'c2', 'c3', 'c4', 'c5', 'c6'];
-const watermarksOf = async (bound: CompiledView, shard: number): Promise<(number | null)[]> => {
+const marksOf = (bound: CompiledView, shard: number) => {
   const names = [0, 1].map((partition) => ({ namespace: bound.namespace, source: 'payments', partition }));
-  return (await store.readWatermarks(shard, names)).map((mark) => mark?.nextOffset ?? null);
+  return store.readWatermarks(shard, names);
+};
+const watermarksOf = async (bound: CompiledView, shard: number): Promise<(number | null)[]> => {
+  return (await marksOf(bound, shard)).map((mark) => mark?.nextOffset ?? null);
 };
 const applyAll = async (bound: CompiledView): Promise<void> => {
   for (const partition of [0, 1]) {
@@ -164,6 +169,74 @@ test('what the log had lost before the archive had it is refused, or kept with t
   const { namespace } = backfill.rebuild.building;
   const [mark] = await store.readWatermarks(1, [{ namespace, source: 'payments', partition: 0 }]);
   expect(mark!.gaps).toEqual([gap]);
+});
+
+test('a gap that no window reaches any more is no reason to refuse, and no watermark has it; of the others none has what lies behind the cut', async () => {
+  const hourly = testRepo.views.get('refusals')!;
+  const untilMs = NOON_MS - hourly.source.maxFutureMs - retentionMs(hourly);
+  const at = (fromOffset: number, toOffset: number, ms: number) => {
+    return { fromOffset, toOffset, afterMs: null, untilMs: ms };
+  };
+  const passed = at(0, 1, untilMs - 1);
+  const reached = [at(1, 2, untilMs), at(3, 5, untilMs), at(5, 6, untilMs)];
+  const of = (gaps: readonly LogGap[], nextOffset: number, acceptGap = false): Promise<Backfill> => {
+    const positions = [upTo(nextOffset, { gaps }), upTo(2)];
+    return Backfill.begin({ ...rebuilding(acceptGap), view: hourly, positions });
+  };
+  await expect(of(reached, 4)).rejects.toThrow('records 1 to 1 of source payments, partition 0, were lost');
+  await expect(of([passed, ...reached.slice(1)], 4)).rejects.toThrow('records 3 to 4 of source');
+  expect((await of([passed], 4)).rebuild.resumed).toBe(false);
+  // Whoever goes on has more of the archive, which lacks more.
+  const backfill = await of([passed, ...reached], 6, true);
+  expect([backfill.rebuild.resumed, backfill.cut]).toEqual([true, [4, 2]]);
+  await backfill.start();
+  await backfill.complete([], []);
+  for (const shard of [0, 1]) {
+    const marks = await marksOf(backfill.rebuild.building, shard);
+    expect(marks.map((mark) => mark!.gaps ?? [])).toEqual([[reached[0], at(3, 4, untilMs)], []]);
+  }
+});
+
+test('of a partition that the history has nothing of, all is in the log', async () => {
+  const backfill = await begin([upTo(4, { logIdentity: await log.identity(0) })]);
+  expect(backfill.cut).toEqual([4, 0]);
+  await backfill.start();
+  await backfill.complete([NOON_MS], [UnappliedOffsets.of(0, [])]);
+  const { building } = backfill.rebuild;
+  for (const shard of [0, 1]) {
+    const marks = await marksOf(building, shard);
+    // Nothing of the log was applied: nobody knows when the record before was appended.
+    const common = { appendedMs: -1, clockMs: NOON_MS };
+    expect(marks).toMatchObject([
+      { nextOffset: 4, maxEventTimeMs: NOON_MS, logIdentity: await log.identity(0), ...common },
+      { nextOffset: 0, maxEventTimeMs: -1, logIdentity: await log.identity(1), ...common },
+    ]);
+    expect(marks.map((mark) => mark!.unapplied!.isApplied(0))).toEqual([true, true]);
+  }
+  await applyAll(building);
+  for (const shard of [0, 1]) expect(await watermarksOf(building, shard)).toEqual([6, 6]);
+});
+
+test('a log that grows meanwhile is applied from its beginning in the partitions that are new', async () => {
+  const backfill = await begin([upTo(4), upTo(2)]);
+  log.addPartition();
+  await backfill.start();
+  // Whoever goes on finds the new one in the archive: it lies behind the cut.
+  const next = await begin([upTo(6), upTo(2), upTo(0)]);
+  expect([next.rebuild.resumed, next.cut]).toEqual([true, [4, 2]]);
+  expect((await backfill.rebuild.look()).state).toBe('backfilling');
+  await backfill.complete([NOON_MS, NOON_MS], []);
+  // The history is in; of the new one nobody has applied anything yet.
+  expect(await backfill.rebuild.look()).toMatchObject({ state: 'filling', nextOffsets: [4, 2, -1] });
+});
+
+test('a history that has records of a partition more than the log is of another one', async () => {
+  await expect(begin([upTo(4), upTo(4), upTo(1)])).rejects.toThrow(LogReplacedError);
+  await expect(begin([upTo(4), upTo(4), upTo(1)])).rejects.toThrow('source payments, partition 2');
+  // Also where what it lacks is accepted.
+  await expect(begin([upTo(4), upTo(4), upTo(0), upTo(1)], true)).rejects.toThrow('partition 3');
+  expect((await bindings.read([view]))[0]!.building).toBeNull();
+  expect((await begin([upTo(4), upTo(4), upTo(0)])).cut).toEqual([4, 4]);
 });
 
 test('a history of another log is refused', async () => {

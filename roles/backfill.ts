@@ -81,6 +81,9 @@ export class Backfill {
         throw otherLog(options, partition);
       if (cut[partition]! > ends[partition]!.endOffset) throw otherLog(options, partition);
     }
+    // A log has never fewer partitions than before: what they had would count nowhere.
+    const beyond = (positions ?? []).findIndex(({ nextOffset }, p) => p >= count && nextOffset > 0);
+    if (beyond >= 0) throw otherLog(options, beyond);
     const rebuild = await ViewRebuild.begin({
       ...options,
       cut,
