@@ -1,11 +1,15 @@
 /** Backfills as an embedded engine is asked for them over HTTP: `millrace backfill` does so (test/backfill.test.ts). */
 import { expect, onTestFinished, test } from 'vitest';
+import { ManualClock } from '../engine/clock.ts';
 import { compileRepo } from '../engine/definitions/compile.ts';
 import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
 import { positionEventId, textEventId } from '../engine/event-id.ts';
+import { StoreUnavailableError } from '../engine/store/store-errors.ts';
 import { type BuiltRow, type BuiltState, StateBuilder } from '../engine/tiles/state-builder.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
+import { compose } from './runtime.ts';
+import { openMemoryStorage } from './storage.ts';
 import { mendableDefinitions } from './testing/mendable-repo.ts';
 import { TestEngine } from './testing/test-engine.ts';
 import { NOON_MS, payment, testRepo } from './testing/test-repo.ts';
@@ -185,10 +189,50 @@ test('is refused where it cannot be right', async () => {
   expect((await engine.post(`${URL}/states`, { namespace: 'x', states: [] })).body.error.code).toBe(
     'invalid_body',
   );
-  await engine.engine.app.inject({ method: 'DELETE', url: '/v1/views/spend/rebuild' });
+});
 
-  await engine.post('/v1/views/spend/rebuild', '');
-  const during = await begin(engine);
-  // A rebuild takes two looks at least, 200 ms apart.
-  expect([during.status, during.body.error?.code]).toEqual([409, 'other_rebuild']);
+test('whoever watches one by its namespace is told how that one ended, whatever the view is filled with since', async () => {
+  const engine = await open();
+  await engine.push('payments', [payment({ id: 'a', card: 'c1' })]);
+  const stateOfOne = async (namespace: string) =>
+    (await engine.get(`${URL}?namespace=${namespace}`)).body.state;
+  const untilStateOf = (namespace: string, what: string): Promise<void> =>
+    waitUntil(async () => (await stateOfOne(namespace)) === what, { what, timeoutMs: 20_000 });
+  const first = (await begin(engine)).body.namespace;
+  await untilStateOf(first, 'backfilling');
+  await engine.engine.app.inject({ method: 'DELETE', url: '/v1/views/spend/rebuild' });
+  expect(await stateOfOne(first)).toBe('given_up');
+
+  const second = (await begin(engine)).body.namespace;
+  expect(await stateOfOne(first)).toBe('given_up');
+  await untilStateOf(second, 'backfilling');
+  expect(await stateOfOne(first)).toBe('given_up');
+  await engine.post(`${URL}/complete`, { namespace: second, newest_ms: [-1], unapplied: [] });
+  await untilStateOf(second, 'switched');
+  expect(await stateOfOne(first)).toBe('given_up');
+
+  const third = (await begin(engine)).body.namespace;
+  await untilStateOf(third, 'backfilling');
+  expect([await stateOfOne(first), await stateOfOne(second)]).toEqual(['given_up', 'switched']);
+  for (const wrong of ['', '?namespace=x'])
+    expect((await engine.get(URL + wrong)).body.error.code).toBe('invalid_body');
+});
+
+test('a view that is made anew in another way is not filled', async () => {
+  const storage = openMemoryStorage();
+  const { compareAndSetRecord } = storage.store;
+  let writes = 1;
+  // The rebuild is begun, and takes no further step.
+  storage.store.compareAndSetRecord = async (write) => {
+    if (writes-- <= 0) throw new StoreUnavailableError('no answer');
+    return compareAndSetRecord.call(storage.store, write);
+  };
+  const engine = await compose({ repo: testRepo, wallClock: new ManualClock(NOON_MS) }, storage);
+  onTestFinished(() => engine.close());
+  const post = async (url: string, payload: object) => {
+    const { statusCode, body } = await engine.app.inject({ method: 'POST', url, payload });
+    return [statusCode, JSON.parse(body).error?.code];
+  };
+  expect(await post('/v1/views/spend/rebuild', {})).toEqual([200, undefined]);
+  expect(await post(URL, { fingerprint })).toEqual([409, 'other_rebuild']);
 });

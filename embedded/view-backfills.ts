@@ -71,8 +71,8 @@ export class ViewBackfills implements ViewBackfillsApi {
     const status = this.#options.rebuilds.status(view);
     if (binding!.active === namespace) return { ...status, state: 'switched' };
     if (binding!.building?.namespace !== namespace) return { ...status, state: 'given_up' };
-    // Driven since a moment ago, or not at all yet.
-    return status.state === 'none' ? { ...status, state: 'backfilling' } : status;
+    // Whoever knows the namespace was told it once it was driven, and an engine that is started again drives it before it listens.
+    return status;
   }
 
   #of(view: CompiledView, namespace: string): Backfill {

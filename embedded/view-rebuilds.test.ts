@@ -5,13 +5,25 @@ import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { ManualClock } from '../engine/clock.ts';
 import { compileRepo } from '../engine/definitions/compile.ts';
+import { MemoryTileStore } from '../engine/store/memory-tile-store.ts';
+import { randomTokens } from '../engine/store/random-tokens.ts';
 import { StoreFullError, StoreUnavailableError } from '../engine/store/store-errors.ts';
+import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
+import { DEFAULT_PACING } from '../engine/tiles/state-update.ts';
+import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
+import { MemoryEventLog } from '../ingest/log/memory-event-log.ts';
+import { truncateLog } from '../ingest/log-retention.ts';
+import { Backfill } from '../roles/backfill.ts';
+import { ViewBindings } from '../roles/view-bindings.ts';
+import { ViewRebuild } from '../roles/view-rebuild.ts';
+import { Metrics } from '../serve/metrics.ts';
 import { waitUntil } from '../services/process/wait-until.ts';
 import { compose, type Embedded, openEmbedded } from './runtime.ts';
 import { openLmdbStorage, openMemoryStorage } from './storage.ts';
 import { mendableDefinitions } from './testing/mendable-repo.ts';
 import { TestEngine } from './testing/test-engine.ts';
 import { NOON_MS, payment, testRepo } from './testing/test-repo.ts';
+import { ViewRebuilds } from './view-rebuilds.ts';
 
 const URL = '/v1/views/spend/rebuild';
 
@@ -258,4 +270,78 @@ test('a store that has no room, or does not answer, is said to be the reason; no
   expect((await ask(engine, 'GET')).body.state).toBe('filling');
   writes = Number.POSITIVE_INFINITY;
   expect((await ask(engine, 'DELETE')).body.state).toBe('given_up');
+});
+
+test('of the log a rebuild needs what it has not applied, and a backfill what lies behind its cut', async () => {
+  const newToken = randomTokens();
+  const source = testRepo.sources.get('payments')!;
+  const view = testRepo.views.get('spend')!;
+  const clock = new ManualClock(NOON_MS);
+  const log = new MemoryEventLog({ source: 'payments', partitions: 2, random: newToken, segmentRecords: 1 });
+  for (let i = 0; i < 12; i++) {
+    const value = Buffer.from(JSON.stringify(payment({ id: `n${i}` })));
+    await log.append([{ partition: i % 2, appendedMs: NOON_MS, stamp: null, value, eventTimeMs: NOON_MS }]);
+  }
+  const store = new MemoryTileStore({ random: newToken });
+  const bindings = new ViewBindings({ views: source.views, store, clock, newToken: () => newToken() });
+  const writing = {
+    ...{ store, clock, shards: 1, newToken, shape: DEFAULT_TILE_SHAPE },
+    ...{ pacing: DEFAULT_PACING, rules: PROTOCOL },
+  };
+  const over = new AbortController();
+  const open = () =>
+    new ViewRebuilds({
+      sources: [{ source, log, partitions: 2, letters: { write: async () => {} } }],
+      ...{ bindings, writing, wallClock: clock, missing: () => {} },
+      ...{ metrics: new Metrics(), signal: over.signal },
+    });
+  const rebuilds = open();
+  onTestFinished(async () => {
+    over.abort();
+    await rebuilds.settled();
+  });
+  const needed = () => [0, 1].map((partition) => rebuilds.neededFrom(source, partition));
+  const all = Number.POSITIVE_INFINITY;
+  expect(needed()).toEqual([all, all]);
+  const options = { source, bindings, writing, log, nowMs: () => clock.nowMs(), graceMs: 1_000 };
+  // Of its partitions one is applied, the other not even begun.
+  const other = testRepo.views.get('refusals')!;
+  const { moveWatermarks } = store;
+  store.moveWatermarks = async (moves) => {
+    if (moves.some(({ name }) => name.partition === 1)) throw new StoreUnavailableError('no answer');
+    return moveWatermarks.call(store, moves);
+  };
+  await rebuilds.start(other, { acceptGap: false });
+  expect(needed()).toEqual([0, 0]);
+  await waitUntil(() => needed()[0] === 6, { what: 'a partition is applied', timeoutMs: 20_000 });
+  expect(needed()).toEqual([6, 0]);
+  await rebuilds.abort(other);
+  store.moveWatermarks = moveWatermarks;
+  expect(needed()).toEqual([all, all]);
+
+  const upTo = (nextOffset: number) => ({ nextOffset, logIdentity: null, gaps: [] });
+  const backfill = await Backfill.begin({ ...options, view, positions: [upTo(4), upTo(0)] });
+  // Nobody has looked at it yet.
+  expect(needed()).toEqual([4, 0]);
+  await rebuilds.start(view, { acceptGap: false });
+  const reached = (what: string): Promise<void> =>
+    waitUntil(() => rebuilds.status(view).state === what, { what, timeoutMs: 20_000 });
+  await reached('backfilling');
+  expect(needed()).toEqual([4, 0]);
+  const truncate = () =>
+    truncateLog({
+      ...{ source, log, clock, wallClock: clock, retention: { minAgeMs: 0, maxBytes: 0 } },
+      appliedOffset: (partition) => Math.min(6, rebuilds.neededFrom(source, partition)),
+      storeFlushed: async () => {},
+    });
+  expect(await truncate()).toBe(4);
+  // Of two views the one that needs more decides; this one nobody drives here.
+  await ViewRebuild.begin({ ...options, view: other, check: async () => {} });
+  expect(needed()).toEqual([0, 0]);
+  await rebuilds.abort(other);
+  expect(needed()).toEqual([4, 0]);
+  await backfill.start();
+  await backfill.complete([NOON_MS, -1], []);
+  await reached('switched');
+  expect(needed()).toEqual([all, all]);
 });
