@@ -236,3 +236,41 @@ test('a view that is made anew in another way is not filled', async () => {
   expect(await post('/v1/views/spend/rebuild', {})).toEqual([200, undefined]);
   expect(await post(URL, { fingerprint })).toEqual([409, 'other_rebuild']);
 });
+
+test('once it is completed nobody is to write states any more, although the log is not applied yet', async () => {
+  const storage = openMemoryStorage();
+  const { moveWatermarks } = storage.store;
+  let building = '';
+  let moves = 1;
+  // It is completed, and then nothing is applied to it.
+  storage.store.moveWatermarks = async (watermarks) => {
+    if (watermarks.some(({ name }) => name.namespace === building) && moves-- <= 0)
+      throw new StoreUnavailableError('no answer');
+    return moveWatermarks.call(storage.store, watermarks);
+  };
+  const engine = await compose(
+    { repo: testRepo, wallClock: new ManualClock(NOON_MS), partitions: 1 },
+    storage,
+  );
+  onTestFinished(() => engine.close());
+  const post = async (url: string, payload: object) =>
+    JSON.parse((await engine.app.inject({ method: 'POST', url, payload })).body);
+  const event = payment({ id: 'a', card: 'c1' });
+  await post('/v1/sources/payments/events?wait=applied', { events: [event] });
+  const positions = [{ nextOffset: 0, logIdentity: null, gaps: [] }];
+  const terms = await post(URL, { fingerprint, positions });
+  expect(terms).toMatchObject({ open: true, resumed: false });
+  building = terms.namespace;
+  expect(await post(URL, { fingerprint, positions })).toMatchObject({
+    namespace: building,
+    open: true,
+    resumed: true,
+  });
+  await post(`${URL}/complete`, { namespace: building, newest_ms: [-1], unapplied: [] });
+  // What is read has the payment, and this one does not yet: so it is not switched to.
+  expect(await post(URL, { fingerprint, positions })).toMatchObject({
+    namespace: building,
+    open: false,
+    resumed: true,
+  });
+});

@@ -54,14 +54,15 @@ export async function fillFromHistory(args: FillArgs, signal: AbortSignal): Prom
   onProgress(progress);
   if (signal.aborted) return null;
   const unusable = new RefusedRecords();
-  for await (const { states, events, refused } of historyStates({ ...args, refused: unusable }, use)) {
+  for await (const { states, made, events, refused } of historyStates({ ...args, refused: unusable }, use)) {
     if (signal.aborted) return null;
     const beganMs = performance.now();
     const written = states.length === 0 ? 0 : await sink.write(states);
     const tookMs = performance.now() - beganMs;
     progress = {
       ...{ events, totalEvents, refused, broken, ahead },
-      states: progress.states + states.length,
+      // Where it was begun anew, as a column was found lacking, they come again, and are there already.
+      states: made,
       written: progress.written + written,
     };
     onProgress(progress);

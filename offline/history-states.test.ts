@@ -4,17 +4,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { browsing, NOON_MS, testRepo } from '../embedded/testing/test-repo.ts';
+import { ByteReader } from '../engine/bytes.ts';
 import { positionEventId, textEventId } from '../engine/event-id.ts';
 import { randomTokens } from '../engine/store/random-tokens.ts';
 import { SingleView } from '../engine/testing/single-view.ts';
+import { decodeHead, tailStorages } from '../engine/tiles/head.ts';
 import { StateBuilder } from '../engine/tiles/state-builder.ts';
 import { PROTOCOL } from '../engine/tiles/state-protocol.ts';
 import { DEFAULT_PACING } from '../engine/tiles/state-update.ts';
 import { DEFAULT_TILE_SHAPE } from '../engine/tiles/tile-shape.ts';
-import { count, entity, featureView, streamSource, string, timestamp } from '../index.ts';
+import { count, entity, featureView, integer, streamSource, string, sum, timestamp } from '../index.ts';
 import { ViewWriter } from '../ingest/view-writer.ts';
 import { DuckDb, text } from './duckdb.ts';
 import { EventHistory } from './event-history.ts';
+import { fillFromHistory } from './fill-from-history.ts';
 import { BACKFILL_LIMITS, type HistoryStates, historyStates, surveyStates } from './history-states.ts';
 import { tableFiles } from './table-files.ts';
 
@@ -175,4 +178,93 @@ test('what is in hand at once is bounded: the states of a write, their bytes, an
     `CASE WHEN i = 0 THEN 'a' ELSE 'b' END AS card, '/' AS page FROM range(${2 * events + 2}) t(i)`,
   );
   expect(add.mock.calls.map(([rows]) => rows.length)).toEqual([1, events, events, 1]);
+});
+
+test('a state is above the cut in the partitions that its rows came from: a log that is read again from before counts nothing twice', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'millrace-states-'));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const db = await DuckDb.open({ memoryBytes: 2 ** 28, threads: 1, spillDir: dir });
+  onTestFinished(() => db.close());
+  const view = testRepo.views.get('browsing')!;
+  const file = join(dir, 'clicks.parquet');
+  const records = ['a', 0, 0, 'b', 0, 1, 'b', 1, 0, 'c', 1, 1, 'd', 1, 6, 'd', 2, 0];
+  const values = Array.from({ length: records.length / 3 }, (_, i) => {
+    const [card, partition, offset] = records.slice(3 * i);
+    return `(make_timestamp(${NOON_MS}::BIGINT * 1000), '${card}', '/', ${partition}, ${offset})`;
+  });
+  await db.run(
+    `COPY (SELECT * FROM (VALUES ${values.join(', ')}) t("at", card, page, _partition, _offset)) TO ${text(file)}`,
+  );
+  const history = await EventHistory.open(db, view.source, await tableFiles(file), dir);
+  // Of partition 1 the last record lies behind the cut, of partition 2 the archive had nothing when that was made.
+  const args = { db, view, history, cut: [5, 6], nowMs: NOON_MS };
+  const { use, newestMs, events } = await surveyStates(args);
+  expect([newestMs, events]).toEqual([[NOON_MS, NOON_MS], 4]);
+  const floors: Record<string, unknown> = {};
+  for await (const { states } of historyStates(args, use)) {
+    for (const { key, head } of states) {
+      floors[key] = [...decodeHead(new ByteReader(head), tailStorages(view.storages)).floors];
+    }
+  }
+  const both = [
+    [0, 5],
+    [1, 6],
+  ];
+  expect(floors).toEqual({ a: [[0, 5]], b: expect.arrayContaining(both), c: [[1, 6]] });
+  expect(floors.b).toHaveLength(2);
+});
+
+test('a column that a projection asks for behind the first events is read from then on, and states are made anew', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'millrace-states-'));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const db = await DuckDb.open({ memoryBytes: 2 ** 28, threads: 1, spillDir: dir });
+  onTestFinished(() => db.close());
+  const source = streamSource({
+    name: 'rides',
+    columns: { id: integer(), at: timestamp(), card: string(), kind: integer(), fare: integer() },
+    eventTime: 'at',
+    eventId: 'id',
+  });
+  const definition = featureView({
+    ...{ name: 'rides', source, entity: entity('card') },
+    project: { paid: { type: 'integer', from: (ride) => (ride.kind === 0 ? 1 : ride.fare) } },
+    features: { paid_1h: sum('paid').over('1h') },
+  });
+  const it = new SingleView(definition, { startMs: NOON_MS });
+  const { view } = it;
+  const keys = BACKFILL_LIMITS.states + 8;
+  const file = join(dir, 'rides.parquet');
+  // The first thousand are looked at to see what is read. The key that needs more is the last but one.
+  const at = `make_timestamp(${NOON_MS}::BIGINT * 1000)`;
+  await db.run(
+    `COPY (SELECT i AS id, ${at} AS "at", format('c{:02d}', i % ${keys}) AS card, 0 AS kind, 7 AS fare FROM range(${40 * keys}) t(i)
+       UNION ALL SELECT ${40 * keys}, ${at}, 'c${keys - 2}', 1, 500) TO ${text(file)}`,
+  );
+  const history = await EventHistory.open(db, view.source, await tableFiles(file), dir);
+  const written = new Map<string, number>();
+  const filled = await fillFromHistory(
+    {
+      ...{ db, view, history, cut: null, nowMs: NOON_MS, load: 1 },
+      sink: {
+        write: async (states) => {
+          let fresh = 0;
+          for (const state of states) {
+            const times = written.get(state.key) ?? 0;
+            written.set(state.key, times + 1);
+            if (times > 0) continue;
+            await it.write(state);
+            fresh++;
+          }
+          return fresh;
+        },
+        complete: async (newestMs) => expect(newestMs).toEqual([]),
+      },
+    },
+    new AbortController().signal,
+  );
+  expect(new Set(written.values())).toEqual(new Set([1, 2]));
+  // Each counts once, however often it was made.
+  expect(filled).toMatchObject({ states: keys, written: keys, events: 40 * keys + 1 });
+  expect(await it.values('c00', NOON_MS)).toEqual({ paid_1h: 40 });
+  expect(await it.values(`c${keys - 2}`, NOON_MS)).toEqual({ paid_1h: 540 });
 });

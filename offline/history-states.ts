@@ -33,6 +33,8 @@ export interface HistoryState extends BuiltState {
 /** States that are written in one call. */
 export interface HistoryStates {
   readonly states: readonly HistoryState[];
+  /** Of keys gone through so far, these included. */
+  readonly made: number;
   /** Events gone through so far, those of these states included. */
   readonly events: number;
   /** Of these, such as do not count as the filter or a projection fails. */
@@ -177,6 +179,7 @@ async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerato
   let rows: BuiltRow[] = [];
   let ready: HistoryState[] = [];
   let bytes = 0;
+  let made = 0;
   let events = 0;
   let refused = 0;
   /** Of the key at hand. */
@@ -199,9 +202,10 @@ async function* statesOf(args: HistoryStatesArgs, use: ColumnUse): AsyncGenerato
   };
   const take = (): HistoryStates => {
     const states = ready;
+    made += states.length;
     ready = [];
     bytes = 0;
-    return { states, events, refused };
+    return { states, made, events, refused };
   };
   for await (const chunk of db.stream(sql)) {
     const buffer = new ColumnBuffer(isNumber, chunk.rowCount);

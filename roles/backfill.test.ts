@@ -243,8 +243,15 @@ test('a history of another log is refused', async () => {
   await expect(begin([upTo(2, { logIdentity: 'other' }), upTo(0)])).rejects.toThrow(LogReplacedError);
   // It has more than there is.
   await expect(begin([upTo(7), upTo(0)])).rejects.toThrow(LogReplacedError);
-  const logIdentity = await log.identity(0);
-  expect((await begin([upTo(6, { logIdentity }), upTo(0)])).cut).toEqual([6, 0]);
+  // As far as this partition goes, not another one.
+  const value = Buffer.from(JSON.stringify(payment()));
+  await log.append([{ partition: 0, appendedMs: NOON_MS, stamp: null, value, eventTimeMs: NOON_MS }]);
+  await expect(begin([upTo(0), upTo(7)])).rejects.toThrow('source payments, partition 1');
+  const [first, second] = await Promise.all([0, 1].map((partition) => log.identity(partition)));
+  const of = (...identities: (string | undefined)[]) =>
+    identities.map((logIdentity) => upTo(6, { logIdentity: logIdentity! }));
+  await expect(begin(of(first, first))).rejects.toThrow('source payments, partition 1');
+  expect((await begin(of(first, second))).cut).toEqual([6, 6]);
 });
 
 test('a rebuild from the log that is under way is not made a backfill', async () => {
