@@ -4,8 +4,10 @@
  */
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { mendableDefinitions } from '../../embedded/testing/mendable-repo.ts';
 import { TestEngine } from '../../embedded/testing/test-engine.ts';
 import { NOON_MS, payment, testRepo } from '../../embedded/testing/test-repo.ts';
+import { compileRepo } from '../../engine/definitions/compile.ts';
 import { BackfillHistory } from '../../offline/backfill-history.ts';
 import { DuckDb, text } from '../../offline/duckdb.ts';
 import { backfillRemotely } from './backfill-remote.ts';
@@ -60,4 +62,54 @@ test('by the event clock a history that has one event to come in one partition d
   const counts = await Promise.all(CARDS.map(async (card) => (await read(card)).payments_1h));
   // Of each partition the first record lies below the cut, and the archive has others there.
   expect(counts.reduce((sum, count) => sum + count, 0)).toBe(CARDS.length - 2);
+});
+
+test('what the history does not count below the cut is told as well: a dead letter of there, replayed later, counts once', async () => {
+  const swipe = (amount: number) => ({ at: NOON_MS, card: 'c1', amount });
+  const engine = await TestEngine.open({ partitions: 1, repo: compileRepo(mendableDefinitions(true)) });
+  onTestFinished(() => engine.close());
+  await engine.push('swipes', [swipe(1), swipe(13), swipe(13), swipe(13)]);
+  const repo = compileRepo(mendableDefinitions(false));
+  await engine.restart({ repo });
+  const view = repo.views.get('careful')!;
+  const url = await engine.engine.app.listen({ host: '127.0.0.1', port: 0 });
+
+  const db = await DuckDb.open({ memoryBytes: 2 ** 28, threads: 1, spillDir: engine.dataDir });
+  onTestFinished(() => db.close());
+  const path = join(engine.dataDir, 'swipes.parquet');
+  // Two records below the cut are not in it.
+  const at = `make_timestamp(${NOON_MS}::BIGINT * 1000)`;
+  await db.run(
+    `COPY (SELECT * FROM (VALUES (${at}, 'c1', 1, 0, 0), (${at}, 'c1', 13, 0, 2))
+       t("at", card, amount, _partition, _offset)) TO ${text(path)}`,
+  );
+  const state = await backfillRemotely(
+    {
+      ...{
+        url,
+        view,
+        positions: [{ nextOffset: 4, logIdentity: null, gaps: [] }],
+        history: '',
+        acceptGap: false,
+      },
+      fill: (sink, signal) =>
+        BackfillHistory.use({ view, path }, async (history) => {
+          const { cut, nowMs, ...to } = sink;
+          await history.fill({ sink: to, cut, nowMs, load: 1 }, signal);
+        }),
+      ...{ onBegun: () => {}, onLook: () => {} },
+      onTrouble: (error) => {
+        throw error;
+      },
+    },
+    new AbortController().signal,
+  );
+  expect(state).toBe('switched');
+  const ever = async () =>
+    (await engine.read('swipes_of_card', { entities: { card: 'c1' } })).body.features.careful_ever;
+  expect(await ever()).toBe(2);
+  const { body } = await engine.post('/v1/sources/swipes/dead-letters/replay', {});
+  expect(body).toMatchObject({ replayed: 3 });
+  await engine.push('swipes', [swipe(1)]);
+  expect(await ever()).toBe(5);
 });
