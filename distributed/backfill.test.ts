@@ -11,7 +11,7 @@ import { archivePositions } from '../archive/archive-positions.ts';
 import { NOON_MS, payment } from '../embedded/testing/test-repo.ts';
 import { SeededRandom } from '../engine/testing/random.ts';
 import { BackfillHistory } from '../offline/backfill-history.ts';
-import type { HistoryPosition } from '../roles/backfill.ts';
+import { BackfillLostError, type HistoryPosition } from '../roles/backfill.ts';
 import { LogTooShortError } from '../roles/log-reach.ts';
 import type { RebuildLook } from '../roles/view-rebuild.ts';
 import { describeWithServices, TcpProxy } from '../services/index.ts';
@@ -333,6 +333,18 @@ describeWithServices(['kafka', 'redis'], 'backfill over Kafka and Redis', () => 
     expect(await rebuildView(options(), NEVER)).toBe('backfilling');
     expect(await abortViewRebuild(options())).toBe(true);
     for (const card of CARDS) await check(serve, card);
+
+    // Also where somebody else does so while states are written: it is told, and ends.
+    const troubles: unknown[] = [];
+    const lost = await backfill({
+      fill: async (sink, signal) => {
+        expect(await abortViewRebuild(options())).toBe(true);
+        await fill(sink, signal);
+      },
+      onTrouble: (error) => troubles.push(error),
+    });
+    expect(lost).toBe('given_up');
+    expect(troubles).toEqual([expect.any(BackfillLostError)]);
 
     const positions = (await archived()).map((position) => ({ ...position, nextOffset: ends[0]! - 20 }));
     await deleteBelow(ends);
