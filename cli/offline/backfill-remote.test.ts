@@ -40,7 +40,7 @@ test('by the event clock a history that has one event to come in one partition d
       ...{ url, view, positions: [position, position], history: '', acceptGap: false },
       fill: async ({ cut, nowMs, ...sink }, signal) => {
         expect([cut, nowMs]).toEqual([[1, 1], NOON_MS - HOUR_MS / 2]);
-        await BackfillHistory.use({ view, path }, (history) =>
+        await BackfillHistory.use({ view, path, signal }, (history) =>
           history.fill({ sink, cut, nowMs, load: 1 }, signal),
         );
       },
@@ -92,11 +92,11 @@ test('what the history does not count below the cut is told as well: a dead lett
         history: '',
         acceptGap: false,
       },
-      fill: (sink, signal) =>
-        BackfillHistory.use({ view, path }, async (history) => {
-          const { cut, nowMs, ...to } = sink;
-          await history.fill({ sink: to, cut, nowMs, load: 1 }, signal);
-        }),
+      fill: async ({ cut, nowMs, ...sink }, signal) => {
+        await BackfillHistory.use({ view, path, signal }, (history) =>
+          history.fill({ sink, cut, nowMs, load: 1 }, signal),
+        );
+      },
       ...{ onBegun: () => {}, onLook: () => {} },
       onTrouble: (error) => {
         throw error;
