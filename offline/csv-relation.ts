@@ -3,7 +3,7 @@
  * comments, and a header that does not fit the rows for something to be skipped.
  */
 import { parse } from 'csv-parse/sync';
-import { type DuckDb, quoted, text } from './duckdb.ts';
+import { type DuckDb, fileText, quoted } from './duckdb.ts';
 import { InputError } from './input-error.ts';
 
 const DIALECT = `auto_detect = false, quote = '"', escape = '"', comment = '', skip = 0, hive_partitioning = false`;
@@ -31,7 +31,7 @@ export async function csvRelation(db: DuckDb, path: string, files: readonly stri
     throw new InputError(`${path}: there is no header: the first line must name the columns`);
   const selects = groups.map((group) => {
     const columns = group.header.map((name) => `${quoted(name)}: 'VARCHAR'`).join(', ');
-    return `SELECT * FROM read_csv([${group.files.map(text).join(', ')}], ${DIALECT}, delim = ',', header = true, columns = {${columns}})`;
+    return `SELECT * FROM read_csv([${group.files.map(fileText).join(', ')}], ${DIALECT}, delim = ',', header = true, columns = {${columns}})`;
   });
   const names = new Map<string, string>();
   for (const name of groups.flatMap(({ header }) => header)) {
@@ -43,7 +43,7 @@ export async function csvRelation(db: DuckDb, path: string, files: readonly stri
 /** Names of the columns, each once; null: the file is empty. */
 async function headerOf(db: DuckDb, file: string): Promise<string[] | null> {
   const [first] = await db.rows(
-    `SELECT line FROM read_csv(${text(file)}, auto_detect = false, quote = '', escape = '', comment = '', skip = 0, hive_partitioning = false,
+    `SELECT line FROM read_csv(${fileText(file)}, auto_detect = false, quote = '', escape = '', comment = '', skip = 0, hive_partitioning = false,
        delim = chr(1), header = false, columns = {line: 'VARCHAR'}) LIMIT 1`,
   );
   if (first === undefined) return null;

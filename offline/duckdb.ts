@@ -111,6 +111,9 @@ export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"
 /** A text as SQL. */
 export const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 
+/** The path of one file as SQL: what would be a pattern in it is meant as it stands. */
+export const fileText = (path: string): string => text(path.replace(/[*?[]/g, '[$&]'));
+
 /** What DuckDB says of a file that cannot be read, without what it quotes of the content and without advice for its own users. What is not the file's fault stays what it is. */
 export function readError(what: string, error: unknown): Error {
   if (error instanceof InputError) {

@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path';
 import type { StreamSource } from '../engine/definitions/types.ts';
-import { type DuckDb, quoted, readError, text } from './duckdb.ts';
+import { type DuckDb, fileText, quoted, readError, text } from './duckdb.ts';
 import { InputError } from './input-error.ts';
 import { type TableInput, type TableRelation, tableRelation } from './table-relation.ts';
 import { SQL_TYPES, typedColumn } from './typed-column.ts';
@@ -53,6 +53,9 @@ export class EventHistory {
   readonly #relation: TableRelation;
   /** What was read once, with the columns of `select`; null: it is read where it lies. */
   #staged: string | null = null;
+  /** Columns for which some row cannot be used; null: not known yet. */
+  #unusable: ReadonlySet<string> | null = null;
+  #survey: HistorySurvey | null = null;
 
   private constructor(db: DuckDb, source: StreamSource, relation: TableRelation) {
     this.#db = db;
@@ -73,7 +76,47 @@ export class EventHistory {
     const history = new EventHistory(db, source, relation);
     history.#check();
     if (relation.arrival === null) await history.#stage(join(workDir, `history-${source.name}.parquet`));
+    await history.#look();
     return history;
+  }
+
+  /** One scan: whichever column a row cannot be used for, it does not count, also where that column is not read. */
+  async #look(): Promise<void> {
+    const time = quoted(this.source.eventTime);
+    const rows = await this.#db
+      .rows(
+        `SELECT ${quoted(INVALID)} AS invalid, count(*) AS events, min(${time}) AS first, max(${time}) AS last,
+           count(*) FILTER (${quoted(ARRIVAL)} IS NULL) AS unplaced
+         FROM (${this.select([this.source.eventTime])}) GROUP BY 1`,
+      )
+      .catch((error: unknown) => {
+        throw readError(this.path, error);
+      });
+    const unplaced = rows.reduce((sum, row) => sum + Number(row.unplaced), 0);
+    if (unplaced > 0) {
+      throw new InputError(
+        `${this.path}: ${unplaced} rows do not say which records of the log they are, and others do: an archive has its own files only`,
+      );
+    }
+    const refused = new Map<string, number>();
+    let events = 0;
+    let firstMs: number | null = null;
+    let lastMs: number | null = null;
+    for (const row of rows) {
+      events += Number(row.events);
+      if (row.invalid !== null) refused.set(String(row.invalid), Number(row.events));
+      else {
+        firstMs = Number(row.first);
+        lastMs = Number(row.last);
+      }
+    }
+    this.#survey = { events, refused, firstMs, lastMs };
+    this.#unusable = new Set(refused.keys());
+  }
+
+  get survey(): HistorySurvey {
+    // `open` has looked.
+    return this.#survey!;
   }
 
   async #stage(file: string): Promise<void> {
@@ -84,7 +127,7 @@ export class EventHistory {
     } catch (error) {
       throw readError(this.#relation.path, error);
     }
-    this.#staged = `read_parquet(${text(file)}, file_row_number = true)`;
+    this.#staged = `read_parquet(${fileText(file)}, file_row_number = true)`;
   }
 
   /** As it was given. */
@@ -125,7 +168,8 @@ export class EventHistory {
 
   /**
    * A query of the events: the columns asked for, `ARRIVAL`, `POSITION`, `REPEAT_ID`, `INVALID`, and those of records.
-   * @param names columns of the source that are needed; files that lie in columns are looked at for these only
+   * @param names columns of the source that are needed; of files that lie in columns no others are read, but for those that
+   * some row cannot be used for
    */
   select(names: readonly string[]): string {
     if (this.#staged !== null) {
@@ -198,33 +242,21 @@ export class EventHistory {
       const there = typed === null ? `CAST(NULL AS ${SQL_TYPES[type]})` : typed.value;
       const value = isFactId && arrival !== null ? `coalesce(${there}, ${arrival})` : there;
       selected.push(`${value} AS ${quoted(name)}`);
-      if (typed !== null) refusals.push(`WHEN ${typed.invalid} THEN ${text(name)}`);
+    }
+    for (const [name, column] of Object.entries(this.source.columns)) {
+      const kind = columns.get(name);
+      if (kind === undefined || this.#unusable?.has(name) === false) continue;
+      const { type, nullable } = column;
+      const { invalid } = typedColumn(
+        { type, nullable: nullable || this.#isFactId(name) },
+        quoted(name),
+        kind,
+      )!;
+      refusals.push(`WHEN ${invalid} THEN ${text(name)}`);
     }
     if (arrival !== null) selected.push(`${arrival} AS ${quoted(ARRIVAL)}`, ...this.#ofRecords(arrival));
     const invalid = refusals.length === 0 ? 'CAST(NULL AS VARCHAR)' : `CASE ${refusals.join(' ')} END`;
     return `SELECT ${selected.join(', ')}, ${invalid} AS ${quoted(INVALID)} FROM ${sql}`;
-  }
-
-  /** One scan of the columns that are needed. */
-  async survey(names: readonly string[]): Promise<HistorySurvey> {
-    const time = quoted(this.source.eventTime);
-    const rows = await this.#db.rows(
-      `SELECT ${quoted(INVALID)} AS invalid, count(*) AS events, min(${time}) AS first, max(${time}) AS last
-       FROM (${this.select(names)}) GROUP BY 1`,
-    );
-    const refused = new Map<string, number>();
-    let events = 0;
-    let firstMs: number | null = null;
-    let lastMs: number | null = null;
-    for (const row of rows) {
-      events += Number(row.events);
-      if (row.invalid !== null) refused.set(String(row.invalid), Number(row.events));
-      else {
-        firstMs = Number(row.first);
-        lastMs = Number(row.last);
-      }
-    }
-    return { events, refused, firstMs, lastMs };
   }
 }
 

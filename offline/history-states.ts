@@ -72,7 +72,7 @@ export interface StatesSurvey {
   readonly newestMs: readonly number[];
   /** Rows that lie further in the future than the source allows; they do not count. */
   readonly ahead: number;
-  /** Rows that break the source's schema, by the column; they do not count. Only columns that are needed are looked at. */
+  /** Rows that break the source's schema, by the column; they do not count. */
   readonly broken: ReadonlyMap<string, number>;
   readonly use: ColumnUse;
 }
@@ -80,13 +80,16 @@ export interface StatesSurvey {
 /** One scan of what is needed. */
 export async function surveyStates(args: HistoryStatesArgs): Promise<StatesSurvey> {
   const { db, view, history, cut, nowMs } = args;
+  if (cut !== null && !history.hasOffsets)
+    throw new InputError(
+      `${history.path}: no row says which record of the log it is, as those of an archive do`,
+    );
   const use = await columnUse(db, view, history);
   const time = `e.${quoted(view.source.eventTime)}`;
   const rows = await db.rows(
     `SELECT ${quoted(INVALID)} AS broken, count(*) AS rows, count(*) FILTER (${conditions(args, use.filter)}) AS events,
        count(*) FILTER (e.${quoted(INVALID)} IS NULL AND ${time} > ${nowMs + view.source.maxFutureMs}) AS ahead,
        ${cut === null ? 'CAST(NULL AS BIGINT)' : `e.${quoted(PARTITION)}`} AS partition,
-       count(*) FILTER (e.${quoted(PARTITION)} IS NULL OR e.${quoted(OFFSET)} IS NULL) AS unplaced,
        max(${time}) FILTER (${conditions(args, null)}) AS newest
      FROM (${history.select(neededColumns(view, use))}) e GROUP BY 1, partition`,
   );
@@ -95,12 +98,6 @@ export async function surveyStates(args: HistoryStatesArgs): Promise<StatesSurve
   let ahead = 0;
   const newestMs = (cut ?? []).map(() => -1);
   for (const row of rows) {
-    if (cut !== null && Number(row.unplaced) > 0) {
-      throw new InputError(
-        `${history.path}: ${Number(row.unplaced)} rows do not say which records of the log they are, and others do: ` +
-          'an archive has its own files only',
-      );
-    }
     if (row.broken !== null) {
       const name = String(row.broken);
       broken.set(name, (broken.get(name) ?? 0) + Number(row.rows));

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -26,7 +27,7 @@ import { DuckDb, text } from './duckdb.ts';
 import { InputError } from './input-error.ts';
 import { type TrainingFileOptions, trainingSet, trainingSetFile } from './make-training-set.ts';
 import { card, history, repo, spine } from './testing/payments.ts';
-import { csvText, ndjsonText, writeTable } from './testing/table-writers.ts';
+import { csvText, ndjsonText, type Rows, writeTable } from './testing/table-writers.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'millrace-input-errors-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -60,6 +61,8 @@ function file(name: string, content: string | Buffer): string {
   writeFileSync(path, content);
   return path;
 }
+
+const bigints = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? `${value}` : value);
 
 const secret = (n: number): string => `${SECRET}-${n}`;
 
@@ -126,6 +129,18 @@ describe('files', () => {
     expect(await messageOf({ spine: damaged('pages-s.parquet', ofSpine) })).toMatch(/cannot be read: /);
   });
 
+  test('whose id differs from that of the source in case only', async () => {
+    const csv = file('case.csv', 'card,timestamp,ID\na,5,x\n');
+    const id = 'id';
+    expect(await messageOf({ spine: csv })).toBe(
+      `${csv}: is column 'ID' the event's id, which is '${id}' in the source? Name it (--event-id ID), or give none (--no-event-id)`,
+    );
+    for (const eventId of ['ID', null]) {
+      const given = { ...good, spine: csv, eventId };
+      expect((await trainingSet({ repo, service: 'all', threads: 1, ...given })).numRows).toBe(1);
+    }
+  });
+
   test.each(['spine', 'history'] as const)('that change while they are read: %s', async (which) => {
     const out = join(dir, 'changed-out.parquet');
     const path = file(`changed-${which}.parquet`, readFileSync(good[which]));
@@ -143,6 +158,58 @@ describe('files', () => {
     }
     expect(existsSync(out)).toBe(false);
     expect(existsSync(`${out}.part`)).toBe(false);
+  });
+
+  test('that are records of a log, and others that are not', async () => {
+    const folder = join(dir, 'records-and-others');
+    mkdirSync(folder);
+    const records = history.rows.map((row, _offset) => ({ ...row, _partition: 0, _offset }));
+    const types = { ...history.types, _partition: 'integer', _offset: 'long' } as const;
+    await writeTable(join(folder, 'a.parquet'), { types, rows: records });
+    expect(await messageOf({ history: folder, spine: file('no-time.csv', 'card\na\n') })).not.toContain(
+      'log',
+    );
+    await writeTable(join(folder, 'b.parquet'), history);
+    expect(await messageOf({ history: folder })).toBe(
+      `${folder}: ${history.rows.length} rows do not say which records of the log they are, and others do: an archive has its own files only`,
+    );
+  });
+
+  test('that are read and written', async () => {
+    const [readSpine, readHistory] = (['spine', 'history'] as const).map((name) =>
+      file(`read-and-written-${name}.parquet`, readFileSync(good[name])),
+    ) as [string, string];
+    const link = join(dir, 'link.parquet');
+    symlinkSync(readHistory, link);
+    for (const out of [readSpine, readHistory, link]) {
+      expect(await messageOf({ out, spine: readSpine, history: readHistory })).toBe(
+        `${out} is what the training set is made from: name another file (--out)`,
+      );
+    }
+    expect(readFileSync(readHistory)).toEqual(readFileSync(good.history));
+    expect(readFileSync(readSpine)).toEqual(readFileSync(good.spine));
+  });
+
+  test('whose names would be patterns are read as they are named', async () => {
+    const folder = join(dir, 'names [of] files');
+    mkdirSync(folder);
+    const few = { types: history.types, rows: history.rows.slice(0, 1) };
+    for (const format of ['parquet', 'csv', 'ndjson', 'arrow']) {
+      const write = async (name: string, rows: Rows): Promise<string> =>
+        format === 'csv' || format === 'ndjson'
+          ? file(`names [of] files/${name}.${format}`, (format === 'csv' ? csvText : ndjsonText)(rows))
+          : writeTable(join(folder, `${name}.${format}`), rows);
+      await write('e1', few);
+      const named = await write('e[1]', history);
+      const [wanted, found] = await Promise.all(
+        [good.history, named].map((path) =>
+          trainingSet({ repo, service: 'all', threads: 1, spine: good.spine, history: path }),
+        ),
+      );
+      expect(JSON.stringify(found!.toArray(), bigints), format).toBe(
+        JSON.stringify(wanted!.toArray(), bigints),
+      );
+    }
   });
 
   test('CSV without a header', async () => {

@@ -18,7 +18,7 @@ import type { ColumnValue } from '../engine/aggregators/partial-aggregate.ts';
 import { FACT_ID, LOADED_AT } from '../engine/definitions/batch-source.ts';
 import type { EventRow } from '../engine/definitions/types.ts';
 import { flushDirectory, flushFile, makeDirectory } from '../engine/store/durable-directory.ts';
-import { type DuckDb, quoted, readError, text } from './duckdb.ts';
+import { type DuckDb, fileText, quoted, readError, text } from './duckdb.ts';
 import { ARRIVAL, EventHistory, INVALID } from './event-history.ts';
 import type { BatchSource } from './fact-table.ts';
 import { FILE_ROWS, ROW_NUMBER } from './table-relation.ts';
@@ -173,7 +173,7 @@ export class LoadedFacts {
   async #written(db: DuckDb, name: string, query: string): Promise<string> {
     const file = join(this.workDir, `${name}.parquet`);
     await db.run(`COPY (${query}) TO ${text(file)} (FORMAT parquet)`);
-    return `read_parquet(${text(file)}, ${ROW_NUMBER} = true)`;
+    return `read_parquet(${fileText(file)}, ${ROW_NUMBER} = true)`;
   }
 
   /** What names one fact. */
@@ -200,7 +200,7 @@ export class LoadedFacts {
     const files = this.historyFiles();
     if (files.length === 0) return null;
     const { id } = await db.row(
-      `SELECT CAST(max(${quoted(FACT_ID)}) AS BIGINT) AS id FROM read_parquet([${files.map(text).join(', ')}], union_by_name = true)`,
+      `SELECT CAST(max(${quoted(FACT_ID)}) AS BIGINT) AS id FROM read_parquet([${files.map(fileText).join(', ')}], union_by_name = true)`,
     );
     return id === null ? null : { id: id as bigint, loadedMs: Number((id as bigint) / IDS_PER_MS) };
   }
@@ -226,7 +226,7 @@ export class LoadedFacts {
         continue;
       }
       const { facts } = await db.row(
-        `SELECT count(*) AS facts FROM read_parquet(${text(join(this.dir, file))})`,
+        `SELECT count(*) AS facts FROM read_parquet(${fileText(join(this.dir, file))})`,
       );
       const { done, refused } = this.#progressOf(name);
       return { name, facts: Number(facts), done, refused };
@@ -268,7 +268,7 @@ export class LoadedFacts {
     } else {
       if (refused.length < facts) {
         await db.run(
-          `COPY (SELECT * EXCLUDE (${ROW_NUMBER}) FROM read_parquet(${text(pending)}, ${ROW_NUMBER} = true)
+          `COPY (SELECT * EXCLUDE (${ROW_NUMBER}) FROM read_parquet(${fileText(pending)}, ${ROW_NUMBER} = true)
              WHERE ${ROW_NUMBER} NOT IN (${refused.join(', ')})) TO ${text(`${file}.part`)} (FORMAT parquet)`,
         );
         publish(`${file}.part`, file);
@@ -292,18 +292,18 @@ export class LoadedFacts {
     const files = this.historyFiles();
     if (files.length === 0) return 0;
     return Number(
-      (await db.row(`SELECT count(*) AS n FROM read_parquet([${files.map(text).join(', ')}])`)).n,
+      (await db.row(`SELECT count(*) AS n FROM read_parquet([${files.map(fileText).join(', ')}])`)).n,
     );
   }
 
   async *#facts(db: DuckDb, file: string, from: number): AsyncGenerator<EventRow[]> {
-    const there = await db.columns(`read_parquet(${text(file)})`);
+    const there = await db.columns(`read_parquet(${fileText(file)})`);
     // A column that was added since is null in what was loaded before.
     const columns = Object.entries(this.#source.columns).filter(([name]) => there.has(name));
     const selected = columns.map(([name, { type }]) =>
       type === 'timestamp' ? `epoch_ms(${quoted(name)}) AS ${quoted(name)}` : quoted(name),
     );
-    const query = `SELECT ${selected.join(', ')} FROM read_parquet(${text(file)}, ${ROW_NUMBER} = true) WHERE ${ROW_NUMBER} >= ${from}`;
+    const query = `SELECT ${selected.join(', ')} FROM read_parquet(${fileText(file)}, ${ROW_NUMBER} = true) WHERE ${ROW_NUMBER} >= ${from}`;
     for await (const chunk of db.stream(query)) {
       yield chunk
         .getRows()

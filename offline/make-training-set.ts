@@ -1,7 +1,7 @@
 /** The library's way to training sets: opens what is needed, makes one, and closes it again. */
 import { randomUUID } from 'node:crypto';
 import { constants, statSync } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
+import { access, realpath, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type * as Arrow from 'apache-arrow';
@@ -95,6 +95,7 @@ export async function trainingSetFile(
   const { file, format } = outputOf(options.out);
   const inputs = await inputsOf(options);
   await checkPlaceOf(file);
+  await checkIsNotRead(file, inputs);
   const work = await resumableWork(
     resolve(options.work ?? `${file}.work`),
     await identityOf(options, inputs, spineIdentity),
@@ -143,6 +144,18 @@ export async function checkPlaceOf(file: string): Promise<void> {
     throw new InputError(`the folder ${dir} cannot be written to: name another place (--out)`, {
       cause: error,
     });
+  }
+}
+
+async function checkIsNotRead(file: string, { spine, history }: Inputs): Promise<void> {
+  const place = await realpath(file).catch(() => null);
+  if (place === null) return;
+  for (const input of [spine, ...history.values()]) {
+    if (isHistoryLog(input) || !('files' in input)) continue;
+    for (const read of input.files) {
+      if ((await realpath(read)) === place)
+        throw new InputError(`${file} is what the training set is made from: name another file (--out)`);
+    }
   }
 }
 

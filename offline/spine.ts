@@ -97,7 +97,7 @@ export async function readSpine(
   const streams = sources.filter(({ batch }) => batch === undefined);
   const about = streams.length === 0 ? sources : streams;
   const time = options.time ?? timeColumn(path, about, has);
-  const eventId = eventIdOf(path, about, options, has);
+  const eventId = eventIdOf(path, about, options, [...columns.keys()]);
   const selected: string[] = [];
   const carried = new Map([...columns.keys()].map((name) => [name, quoted(name)]));
   const checks: { readonly column: string; readonly invalid: string; readonly expected: string }[] = [];
@@ -198,7 +198,7 @@ function eventIdOf(
   path: string,
   sources: readonly StreamSource[],
   { eventId, eventSource }: SpineOptions,
-  has: (name: string) => boolean,
+  names: readonly string[],
 ): Spine['eventId'] {
   if (eventId === null) return null;
   const named = sources.filter(
@@ -208,7 +208,14 @@ function eventIdOf(
     throw new InputError(`the service reads no source '${eventSource}' that has event ids (--event-source)`);
   if (eventId === undefined) {
     // Where the spine is made of events it has their ids under the source's own name.
-    const found = named.filter((source) => has(source.eventId!));
+    const found = named.filter((source) => names.includes(source.eventId!));
+    for (const { eventId: id } of found.length === 0 ? named : []) {
+      const alike = names.find((name) => name.toLowerCase() === id!.toLowerCase());
+      if (alike === undefined) continue;
+      throw new InputError(
+        `${path}: is column '${alike}' the event's id, which is '${id}' in the source? Name it (--event-id ${alike}), or give none (--no-event-id)`,
+      );
+    }
     if (found.length > 1)
       throw new InputError(
         `${path}: which source are its event ids of? Name it (--event-source), or give none (--no-event-id)`,

@@ -2,7 +2,7 @@
 import type * as Arrow from 'apache-arrow';
 import { loadArrow } from './arrow-input.ts';
 import { csvRelation } from './csv-relation.ts';
-import { type DuckDb, quoted, readError, text } from './duckdb.ts';
+import { type DuckDb, fileText, quoted, readError, text } from './duckdb.ts';
 import { InputError } from './input-error.ts';
 import type { TableFiles } from './table-files.ts';
 import { textTypes, typedTexts } from './text-types.ts';
@@ -29,7 +29,7 @@ export type TableInput = TableFiles | { readonly path: string; readonly table: A
 
 export type ReadTexts = { readonly some: ReadonlySet<string> } | { readonly all: readonly string[] };
 
-const list = (files: readonly string[]): string => `[${files.map(text).join(', ')}]`;
+const list = (files: readonly string[]): string => `[${files.map(fileText).join(', ')}]`;
 
 /**
  * @param read which columns stay text where the file has only text (CSV), or JSON: some, or all and what they are called

@@ -6,7 +6,7 @@
  *            ├─► as-of stream of ───┤                                         ├─► values by row ─► on-demand ─► file
  *     events ┘   each view (sorted) └─────────────────────────────────────────┘
  */
-import type { CompiledService, CompiledView } from '../engine/definitions/compiled.ts';
+import type { CompiledService } from '../engine/definitions/compiled.ts';
 import { resultTypeOf } from '../engine/definitions/result-type.ts';
 import { asOfStream } from './as-of-stream.ts';
 import { columnUse } from './column-use.ts';
@@ -88,8 +88,9 @@ export async function prepareTrainingSet(
   onProgress({ phase: 'reading the spine', share: 0, rows: 0 });
   const spine = await readSpine(db, service, args.spine, args.spineOptions);
   checkNames(spine, service, prefix, args.spine.path);
+  onProgress({ phase: 'looking through the history', share: PREPARING_SHARE / 2, rows: 0 });
   const histories = await openHistories(args);
-  const surveys = await survey(service, histories, onProgress);
+  const surveys = surveysOf(histories);
   const values: ViewValues[] = [];
   const views: ViewSummary[] = [];
   for (const [v, view] of service.views.entries()) {
@@ -158,38 +159,16 @@ async function openHistories({
   return histories;
 }
 
-async function survey(
-  service: CompiledService,
-  histories: ReadonlyMap<string, EventHistory>,
-  onProgress: TrainingSetArgs['onProgress'],
-): Promise<Map<string, HistorySurvey>> {
-  const surveys = new Map<string, HistorySurvey>();
-  for (const [name, history] of histories) {
-    onProgress({ phase: `looking through the history of ${name}`, share: PREPARING_SHARE / 2, rows: 0 });
-    const needed = new Set(
-      service.views.filter(({ view }) => view.source.name === name).flatMap(({ view }) => plainColumns(view)),
+/** @throws InputError where no event of a source can be used */
+function surveysOf(histories: ReadonlyMap<string, EventHistory>): Map<string, HistorySurvey> {
+  for (const [name, { source, survey }] of histories) {
+    const refused = [...survey.refused.values()].reduce((sum, count) => sum + count, 0);
+    if (survey.events === 0 || refused < survey.events) continue;
+    throw new InputError(
+      `no row of the history of '${name}' can be used: ${[...survey.refused].map(([column, count]) => `'${column}' is missing or not ${EXPECTED[source.columns[column]!.type]} in ${count}`).join(', ')}`,
     );
-    const found = await history.survey([...needed]);
-    const refused = [...found.refused.values()].reduce((sum, count) => sum + count, 0);
-    if (found.events > 0 && refused === found.events) {
-      throw new InputError(
-        `no row of the history of '${name}' can be used: ${[...found.refused].map(([column, count]) => `'${column}' is missing or not ${EXPECTED[history.source.columns[column]!.type]} in ${count}`).join(', ')}`,
-      );
-    }
-    surveys.set(name, found);
   }
-  return surveys;
-}
-
-/** Columns of the source that a view needs whatever its closures read. */
-function plainColumns({ source, definition, columns }: CompiledView): string[] {
-  const stored = columns.map(({ name }) => name).filter((name) => !Object.hasOwn(definition.project, name));
-  return [
-    source.eventTime,
-    definition.keyColumn,
-    ...(source.eventId === null ? [] : [source.eventId]),
-    ...stored,
-  ];
+  return new Map([...histories].map(([name, { survey }]) => [name, survey]));
 }
 
 async function fillView(

@@ -131,7 +131,7 @@ export function describeSkew(report: SkewReport, elapsedMs: number): string {
     own === null ? [] : [[feature, own] as const],
   );
   return [
-    `${service}: ${countOf(decisions.computed, 'decision')} of ${formatCount(decisions.ofService)} computed again in ${formatDurationShort(elapsedMs)}, ${verdict(matchRate)}`,
+    `${service}: ${countOf(decisions.computed, 'decision')} of ${formatCount(decisions.ofService)} computed again in ${formatDurationShort(elapsedMs)}, ${verdict(matchRate, late)}`,
     textTable([
       ['feature', 'compared', 'equal', 'match', 'late', 'not compared'],
       ...features.map(featureRow),
@@ -149,9 +149,12 @@ export function describeSkew(report: SkewReport, elapsedMs: number): string {
   ].join('\n');
 }
 
-function verdict(matchRate: number | null): string {
+function verdict(matchRate: number | null, late: number): string {
   if (matchRate === null) return 'nothing to compare';
-  return matchRate === 1 ? 'no skew: every value is equal' : `least match rate ${percent(matchRate)}`;
+  if (matchRate < 1) return `least match rate ${percent(matchRate)}`;
+  return late === 0
+    ? 'no skew: every value is equal'
+    : `every value that was compared is equal, and ${formatCount(late)} that differ may be late`;
 }
 
 /** Rounded down: what is not all is not 100 %. */

@@ -7,7 +7,7 @@
  */
 import type { CompiledService } from '../../engine/definitions/compiled.ts';
 import type { KeyHash } from '../../serve/decision-log/key-hash.ts';
-import { type DuckDb, quoted, readError, text } from '../duckdb.ts';
+import { type DuckDb, fileText, quoted, readError, text } from '../duckdb.ts';
 import { keyColumn } from '../spine.ts';
 import type { DecisionLogFiles } from './decision-files.ts';
 
@@ -81,7 +81,7 @@ export const jsonField = (object: string, name: string, operator: '->' | '->>'):
 export async function readDecisions(args: DecisionTableArgs): Promise<DecisionTable> {
   const { db, service, files, hash, sample } = args;
   const columns = Object.entries(COLUMNS).map(([name, type]) => `${name}: ${text(type)}`);
-  const records = `read_json([${files.files.map(text).join(', ')}], format = 'newline_delimited', hive_partitioning = false,
+  const records = `read_json([${files.files.map(fileText).join(', ')}], format = 'newline_delimited', hive_partitioning = false,
     columns = {${columns.join(', ')}})`;
   try {
     // Which views were read is the same in very many records: the definitions are looked at here, not in SQL.
