@@ -269,3 +269,35 @@ test('a column that a projection asks for behind the first events is read from t
   expect(await it.values('c00', NOON_MS)).toEqual({ paid_1h: 40 });
   expect(await it.values(`c${keys - 2}`, NOON_MS)).toEqual({ paid_1h: 540 });
 });
+
+test('what no window reaches any more is not gone through; a lifetime reaches everything', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'millrace-states-'));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const db = await DuckDb.open({ memoryBytes: 2 ** 28, threads: 1, spillDir: dir });
+  onTestFinished(() => db.close());
+  const source = streamSource({
+    name: 'rides',
+    columns: { id: integer(), at: timestamp(), card: string() },
+    eventTime: 'at',
+    eventId: 'id',
+  });
+  const common = { name: 'rides', source, entity: entity('card'), asOfRetention: '2h' } as const;
+  const ofHour = featureView({ ...common, features: { n: count().over('1h') } });
+  const ofEver = featureView({ ...common, features: { n: count().over('1h'), ever: count().lifetime() } });
+  const file = join(dir, 'rides.parquet');
+  const low = NOON_MS - 3 * 3_600_000;
+  const rows = [low - 1, low, NOON_MS].map((ms, id) => `(${id}, make_timestamp(${ms}::BIGINT * 1000), 'a')`);
+  await db.run(`COPY (SELECT * FROM (VALUES ${rows.join(', ')}) t(id, "at", card)) TO ${text(file)}`);
+  const countedOf = async (definition: unknown) => {
+    const it = new SingleView(definition, { startMs: NOON_MS });
+    const history = await EventHistory.open(db, it.view.source, await tableFiles(file), dir);
+    const args = { db, view: it.view, history, cut: null, nowMs: NOON_MS };
+    const { events, use } = await surveyStates(args);
+    for await (const { states } of historyStates(args, use)) {
+      for (const state of states) await it.write(state);
+    }
+    return [events, await it.values('a', NOON_MS), await it.values('a', low)];
+  };
+  expect(await countedOf(ofHour)).toEqual([2, { n: 1 }, { n: 1 }]);
+  expect(await countedOf(ofEver)).toEqual([3, { n: 1, ever: 3 }, { n: 2, ever: 2 }]);
+});

@@ -91,12 +91,22 @@ test('a backfill says which of its records do not count', async () => {
   const db = await DuckDb.open({ memoryBytes: 2 ** 28, threads: 1, spillDir: dir });
   onTestFinished(() => db.close());
   const at = `make_timestamp(${NOON_MS}::BIGINT * 1000)`;
-  const rows = [5, -1, 5, -1, 5].map(
-    (amount, i) => `('p${i}', ${at}, 'c', 's', ${amount}.0, ${[0, 0, 1, 1, 3][i]}, ${i})`,
+  const records: [amount: number, partition: number, offset: number, origin: number | null][] = [
+    [5, 0, 0, null],
+    [-1, 0, 1, null],
+    [5, 1, 2, null],
+    [-1, 1, 3, null],
+    [5, 3, 4, null],
+    // A copy of a dead letter that is of no more use.
+    [-1, 0, 3, 2],
+  ];
+  const rows = records.map(
+    ([amount, partition, offset, origin], i) =>
+      `('p${i}', ${at}, 'c', 's', ${amount}.0, ${partition}, ${offset}, ${origin ?? 'NULL'})`,
   );
   const file = join(dir, 'fill.parquet');
   await db.run(
-    `COPY (SELECT * FROM (VALUES ${rows.join(', ')}) t(id, "at", card, shop, amount, _partition, _offset)) TO ${text(file)}`,
+    `COPY (SELECT * FROM (VALUES ${rows.join(', ')}) t(id, "at", card, shop, amount, _partition, _offset, _origin_offset)) TO ${text(file)}`,
   );
   const history = await EventHistory.open(db, view.source, await tableFiles(file), dir);
   const seen: { unapplied: readonly UnappliedOffsets[]; newestMs: readonly number[] }[] = [];
@@ -108,10 +118,10 @@ test('a backfill says which of its records do not count', async () => {
   };
   const args = { db, view, history, sink, nowMs: NOON_MS, load: 1 };
   const filled = await fillFromHistory({ ...args, cut: [4, 3, 2, 0] }, new AbortController().signal);
-  expect(filled).toMatchObject({ states: 1, refused: 1 });
+  expect(filled).toMatchObject({ states: 1, refused: 2 });
   expect(seen.map(({ unapplied }) => unapplied.map(({ ranges }) => ranges))).toEqual([
-    // Of partition 0 the second was refused and what follows is not there; what is refused in partition 1 lies behind the cut.
-    [[[1, 4]], [[0, 2]], [[0, 2]], []],
+    // Of partition 0 the second was refused, and what the copy is of; what is refused in partition 1 lies behind the cut.
+    [[[1, 3]], [[0, 2]], [[0, 2]], []],
   ]);
 });
 
