@@ -322,3 +322,20 @@ test('one that was given up writes nothing more', async () => {
   await expect(backfill.complete([NOON_MS, -1], [])).rejects.toThrow(BackfillLostError);
   expect((await backfill.rebuild.look()).state).toBe('given_up');
 });
+
+test('one shard that falls back is enough, and nothing is completed that was not started', async () => {
+  const backfill = await begin([upTo(2), upTo(2)]);
+  await expect(backfill.complete([], [])).rejects.toThrow('it was not started');
+  await backfill.start();
+  await backfill.write(KEYS.map(stateOf));
+  store.rollback(1, { shard: 1 });
+  await expect(backfill.complete([], [])).rejects.toThrow(BackfillLostError);
+  // The other shard lost nothing: what was written there counts.
+  expect(await watermarksOf(backfill.rebuild.building, 0)).toEqual([2, 2]);
+  expect(await watermarksOf(backfill.rebuild.building, 1)).toEqual([null, null]);
+  expect((await backfill.rebuild.look()).state).toBe('backfilling');
+  await backfill.start();
+  expect(await backfill.write(KEYS.map(stateOf))).toBe(1);
+  await backfill.complete([], []);
+  expect((await backfill.rebuild.look()).state).toBe('joined');
+});
