@@ -207,6 +207,15 @@ test('whoever watches one by its namespace is told how that one ended, whatever 
   expect(await stateOfOne(first)).toBe('given_up');
   await untilStateOf(second, 'backfilling');
   expect(await stateOfOne(first)).toBe('given_up');
+  // Nor is anything of the former one taken for the one that is under way.
+  for (const [what, body] of [
+    ['states', { states: [stateOf('c1')] }],
+    ['complete', { newest_ms: [-1], unapplied: [] }],
+  ] as const) {
+    const late = await engine.post(`${URL}/${what}`, { namespace: first, ...body });
+    expect([late.status, late.body.error?.code], what).toEqual([409, 'backfill_lost']);
+  }
+  expect(await stateOfOne(second)).toBe('backfilling');
   await engine.post(`${URL}/complete`, { namespace: second, newest_ms: [-1], unapplied: [] });
   await untilStateOf(second, 'switched');
   expect(await stateOfOne(first)).toBe('given_up');
