@@ -63,7 +63,7 @@ describe('docs/training.md', () => {
     ).toBe(true);
   }, 120_000);
 
-  const lack = lackOfPython('pandas', 'polars', 'pyarrow', 'sklearn');
+  const lack = lackOfPython('duckdb', 'pandas', 'polars', 'pyarrow', 'sklearn');
   const because = lack === null ? '' : ` [${lack}]`;
 
   it.skipIf(lack !== null)(
@@ -86,6 +86,17 @@ describe('docs/training.md', () => {
       expect(ofPolars).toMatch(
         /^4 .*tx_datetime:Datetime\(.*UTC.*\) .*NB_TX_1DAY_WINDOW:Int64 .*AVG_AMOUNT_1DAY_WINDOW:Float64/,
       );
+    },
+    120_000,
+  );
+
+  it.skipIf(lack !== null)(
+    `has a check that Python's DuckDB agrees with${because}`,
+    () => {
+      const folder = temporaryDirectory();
+      runPage(folder);
+      const program = `import duckdb, os, sys; os.chdir(sys.argv[1]); print(duckdb.sql(open(sys.argv[2]).read()).fetchall())`;
+      expect(python(program, folder, join(training, 'check.sql')).trim()).toBe('[(4, 0, 0, 0)]');
     },
     120_000,
   );
