@@ -82,12 +82,15 @@ export class EventHistory {
 
   /** One scan: whichever column a row cannot be used for, it does not count, also where that column is not read. */
   async #look(): Promise<void> {
-    const time = quoted(this.source.eventTime);
+    const { eventTime, columns } = this.source;
+    // Rows of a table may have no time of their own.
+    const isTimed = Object.hasOwn(columns, eventTime);
+    const time = isTimed ? quoted(eventTime) : 'NULL';
     const rows = await this.#db
       .rows(
         `SELECT ${quoted(INVALID)} AS invalid, count(*) AS events, min(${time}) AS first, max(${time}) AS last,
            count(*) FILTER (${quoted(ARRIVAL)} IS NULL) AS unplaced
-         FROM (${this.select([this.source.eventTime])}) GROUP BY 1`,
+         FROM (${this.select([isTimed ? eventTime : Object.keys(columns)[0]!])}) GROUP BY 1`,
       )
       .catch((error: unknown) => {
         throw readError(this.path, error);
@@ -105,7 +108,7 @@ export class EventHistory {
     for (const row of rows) {
       events += Number(row.events);
       if (row.invalid !== null) refused.set(String(row.invalid), Number(row.events));
-      else {
+      else if (row.first !== null) {
         firstMs = Number(row.first);
         lastMs = Number(row.last);
       }

@@ -434,7 +434,7 @@ describe('skew', () => {
     const history = join(temporaryDirectory(), 'late.parquet');
     await copyHistory(history, 'true', {
       rows: `SELECT 800000 + c AS transaction_id, now() - INTERVAL 5 DAY AS tx_datetime, c AS customer_id, 99 AS terminal_id, 1.0 AS tx_amount, 0 AS tx_fraud,
-               now() + INTERVAL 1 HOUR AS _appended_at FROM range(9) t(c)`,
+               now() + INTERVAL 1 HOUR AS _appended_at, 0 AS _partition, 8000000 + c AS _offset FROM range(9) t(c)`,
     });
     const { code, report, stdout } = await skew([...FRAUD, '--lag', '0'], { secret: SECRET, history });
     expect(code).toBe(0);
@@ -443,6 +443,7 @@ describe('skew', () => {
     expect(own.differing).toBe(0);
     expect(own.match_rate).toBe(1);
     expect(stdout).toMatch(/late: .* differing where events arrived after the answer/);
+    expect(stdout).toMatch(/every value that was compared is equal, and [\d,]+ that differ may be late/);
     // Where it does not know, they are differences.
     const blind = join(temporaryDirectory(), 'blind.parquet');
     await copyHistory(blind, 'true', { from: history, without: '_appended_at' });
