@@ -12,6 +12,7 @@ import { trainingSetFile } from './make-training-set.ts';
 import { tableFiles } from './table-files.ts';
 import { CLOSURES, events, LATE, repo, type Thing, things } from './testing/closures.ts';
 import { type Rows, writeTable } from './testing/table-writers.ts';
+import { trainingSetInThreads } from './testing/training-set-in-threads.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'millrace-column-use-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -65,15 +66,9 @@ const threadModule = {
 
 type Summary = Awaited<ReturnType<typeof trainingSetFile>>;
 
-async function made(
-  name: string,
-  threads: number | 'here',
-): Promise<{ summary: Summary; rows: [number, number][] }> {
-  const out = join(dir, `${name}-${threads}.ndjson`);
-  const summary = await trainingSetFile({
-    ...{ repo, service: `of_${name}`, ...files, out },
-    ...(threads === 'here' ? { threads: 1 } : { threads, threadModule }),
-  });
+async function made(name: string): Promise<{ summary: Summary; rows: [number, number][] }> {
+  const out = join(dir, `${name}.ndjson`);
+  const summary = await trainingSetFile({ ...{ repo, service: `of_${name}`, ...files, out }, threads: 1 });
   const rows = readFileSync(out, 'utf8')
     .trimEnd()
     .split('\n')
@@ -94,7 +89,7 @@ async function useOf(name: string): Promise<{ fetched: readonly string[]; isPush
 }
 
 test.each(Object.keys(CLOSURES))('%s: the values are those of the closures', async (name) => {
-  expect((await made(name, 'here')).rows).toEqual(expectedOf(name));
+  expect((await made(name)).rows).toEqual(expectedOf(name));
 });
 
 describe('a column that is read late', () => {
@@ -131,8 +126,14 @@ describe('a column that is read late', () => {
   });
 
   test('begins the view anew in threads as well', async () => {
-    const { rows, summary } = await made('reads_two_late', 2);
-    expect(rows).toEqual(expectedOf('reads_two_late'));
+    const name = 'reads_two_late';
+    const given = { repo, service: `of_${name}`, ...files, threads: 2, threadModule };
+    const { table, summary } = await trainingSetInThreads(given);
+    const [counts, sums] = ['n', 'sum'].map((of) => table.getChild(`${name}_${of}`)!);
+    const rows = Array.from({ length: table.numRows }, (_, i) =>
+      [counts, sums].map((of) => Number(of!.get(i))),
+    );
+    expect(rows).toEqual(expectedOf(name));
     expect(summary.views).toMatchObject([{ rows: 3, events: 4_000, refused: 0 }]);
   });
 });
@@ -151,19 +152,19 @@ describe('a filter', () => {
     ['filter_throws', 2_667],
   ])('%s: is asked once for each value, and DuckDB keeps what is left', async (name, events) => {
     expect((await useOf(name)).isPushedDown).toBe(true);
-    const { summary } = await made(name, 'here');
+    const { summary } = await made(name);
     expect(Math.abs(summary.views[0]!.events - events)).toBeLessThanOrEqual(3);
   });
 
   test.each(['of_two', 'by_a_value', 'rare_reads_more', 'of_none', 'of_all'])('%s: is not', async (name) => {
     expect((await useOf(name)).isPushedDown).toBe(false);
-    expect((await made(name, 'here')).summary.views[0]!.events).toBe(4_000);
+    expect((await made(name)).summary.views[0]!.events).toBe(4_000);
   });
 });
 
 describe('events that closures fail on', () => {
   test('do not count, and are told', async () => {
-    const { summary } = await made('throws', 'here');
+    const { summary } = await made('throws');
     expect(summary.views).toMatchObject([{ events: 4_000, refused: 400 }]);
     expect(describeTrainingSet('out.csv', summary, 1_000)).toContain(
       '400 events do not count in throws: its filter or a projection failed',
@@ -171,7 +172,7 @@ describe('events that closures fail on', () => {
   });
 
   test('or give no answer on', async () => {
-    const { summary } = await made('no_answer', 'here');
+    const { summary } = await made('no_answer');
     const answered = events.filter(({ kind }) => kind === 'a').length;
     expect(summary.views).toMatchObject([{ events: 4_000, refused: 4_000 - answered }]);
   });

@@ -7,6 +7,7 @@ import { DuckDb, text } from './duckdb.ts';
 import { evaluationPool, inOrder } from './evaluation-pool.ts';
 import { trainingSet } from './make-training-set.ts';
 import { repo } from './testing/clicks.ts';
+import { trainingSetInThreads } from './testing/training-set-in-threads.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'millrace-threads-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -54,10 +55,11 @@ const threadModule = {
 };
 
 async function made(threads: number | 'here'): Promise<{ counts: unknown[]; newest: unknown[] }> {
-  const table = await trainingSet({
-    ...{ repo, service: 'all', spine, history },
-    ...(threads === 'here' ? { threads: 1 } : { threads, threadModule }),
-  });
+  const given = { repo, service: 'all', spine, history };
+  const table =
+    threads === 'here'
+      ? await trainingSet({ ...given, threads: 1 })
+      : (await trainingSetInThreads({ ...given, threads, threadModule })).table;
   const columns = ['label', 'n', 'n_1s', 'total_1m'].map((name) => table.getChild(name)!);
   return {
     counts: Array.from({ length: table.numRows }, (_, i) => columns.map((column) => Number(column.get(i)))),
@@ -76,20 +78,33 @@ test('the values do not depend on the threads', async () => {
 });
 
 describe('a thread that fails', () => {
+  const empty = (): Float64Array => new Float64Array(0);
+  const batch = () => ({
+    ...{ rows: 0, keys: empty(), times: empty(), places: empty(), positions: empty(), ids: null },
+    columns: [],
+  });
+  const emptyRows = () => ({ places: empty(), times: empty(), request: [], keys: [], inputs: [] });
+
   test('to start is told', async () => {
     const nowhere = { url: threadModule.url, data: new URL('./testing/nothing.ts', import.meta.url).href };
-    await expect(evaluationPool(repo, 2, nowhere)).rejects.toThrow(/nothing/);
+    const pool = evaluationPool(repo, 2, nowhere);
+    try {
+      await expect(pool.ready).rejects.toThrow(/nothing/);
+      await expect(pool.view(batch())).rejects.toThrow(/nothing/);
+      await expect(pool.onDemand(emptyRows())).rejects.toThrow(/nothing/);
+    } finally {
+      await pool.close();
+    }
   });
 
-  test('at a batch ends what waits for it', async () => {
-    const pool = await evaluationPool(repo, 2, threadModule);
+  test('to begin what it has in another way is told, and ends what waits for it', async () => {
+    const other = { url: threadModule.url, data: new URL('./testing/payments.ts', import.meta.url).href };
+    const pool = evaluationPool(repo, 2, other);
     try {
-      pool.begin({ kind: 'view', view: 'clicks_by_key', namespace: 'another', features: [], fetched: [] });
-      const empty = () => new Float64Array(0);
-      const batch = () => ({
-        ...{ rows: 0, keys: empty(), times: empty(), places: empty(), positions: empty(), ids: null },
-        columns: [],
-      });
+      await pool.ready;
+      const { namespace } = repo.views.get('clicks_by_key')!;
+      pool.begin({ kind: 'view', view: 'clicks_by_key', namespace, features: [], fetched: [] });
+      // The first goes to that thread.
       await expect(pool.view(batch())).rejects.toThrow(/was changed meanwhile/);
       await expect(pool.view(batch())).rejects.toThrow(/was changed meanwhile/);
     } finally {

@@ -19,11 +19,13 @@ import type { OnDemandBatch, OnDemandRows } from './on-demand-evaluator.ts';
 export interface EvaluationPool {
   /** How many batches may be under way. */
   readonly inFlightMax: number;
+  /** All threads are there; rejects where one cannot be started. Until then there are fewer. */
+  readonly ready: Promise<void>;
   /** What the batches from here on are of. */
   begin(task: EvaluationTask): void;
   /**
    * Values of a view's batch. They come in the order of its stream.
-   * @throws ColumnNotFetchedError where the definition needs a further column
+   * @throws ColumnNotFetchedError where the definition needs a further column; Error where a thread has failed
    */
   view(batch: AsOfBatch): Promise<EvaluatedRows>;
   onDemand(batch: OnDemandBatch): Promise<OnDemandRows>;
@@ -56,16 +58,16 @@ export async function inOrder<B, R>(
 const WAITING_MAX = 2;
 
 /**
- * This thread has the rows to hand over: it evaluates what the others have no room for.
+ * This thread has the rows to hand over: it evaluates what the others have no room for, and all until they are there, which
+ * takes half a second.
  * @param threads this one among them, 1 ≤ threads
  * @param module how to start others. @default the values are found in this thread
- * @throws Error where the threads cannot be started
  */
-export async function evaluationPool(
+export function evaluationPool(
   repo: CompiledRepo,
   threads: number,
   module?: EvaluationThreadModule,
-): Promise<EvaluationPool> {
+): EvaluationPool {
   const here = new EvaluationHere(repo);
   const others =
     module === undefined
@@ -74,36 +76,40 @@ export async function evaluationPool(
           { length: threads - 1 },
           () => new EvaluationThread(new Worker(module.url, { workerData: module.data })),
         );
-  const close = async (): Promise<void> => {
-    await Promise.all(others.map((thread) => thread.close()));
-  };
-  try {
-    await Promise.all(others.map((thread) => thread.ready));
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  const ready = Promise.all(others.map((thread) => thread.ready)).then(() => {});
+  // Whoever hands over a batch hears of a failure.
+  ready.catch(() => {});
   const withRoom = (): EvaluatingThread =>
     others.reduce<EvaluatingThread>(
       (least, thread) => (thread.waiting < (least === here ? WAITING_MAX : least.waiting) ? thread : least),
       here,
     );
+  const checkThreads = (): void => {
+    for (const { failure } of others) if (failure !== null) throw failure;
+  };
   let last: { thread: EvaluatingThread; key: number } | null = null;
   return {
     inFlightMax: others.length * WAITING_MAX + 1,
+    ready,
     begin(task) {
       last = null;
       for (const thread of [here, ...others]) thread.begin(task);
     },
-    view(batch) {
+    async view(batch) {
+      checkThreads();
       // The rest of a key goes where its history is.
       const continued = last !== null && batch.keys[0] === last.key;
       const thread = continued ? last!.thread : withRoom();
       last = { thread, key: batch.keys[batch.rows - 1]! };
       return thread.evaluate(batch) as Promise<EvaluatedRows>;
     },
-    onDemand: (batch) => withRoom().evaluate(batch) as Promise<OnDemandRows>,
-    close,
+    async onDemand(batch) {
+      checkThreads();
+      return withRoom().evaluate(batch) as Promise<OnDemandRows>;
+    },
+    async close() {
+      await Promise.all(others.map((thread) => thread.close()));
+    },
   };
 }
 
@@ -113,7 +119,7 @@ interface Call {
 }
 
 interface EvaluatingThread {
-  /** Batches it has not answered. */
+  /** Batches it has not answered; infinite: it takes none yet. */
   readonly waiting: number;
   begin(task: EvaluationTask): void;
   evaluate(batch: EvaluationBatch): Promise<EvaluationRows>;
@@ -146,6 +152,7 @@ class EvaluationThread implements EvaluatingThread {
   readonly #worker: Worker;
   readonly #calls = new Map<number, Call>();
   #last = 0;
+  #isReady = false;
   #failure: Error | null = null;
 
   constructor(worker: Worker) {
@@ -158,8 +165,10 @@ class EvaluationThread implements EvaluatingThread {
         this.#calls.clear();
       };
       worker.on('message', (reply: ThreadReply) => {
-        if (reply === 'ready') resolve();
-        else if ('failed' in reply) fail(new Error(reply.failed));
+        if (reply === 'ready') {
+          this.#isReady = true;
+          resolve();
+        } else if ('failed' in reply) fail(new Error(reply.failed));
         else {
           const call = this.#calls.get(reply.number)!;
           this.#calls.delete(reply.number);
@@ -175,7 +184,11 @@ class EvaluationThread implements EvaluatingThread {
   }
 
   get waiting(): number {
-    return this.#calls.size;
+    return this.#isReady ? this.#calls.size : Number.POSITIVE_INFINITY;
+  }
+
+  get failure(): Error | null {
+    return this.#failure;
   }
 
   begin(task: EvaluationTask): void {

@@ -211,9 +211,7 @@ async function withTrainingTable<T>(
     // With the database open, no other process is at work in the folder.
     const { history, logged } = await readLogs(repo, inputs.history, work.dir);
     const files = await UnchangedFiles.of([inputs.spine, ...history.values()]);
-    // Threads take half a second to start: meanwhile the spine and the history are read.
     const pool = evaluationPool(repo, threads, threadModule);
-    pool.catch(() => {});
     let prepared: Awaited<ReturnType<typeof prepareTrainingSet>>;
     try {
       prepared = await prepareTrainingSet({
@@ -225,10 +223,7 @@ async function withTrainingTable<T>(
       });
     } finally {
       // Writing needs memory, and no threads of ours.
-      await pool.then(
-        (started) => started.close(),
-        () => {},
-      );
+      await pool.close();
     }
     return await use(db, prepared.table, { summary: prepared.summary, check: () => files.check() });
   } finally {

@@ -143,38 +143,42 @@ export async function readSpine(
   const place = relation.arrival === ROW_NUMBER ? ROW_NUMBER : `row_number() OVER (${order}) - 1`;
   const rowsOf = `SELECT ${place} AS ${quoted(PLACE)}, ${[...carried].map(([name, sql]) => `${sql} AS ${quoted(name)}`).join(', ')},
     ${selected.join(', ')}, CASE ${checks.map(({ invalid }, c) => `WHEN ${invalid} THEN ${c}`).join(' ')} END AS "$invalid" FROM ${relation.sql}`;
-  let bad: Awaited<ReturnType<DuckDb['rows']>>;
+  const keyless = service.entities.map(
+    ({ name }, e) => `count(*) FILTER (${quoted(keyColumn(name))} IS NULL) AS keyless${e}`,
+  );
+  let seen: Record<string, unknown>;
   try {
     if (place !== ROW_NUMBER) await db.run(`CREATE OR REPLACE TABLE ${ROWS} AS ${rowsOf}`);
     await db.run(
       `CREATE OR REPLACE VIEW ${SPINE} AS ${place === ROW_NUMBER ? rowsOf : `SELECT * FROM ${ROWS}`}`,
     );
-    bad = await db.rows(
-      `SELECT "$invalid" AS c, min(${quoted(PLACE)}) AS place, count(*) AS n FROM ${SPINE} WHERE "$invalid" IS NOT NULL GROUP BY 1 ORDER BY 2 LIMIT 1`,
+    seen = await db.row(
+      `SELECT count(*) AS rows, min(${quoted(AT)}) AS first, max(${quoted(AT)}) AS last, count("$invalid") AS invalid,
+         ${keyless.join(', ')} FROM ${SPINE}`,
     );
   } catch (error) {
     throw readError(path, error);
   }
-  if (bad.length > 0) {
-    const { c, place, n } = bad[0]!;
+  if (Number(seen.invalid) > 0) {
+    const [{ c, place, n }] = (await db.rows(
+      `SELECT "$invalid" AS c, min(${quoted(PLACE)}) AS place, count(*) AS n FROM ${SPINE} WHERE "$invalid" IS NOT NULL GROUP BY 1 ORDER BY 2 LIMIT 1`,
+    )) as [Record<string, unknown>];
     const { column, expected } = checks[Number(c)]!;
     throw new InputError(
       `${path}: row ${Number(place) + 1} cannot be used: its '${column}' is missing or not ${expected} (${n} such rows)`,
     );
   }
-  const { rows, first, last } = await db.row(
-    `SELECT count(*) AS rows, min(${quoted(AT)}) AS first, max(${quoted(AT)}) AS last FROM ${SPINE}`,
-  );
+  const { rows, first, last } = seen;
   if (Number(rows) === 0) throw new InputError(`${path}: the spine has no rows`);
   const withoutKey = new Map<string, number>();
-  for (const { name } of service.entities) {
+  for (const [e, { name }] of service.entities.entries()) {
     const key = quoted(keyColumn(name));
     await db.run(
       `CREATE OR REPLACE TABLE ${quoted(keyTable(name))} AS SELECT key, CAST(row_number() OVER (ORDER BY key) - 1 AS INTEGER) AS k
        FROM (SELECT DISTINCT ${key} AS key FROM ${SPINE} WHERE ${key} IS NOT NULL)`,
     );
-    const { n } = await db.row(`SELECT count(*) AS n FROM ${SPINE} WHERE ${key} IS NULL`);
-    if (Number(n) > 0) withoutKey.set(name, Number(n));
+    const without = Number(seen[`keyless${e}`]);
+    if (without > 0) withoutKey.set(name, without);
   }
   return {
     rows: Number(rows),

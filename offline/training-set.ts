@@ -43,8 +43,7 @@ export interface TrainingSetArgs {
   readonly history: ReadonlyMap<string, TableInput | EventHistory>;
   /** Of these, what was read of logs. */
   readonly logged: ReadonlyMap<string, LoggedHistory>;
-  /** May still be starting. */
-  readonly pool: Promise<EvaluationPool>;
+  readonly pool: EvaluationPool;
   /** For what is staged. */
   readonly workDir: string;
   /** Before the names of features. */
@@ -104,7 +103,7 @@ export async function prepareTrainingSet(
     const phase = 'on-demand features';
     const from = 1 - WRITING_SHARE;
     onProgress({ phase, share: from, rows: 0 });
-    const found = await onDemandValues(db, service, values, await args.pool, (rows) => {
+    const found = await onDemandValues(db, service, values, args.pool, (rows) => {
       onProgress({ phase, share: from + (WRITING_SHARE / 2) * (rows / spine.rows), rows });
     });
     onDemand = found.table;
@@ -178,8 +177,7 @@ async function fillView(
   { view: { view, features }, table }: ViewValues,
   v: number,
 ): Promise<ViewSummary> {
-  const { db, service, onProgress } = args;
-  const pool = await args.pool;
+  const { db, service, pool, onProgress } = args;
   const summary: ViewSummary = { view: view.name, rows: 0, events: 0, refused: 0, repeated: 0 };
   const share = (1 - PREPARING_SHARE - WRITING_SHARE) / service.views.length;
   const base = PREPARING_SHARE + share * v;

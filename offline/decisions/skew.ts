@@ -145,14 +145,10 @@ export async function featureSkew(options: SkewOptions): Promise<SkewReport> {
     const db = await openDb(work, Math.floor((memoryBytes * 2) / 3), threads);
     try {
       const pool = evaluationPool(options.repo, threads, threadModule);
-      pool.catch(() => {});
       try {
         return await skewOf(options, { db, service, pool, workDir: work.dir });
       } finally {
-        await pool.then(
-          (started) => started.close(),
-          () => {},
-        );
+        await pool.close();
       }
     } finally {
       db.close();
@@ -167,7 +163,7 @@ export async function featureSkew(options: SkewOptions): Promise<SkewReport> {
 interface Tools {
   readonly db: DuckDb;
   readonly service: CompiledService;
-  readonly pool: Promise<EvaluationPool>;
+  readonly pool: EvaluationPool;
   readonly workDir: string;
 }
 
