@@ -137,7 +137,7 @@ export const isOutOfRoom = (error: unknown): boolean =>
 
 export const isOutOfMemory = (error: unknown): boolean => /Out of Memory Error/.test(String(error));
 
-export const isInterrupted = (error: unknown): boolean => /^INTERRUPT Error/.test((error as Error).message);
+export const isInterrupted = (error: unknown): boolean => /^Error: INTERRUPT Error/.test(String(error));
 
 /** What it says of a file that is damaged, or gone, while a query goes through it. */
 export const isOfFile = (error: unknown): boolean =>
@@ -149,6 +149,10 @@ export const isOfFile = (error: unknown): boolean =>
 function firstLine(message: string): string {
   return message
     .split('\n')[0]!
+    .replace(
+      /.*codec not found.*/,
+      'it is compressed, which is not read here: write it without, or as Parquet',
+    )
     .replace(/^[A-Z][A-Za-z ]* Error: /, '')
     .replace(/Object \{.* has duplicate key .*/, 'a name is there twice')
     .trim();

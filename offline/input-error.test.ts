@@ -23,7 +23,7 @@ import {
   string,
   timestamp,
 } from '../index.ts';
-import { DuckDb, text } from './duckdb.ts';
+import { DuckDb, readError, text } from './duckdb.ts';
 import { InputError } from './input-error.ts';
 import { type TrainingFileOptions, trainingSet, trainingSetFile } from './make-training-set.ts';
 import { card, history, repo, spine } from './testing/payments.ts';
@@ -114,6 +114,14 @@ describe('files', () => {
     expect(
       await messageOf({ spine: file('latin.csv', Buffer.from('card,timestamp\n\xff,5\n', 'latin1')) }),
     ).toMatch(/latin.csv cannot be read: .*not utf-8/);
+  });
+
+  test('Arrow that is compressed', () => {
+    // As the library says it.
+    const said = new Error('Record batch is compressed but codec not found');
+    expect((readError('a.feather', said) as Error).message).toBe(
+      'a.feather cannot be read: it is compressed, which is not read here: write it without, or as Parquet',
+    );
   });
 
   test('Parquet whose pages are damaged, which is only seen when they are read', async () => {

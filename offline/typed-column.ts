@@ -25,7 +25,7 @@ const SAFE_MAX = Number.MAX_SAFE_INTEGER;
 export const EXPECTED: Readonly<Record<ColumnType, string>> = {
   string: `a text of at most ${TEXT_LENGTH_MAX.toLocaleString('en-US')} characters`,
   integer: 'an integer within ±(2⁵³ − 1)',
-  long: 'a 64-bit integer',
+  long: 'a 64-bit integer (in JSON beyond 2⁵³ as a text)',
   double: 'a number within ±1e140',
   boolean: 'true or false',
   timestamp: 'a time (ISO 8601 with a zone, or ms since 1970)',
