@@ -16,6 +16,9 @@ const BADNESS: Readonly<Record<FeatureStatus, number>> = {
   error: 5,
 };
 
+/** Of a feature without inputs, or without request data: one for all. */
+const NOTHING: Readonly<Record<string, never>> = Object.freeze(Object.create(null));
+
 export class OnDemandStep {
   readonly name: string;
   readonly #feature: OnDemandFeature;
@@ -47,17 +50,23 @@ export class OnDemandStep {
       if (input.ageMs !== undefined) ageMs = Math.max(ageMs ?? 0, input.ageMs);
     }
     if (status === 'error' || status === 'timed_out') return withoutValue(status);
-    const features: Record<string, FeatureValue> = Object.create(null);
-    for (const { name, slot } of this.#inputs) features[name] = answers[slot]!.value;
-    const data: Record<string, ColumnValue> = Object.create(null);
-    for (const name of this.#request) data[name] = request[name]!;
+    let features: Readonly<Record<string, FeatureValue>> = NOTHING;
+    if (this.#inputs.length > 0) {
+      const own: Record<string, FeatureValue> = Object.create(null);
+      for (const { name, slot } of this.#inputs) own[name] = answers[slot]!.value;
+      features = own;
+    }
+    let data: Readonly<Record<string, ColumnValue>> = NOTHING;
+    if (this.#request.length > 0) {
+      const own: Record<string, ColumnValue> = Object.create(null);
+      for (const name of this.#request) own[name] = request[name]!;
+      data = own;
+    }
     try {
       const value = this.#check(this.#feature.compute({ features, request: data, atMs }));
+      if (missing === null && ageMs === undefined) return { value, status, truncated: false, window: null };
       return {
-        value,
-        status,
-        truncated: false,
-        window: null,
+        ...{ value, status, truncated: false, window: null },
         ...(missing === null ? {} : { missing }),
         ...(ageMs === undefined ? {} : { ageMs }),
       };
