@@ -71,14 +71,20 @@ test('rows beyond maxFuture do not count, and rows that are no records of the lo
   const file = join(dir, 'clicks.parquet');
   const at = (ms: number): string => `make_timestamp(${ms}::BIGINT * 1000)`;
   const aheadMs = NOON_MS + view.source.maxFutureMs;
-  await db.run(
-    `COPY (SELECT * FROM (VALUES (${at(aheadMs)}, 'a', '/', 0, 0), (${at(aheadMs + 1)}, 'a', '/', NULL, NULL))
-       t("at", card, page, _partition, _offset)) TO ${text(file)}`,
-  );
+  const rows = [aheadMs, aheadMs + 1].map((ms) => `(${at(ms)}, 'a', '/')`).join(', ');
+  await db.run(`COPY (SELECT * FROM (VALUES ${rows}) t("at", card, page)) TO ${text(file)}`);
   const history = await EventHistory.open(db, view.source, await tableFiles(file), dir);
   const args = { db, view, history, nowMs: NOON_MS };
   expect(await surveyStates({ ...args, cut: null })).toMatchObject({ events: 1, ahead: 1, newestMs: [] });
   await expect(surveyStates({ ...args, cut: [1] })).rejects.toThrow(
+    'no row says which record of the log it is',
+  );
+
+  await db.run(
+    `COPY (SELECT *, CASE WHEN "at" = ${at(aheadMs)} THEN 0 END AS _partition, 0 AS _offset FROM (VALUES ${rows}) t("at", card, page))
+     TO ${text(file)}`,
+  );
+  await expect(EventHistory.open(db, view.source, await tableFiles(file), dir)).rejects.toThrow(
     '1 rows do not say which records of the log they are',
   );
 });
