@@ -4,7 +4,7 @@ import type { CompiledView } from '../engine/definitions/compiled.ts';
 import type { UnappliedOffsets } from '../engine/store/unapplied-offsets.ts';
 import type { DuckDb } from './duckdb.ts';
 import type { EventHistory } from './event-history.ts';
-import { type HistoryState, historyStates, neededColumns, surveyStates } from './history-states.ts';
+import { type HistoryState, historyStates, surveyStates } from './history-states.ts';
 import { RefusedRecords, unappliedRecords } from './unapplied-records.ts';
 
 export interface StateSink {
@@ -69,9 +69,8 @@ export async function fillFromHistory(args: FillArgs, signal: AbortSignal): Prom
     await delay(tookMs * (1 / load - 1), undefined, { signal }).catch(() => {});
   }
   if (signal.aborted) return null;
-  const { db, history, view, cut } = args;
-  const names = neededColumns(view, use);
-  const unapplied = await unappliedRecords({ db, history, names, cut: cut ?? [], refused: unusable });
+  const { db, history, cut } = args;
+  const unapplied = await unappliedRecords({ db, history, cut: cut ?? [], refused: unusable });
   await sink.complete(newestMs, unapplied);
   return progress;
 }

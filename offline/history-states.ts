@@ -127,7 +127,7 @@ export async function* historyStates(
   }
 }
 
-export function neededColumns({ source, definition }: CompiledView, { fetched }: ColumnUse): string[] {
+function neededColumns({ source, definition }: CompiledView, { fetched }: ColumnUse): string[] {
   const { eventTime, eventId } = source;
   return [...new Set([eventTime, definition.keyColumn, ...(eventId === null ? [] : [eventId]), ...fetched])];
 }

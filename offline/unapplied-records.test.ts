@@ -46,7 +46,7 @@ async function unappliedOf(
       })),
     });
     const history = await EventHistory.open(db, source, await tableFiles(file), dir);
-    return await unappliedRecords({ db, history, names: ['at', 'card'], cut, refused });
+    return await unappliedRecords({ db, history, cut, refused });
   } finally {
     db.close();
   }

@@ -41,23 +41,21 @@ export class RefusedRecords {
 
 /**
  * One scan of the offsets.
- * @param names columns of the source that are looked at
  * @param cut by partition: records below it are the history's business
  * @returns by partition
  */
 export async function unappliedRecords(args: {
   readonly db: DuckDb;
   readonly history: EventHistory;
-  readonly names: readonly string[];
   readonly cut: readonly number[];
   readonly refused: RefusedRecords;
 }): Promise<UnappliedOffsets[]> {
-  const { db, history, names, cut, refused } = args;
+  const { db, history, cut, refused } = args;
   if (cut.length === 0) return [];
   const columns = [PARTITION, OFFSET, ORIGIN].map(quoted);
   // The cut stands for a record behind the last. Whether an offset is there twice does not matter.
   const rows = await db.rows(`
-    WITH events AS (SELECT ${columns.join(', ')} FROM (${history.select(names)}) WHERE ${quoted(INVALID)} IS NULL),
+    WITH events AS (SELECT ${columns.join(', ')} FROM (${history.select([])}) WHERE ${quoted(INVALID)} IS NULL),
       present AS (
         SELECT ${quoted(PARTITION)} AS p, ${quoted(OFFSET)} AS o FROM events
         UNION ALL SELECT ${quoted(PARTITION)}, ${quoted(ORIGIN)} FROM events WHERE ${quoted(ORIGIN)} IS NOT NULL
